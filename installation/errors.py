@@ -1,0 +1,54 @@
+"""One exception family, by phase. Every error says what, where, and what to do; the command line turns it into one line and an exit code.
+
+Exit codes: 0 ok · 1 a fault in the program · 2 usage or config · 3 display · 4 engine · 5 model or checkpoint · 6 files, ports, disk ·
+75 temporary (a supervisor should start the process again).
+"""
+
+EXIT_TEMPORARY = 75
+
+
+class InstallationError(Exception):
+    """A fault the user can act on.
+
+    what: the fact, without a full stop. where: a file and key, an address, a device. fix: what to do.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        self.what, self.where, self.fix = what, where, fix
+        super().__init__(": ".join(part for part in (where, what) if part) + (f". {fix}" if fix else ""))
+
+
+class ConfigError(InstallationError):
+    """The show's TOML, an argument or a key map is wrong. All faults of one file are listed in one error."""
+
+    exit_code = 2
+
+
+class DisplayError(InstallationError):
+    """No display, no monitor, no GL context, a shader that does not compile at start-up."""
+
+    exit_code = 3
+
+
+class EngineError(InstallationError):
+    """The device is missing or failed, or the engine makes no usable picture."""
+
+    exit_code = 4
+
+
+class ModelError(InstallationError):
+    """A network is missing, cannot be fetched, or does not fit the cascade."""
+
+    exit_code = 5
+
+
+class CheckpointError(ModelError):
+    """A checkpoint file is damaged, hostile, or of an unknown kind. Nothing in it was run."""
+
+
+class OutputError(InstallationError):
+    """A file, port or disk refuses."""
+
+    exit_code = 6

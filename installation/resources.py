@@ -1,0 +1,73 @@
+"""Where the files that ship with the program lie: shaders, default shows, tracked networks.
+
+In a checkout (an editable install included) they are folders at the top of the repository, easy to find and to edit.
+In a wheel they ride inside the package as `installation/_resources`. Standard library and errors only; any process.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from installation.errors import ConfigError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _root() -> Path:
+    packed = _PACKAGE / "_resources"
+    return packed if packed.is_dir() else _PACKAGE.parent
+
+
+def _folder(name: str) -> Path:
+    folder = _root() / name
+    if not folder.is_dir():
+        raise ConfigError("the folder is missing", where=str(folder), fix="Install the program again: `pip install .`")
+    return folder
+
+
+def shaders_dir() -> Path:
+    """The folder of the GLSL files. ConfigError where the installation is damaged."""
+    return _folder("shaders")
+
+
+def checkpoints_dir() -> Path:
+    """The folder of the networks that ship with the program; those added later lie in the user's data folder."""
+    return _folder("checkpoints")
+
+
+def shows() -> list[str]:
+    """Names of the default shows, sorted."""
+    return sorted(path.stem for path in _folder("show_configs").glob("*.toml"))
+
+
+def show_config(name_or_path: str | Path) -> Path:
+    """The TOML file of a show: a default show's name (`first_light`), or the path of a file of one's own.
+
+    Anything that ends in .toml or has a folder in it is a path. ConfigError where there is no such show or file.
+    """
+    text = str(name_or_path)
+    path = Path(text).expanduser()
+    if path.suffix.lower() == ".toml" or len(path.parts) != 1:
+        if path.is_file():
+            return path.resolve()
+        raise ConfigError(_no_file(path), where=text, fix=_suggest(path.stem))
+    if text in shows():
+        return _folder("show_configs") / f"{text}.toml"
+    raise ConfigError(f"there is no show named {text!r}", fix=_suggest(text))
+
+
+def _no_file(path: Path) -> str:
+    return "this is a folder, not a show's TOML file" if path.is_dir() else "there is no such file"
+
+
+def _suggest(name: str) -> str:
+    known = shows()
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return (
+        f"Name one of {', '.join(known)}, or give the path of a .toml file"
+        if known
+        else "Give the path of a .toml file"
+    )
