@@ -1,0 +1,59 @@
+"""Ticks: the turns of the loop. The live clock follows a monotonic clock; the frame clock counts frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+# A stalled loop (a suspended machine, a debugger) must not fling the walk when it comes back.
+LONGEST_TICK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One turn of the loop.
+
+    t: show time in seconds, 64-bit. dt: seconds of show time since the tick before. hold: the engine is away, so
+    the walk waits (faders go on working); it then goes on where it was.
+    """
+
+    index: int
+    t: float
+    dt: float
+    hold: bool = False
+
+
+class LiveClock:
+    """Show time that follows `now()` (seconds, monotonic) from `start_s`, at most LONGEST_TICK_S a tick."""
+
+    def __init__(self, now: Callable[[], float], *, start_s: float = 0.0, index: int = 0) -> None:
+        self._now = now
+        self._last: float | None = None
+        self._t = start_s
+        self._index = index
+
+    def tick(self, *, hold: bool = False) -> Tick:
+        now = self._now()
+        dt = 0.0 if self._last is None else min(max(now - self._last, 0.0), LONGEST_TICK_S)
+        self._last = now
+        self._t += dt
+        self._index += 1
+        return Tick(self._index, self._t, dt, hold)
+
+
+class FrameClock:
+    """Show time of frame n at a rational rate: exactly n / fps after start_s, however many frames. Offline and tests."""
+
+    def __init__(self, fps: Fraction | int, *, start_s: float = 0.0) -> None:
+        self._fps = Fraction(fps)
+        self._start_s = start_s
+        self._index = 0
+        self._t = start_s
+
+    def tick(self, *, hold: bool = False) -> Tick:
+        t = self._start_s + float(self._index / self._fps)
+        dt = t - self._t
+        self._t = t
+        self._index += 1
+        return Tick(self._index, t, dt, hold)

@@ -1,0 +1,232 @@
+"""The one table: every live parameter is one row here.
+
+OSC addresses, MIDI maps, the keyboard, replies, the docs page, the take log and `installation params` are all
+read from it. Adding a knob is a row plus the line that uses it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+PREFIX = "/installation"
+
+_WANTED = {"float": "a number", "int": "a whole number", "bool": "true or false"}
+
+Value = float | int | bool | str
+Kind = Literal["float", "int", "bool", "choice", "button"]
+Curve = Literal["lin", "square", "cubic"]
+
+WALK_MODES = ("wander", "loop", "tour", "hold")
+CROSSFADES = ("mix", "dissolve", "cut")
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One row.
+
+    name: path below `/installation/`. lo, hi: engineering range, both ends included (bool, choice and button
+    ignore them). curve: how the 0..1 twin maps onto the range: `lin`, `square` (fine near lo) or `cubic` (fine
+    about the middle, which 0.5 hits).
+    smoothing_s: time constant of the exponential glide to a new value when the message names no ramp time; 0 = at once.
+    ramp_s given with a message replaces it: the value moves in exactly that time.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    default: Value = 0.0
+    lo: float = 0.0
+    hi: float = 1.0
+    unit: str = ""
+    curve: Curve = "lin"
+    smoothing_s: float = 0.0
+    choices: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str:
+        return f"{PREFIX}/{self.name}"
+
+    @property
+    def continuous(self) -> bool:
+        """Whether only the newest of several values in one tick matters; the others keep their order."""
+        return self.kind in ("float", "int")
+
+    def coerce(self, value: Value) -> Value:
+        """The value in engineering units, clamped to lo..hi.
+
+        ValueError for NaN, infinity, a wrong type or an unknown choice.
+        """
+        if self.kind == "choice":
+            if isinstance(value, str):
+                if value not in self.choices:
+                    raise ValueError(f"{self.name}: no choice {value!r:.60}; there are {', '.join(self.choices)}")
+                return value
+            return self.choices[min(max(int(self._number(value)), 0), len(self.choices) - 1)]
+        number = self._number(value)
+        if self.kind in ("bool", "button"):
+            return number > 0
+        clamped = min(max(number, self.lo), self.hi)
+        return round(clamped) if self.kind == "int" else float(clamped)
+
+    def _number(self, value: Value) -> float:
+        if not isinstance(value, (int, float)):
+            raise ValueError(f"{self.name}: {_WANTED.get(self.kind, 'a number')} is wanted, not {value!r:.60}")
+        # An integer beyond 2**1023 would overflow on conversion; the range is far smaller anyway.
+        number = float(min(max(value, -(2**63)), 2**63)) if isinstance(value, int) else value
+        if not math.isfinite(number):
+            raise ValueError(f"{self.name}: {value} is not a finite number")
+        return number
+
+    def to_norm(self, value: Value) -> float:
+        """Engineering value -> 0..1, the inverse of `from_norm`."""
+        if self.kind == "choice":
+            last = len(self.choices) - 1
+            return self.choices.index(str(value)) / last if last > 0 else 0.0
+        if self.kind in ("bool", "button"):
+            return 1.0 if value else 0.0
+        x = (float(value) - self.lo) / (self.hi - self.lo)
+        if self.curve == "square":
+            return math.sqrt(max(x, 0.0))
+        if self.curve == "cubic":
+            return 0.5 + 0.5 * math.cbrt(2.0 * x - 1.0)
+        return x
+
+    def from_norm(self, x: float) -> Value:
+        """0..1 -> engineering value (values outside are clamped). ValueError for NaN and infinity."""
+        if not math.isfinite(x):
+            raise ValueError(f"{self.name}: {x} is not a finite number")
+        x = min(max(float(x), 0.0), 1.0)
+        if self.kind == "choice":
+            return self.choices[round(x * (len(self.choices) - 1))]
+        if self.kind in ("bool", "button"):
+            return x >= 0.5
+        if self.curve == "square":
+            x = x * x
+        elif self.curve == "cubic":
+            x = 0.5 + 0.5 * (2.0 * x - 1.0) ** 3
+        return self.coerce(self.lo + x * (self.hi - self.lo))
+
+
+ROWS: tuple[Param, ...] = (
+    Param(
+        "drift/speed",
+        "float",
+        "How fast the portrait drifts; negative runs the walk back.",
+        default=0.1,
+        lo=-4.0,
+        hi=4.0,
+        unit="keyframes/s",
+        curve="cubic",
+        smoothing_s=0.5,
+    ),
+    Param(
+        "drift/pause",
+        "bool",
+        "Holds the walk where it is; the drift glides to a stop and on again.",
+        default=False,
+        smoothing_s=0.5,
+    ),
+    Param(
+        "latent/psi",
+        "float",
+        "Truncation: 0 shows the average face, 1 the whole range of faces.",
+        default=0.7,
+        lo=0.0,
+        hi=1.5,
+        smoothing_s=0.3,
+    ),
+    Param(
+        "walk/seed",
+        "int",
+        "Goes to the portrait of this seed and wanders on from there. The ramp time is the fade (else walk/fade_s).",
+        default=0,
+        lo=0,
+        hi=4294967295,
+    ),
+    Param(
+        "walk/fade_s",
+        "float",
+        "How long a jump takes: a new seed, next, previous, another mode.",
+        default=2.0,
+        lo=0.0,
+        hi=60.0,
+        unit="s",
+        curve="square",
+    ),
+    Param("walk/mode", "choice", "The kind of walk.", default="wander", choices=WALK_MODES),
+    Param("walk/next", "button", "Fades to the next keyframe."),
+    Param("walk/previous", "button", "Fades to the keyframe before."),
+    Param(
+        "look/select",
+        "choice",
+        "The named look (a table [looks.NAME] of the show); looks melt into one another.",
+        default="neutral",
+        smoothing_s=1.0,
+        choices=("neutral",),
+    ),
+    Param("look/brightness", "float", "Gain in linear light.", default=1.0, lo=0.0, hi=2.0, smoothing_s=0.1),
+    Param("look/contrast", "float", "Contrast about middle grey.", default=1.0, lo=0.0, hi=2.0, smoothing_s=0.1),
+    Param("look/saturation", "float", "0 is grey, 1 as made.", default=1.0, lo=0.0, hi=2.0, smoothing_s=0.1),
+    Param(
+        "look/gamma",
+        "float",
+        "Lifts (> 1) or deepens (< 1) the midtones.",
+        default=1.0,
+        lo=0.4,
+        hi=2.5,
+        smoothing_s=0.1,
+    ),
+    Param(
+        "look/blackout", "bool", "Fades to black and back; the walk goes on behind it.", default=False, smoothing_s=0.4
+    ),
+    Param(
+        "look/crossfade",
+        "choice",
+        "How one generated frame becomes the next: mixed, dissolved grain by grain, or cut.",
+        default="mix",
+        choices=CROSSFADES,
+    ),
+    Param("hud/show", "bool", "A small line of figures in the corner of the wall.", default=False),
+    Param("hud/snapshot", "button", "Saves the picture on the wall as PNG in the show's picture folder."),
+    Param("shader/reload", "button", "Reads the shader files again; a broken one keeps the old."),
+)
+
+
+class ParamTable:
+    """An immutable, ordered mapping name -> row."""
+
+    __slots__ = ("_by_address", "_by_name")
+
+    def __init__(self, rows: Sequence[Param]) -> None:
+        self._by_name = {row.name: row for row in rows}
+        self._by_address = {row.address: row for row in rows}
+
+    def __getitem__(self, name: str) -> Param:
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[Param]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def get(self, name: str) -> Param | None:
+        return self._by_name.get(name)
+
+    def by_address(self, address: str) -> Param | None:
+        return self._by_address.get(address)
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._by_name)
+
+
+def parameter_table(looks: Sequence[str] = ("neutral",)) -> ParamTable:
+    """The table of one show; `looks` are the names of its looks, the first is the default."""
+    select = {"choices": tuple(looks), "default": looks[0]}
+    return ParamTable([replace(row, **select) if row.name == "look/select" else row for row in ROWS])

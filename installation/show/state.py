@@ -1,0 +1,148 @@
+"""ShowState: everything the next picture depends on. Frozen; `step` makes the next one.
+
+It goes through the board as JSON, so a restarted engine or wall goes on where things were.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from installation.show.config import Show
+from installation.show.glide import Glide, still
+from installation.show.look import Grade, mix
+from installation.show.params import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Strand:
+    """One walk under way.
+
+    mode: a walk mode. seed: whose portrait is keyframe 0. position: place on the walk, in keyframes, 64-bit.
+    fade: how far it has faded in over the strands before it, 0..1.
+    """
+
+    mode: str
+    seed: int
+    position: float
+    fade: Glide
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A jump that waits because enough fades are under way."""
+
+    strand: Strand
+    fade_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShowState:
+    """index, t: the tick this is the state of. values: what every parameter is set to. glides: numbers on their way.
+
+    velocity: the walk's speed in keyframes/s, which follows drift/speed and drift/pause. strands: oldest first; the
+    last is where the walk is going. looks: weight of each named look. pressed: buttons of this tick alone.
+    """
+
+    index: int
+    t: float
+    values: dict[str, Value]
+    glides: dict[str, Glide]
+    velocity: Glide
+    strands: tuple[Strand, ...]
+    looks: dict[str, Glide]
+    pending: Jump | None = None
+    pressed: tuple[str, ...] = ()
+
+    def value(self, name: str) -> float:
+        """A continuous parameter or switch as it is now, smoothed."""
+        glide = self.glides.get(name)
+        return float(self.values[name]) if glide is None else glide.at(self.t)
+
+    def grade(self, show: Show) -> Grade:
+        """The look as it is now: the named looks in their mixture, under the live faders."""
+        weights = {name: glide.at(self.t) for name, glide in self.looks.items()}
+        total = sum(weights.values()) or 1.0
+        grade = mix([(show.looks[name].grade(), weight / total) for name, weight in weights.items()])
+        return grade.times(
+            brightness=self.value("look/brightness"),
+            contrast=self.value("look/contrast"),
+            saturation=self.value("look/saturation"),
+            gamma=self.value("look/gamma"),
+        )
+
+
+def first_state(show: Show) -> ShowState:
+    """The state before the first tick."""
+    table = show.table()
+    values = {row.name: show.first_value(row.name) for row in table if row.kind != "button"}
+    glides = {row.name: still(float(values[row.name])) for row in table if _glides(row.name, row.kind)}
+    paused = bool(values["drift/pause"])
+    return ShowState(
+        index=0,
+        t=0.0,
+        values=values,
+        glides=glides,
+        velocity=still(0.0 if paused else float(values["drift/speed"])),
+        strands=(Strand(str(values["walk/mode"]), int(values["walk/seed"]), 0.0, still(1.0)),),
+        looks={name: still(float(name == values["look/select"])) for name in show.looks},
+    )
+
+
+def _glides(name: str, kind: str) -> bool:
+    """Whether the parameter's own value moves smoothly; drift's smoothing is in `velocity`, the looks' in `looks`."""
+    return (kind == "float" and not name.startswith(("drift/", "walk/"))) or name == "look/blackout"
+
+
+def to_json(state: ShowState) -> bytes:
+    return json.dumps(
+        {
+            "index": state.index,
+            "t": state.t,
+            "values": state.values,
+            "glides": {name: _row(glide) for name, glide in state.glides.items()},
+            "velocity": _row(state.velocity),
+            "strands": [_strand_row(strand) for strand in state.strands],
+            "looks": {name: _row(glide) for name, glide in state.looks.items()},
+            "pending": state.pending and [_strand_row(state.pending.strand), state.pending.fade_s],
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def from_json(data: bytes) -> ShowState:
+    """The state that `to_json` wrote; ValueError, KeyError or TypeError for anything else."""
+    tree: dict[str, Any] = json.loads(data)
+    pending = tree["pending"]
+    return ShowState(
+        index=int(tree["index"]),
+        t=float(tree["t"]),
+        values=dict(tree["values"]),
+        glides={name: Glide(*row) for name, row in tree["glides"].items()},
+        velocity=Glide(*tree["velocity"]),
+        strands=tuple(_strand(row) for row in tree["strands"]),
+        looks={name: Glide(*row) for name, row in tree["looks"].items()},
+        pending=Jump(_strand(pending[0]), float(pending[1])) if pending else None,
+    )
+
+
+def resumed(state: ShowState, show: Show) -> ShowState | None:
+    """A state of an earlier run, if it fits this show (the same parameters and looks, a walk that still exists)."""
+    fresh = first_state(show)
+    fits = state.values.keys() == fresh.values.keys() and state.looks.keys() == fresh.looks.keys()
+    fits = fits and all(strand.mode != "tour" or show.walk.tour for strand in state.strands)
+    return replace(state, pressed=()) if fits and state.strands else None
+
+
+def _row(glide: Glide) -> list[float | str]:
+    return [glide.start, glide.target, glide.t0, glide.span_s, glide.shape]
+
+
+def _strand_row(strand: Strand) -> list[Any]:
+    return [strand.mode, strand.seed, strand.position, _row(strand.fade)]
+
+
+def _strand(row: list[Any]) -> Strand:
+    mode, seed, position, fade = row
+    return Strand(str(mode), int(seed), float(position), Glide(*fade))
