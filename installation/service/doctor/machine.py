@@ -1,0 +1,314 @@
+"""The doctor's look at everything round the picture: packages, codecs, MIDI, ports, models, room, cores, the clock."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from installation.service.doctor.ask import ask, probe
+from installation.service.doctor.finding import Finding
+
+MIN_MEMORY = 4 * 2**30
+MIN_DISK = 2**30
+_GIB = 2**30
+
+# What a show is slower or poorer without; the rest of the requirements is checked as well, but not listed when it is there.
+_NAMED = ("torch", "moderngl", "glfw", "numpy")
+_ENCODERS = {
+    "libx264": "H.264",
+    "libx265": "H.265",
+    "libsvtav1": "AV1",
+    "prores_ks": "ProRes",
+    "ffv1": "FFV1",
+    "h264_nvenc": "NVENC",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What listens there: `OSC` on 9000/udp."""
+
+    what: str
+    protocol: Literal["udp", "tcp"]
+    number: int
+    host: str = "127.0.0.1"
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.number}/{self.protocol}"
+
+
+def python() -> list[Finding]:
+    """Python and the packages a show needs."""
+    missing, versions = [], []
+    for name in _requirements():
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+            continue
+        if name in _NAMED:
+            versions.append(f"{name} {version}")
+    if missing:
+        fix = f"{sys.executable} -m pip install {' '.join(missing)}"
+        return [Finding("python", "fail", f"packages are missing: {', '.join(missing)}", fix)]
+    return [
+        Finding(
+            "python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}; {', '.join(versions)}"
+        )
+    ]
+
+
+def _requirements() -> list[str]:
+    """Names of the required packages, extras left out."""
+    try:
+        rows = metadata.requires("installation") or []
+    except metadata.PackageNotFoundError:  # run from a folder, never installed
+        return list(_NAMED)
+    return [re.split(r"[^\w.-]", row, maxsplit=1)[0] for row in rows if "extra ==" not in row]
+
+
+def encoders() -> list[Finding]:
+    """ffmpeg, from the system or from the package imageio-ffmpeg, and what it can write."""
+    program = shutil.which("ffmpeg")
+    if program is None and find_spec("imageio_ffmpeg"):
+        from imageio_ffmpeg import get_ffmpeg_exe
+
+        try:
+            program = get_ffmpeg_exe()
+        except RuntimeError:
+            program = None
+    if program is None:
+        return [
+            Finding("encoders", "warn", "no ffmpeg: stills can be written, video cannot", "pip install imageio-ffmpeg")
+        ]
+    answer = ask(program, "-hide_banner", "-encoders")
+    if answer.code != 0:
+        return [
+            Finding("encoders", "warn", f"{program} does not run ({answer.last_word})", "pip install imageio-ffmpeg")
+        ]
+    words = set(answer.out.split())
+    have = [label for name, label in _ENCODERS.items() if name in words]
+    # The encoder is part of every build, but runs on the card.
+    have += ["NVENC"] if "h264_nvenc" in words and ask("nvidia-smi", "-L").code == 0 else []
+    return [Finding("encoders", "ok", f"{', '.join(have) or 'none that a recording uses'} ({program})")]
+
+
+def midi() -> list[Finding]:
+    """The extra, the system's MIDI, and the inputs."""
+    missing = [
+        package for package, module in (("mido", "mido"), ("python-rtmidi", "rtmidi")) if find_spec(module) is None
+    ]
+    if missing:
+        fix = "To play the show from MIDI: `make run EXTRAS=midi`, or `pip install 'installation[midi]'`"
+        return [Finding("MIDI", "warn", f"not installed: {', '.join(missing)}", fix)]
+    found, fault = probe("midi")
+    if found is None:
+        if "libasound" in fault:
+            return [
+                Finding(
+                    "MIDI", "warn", "a system library is missing (libasound.so.2)", "Debian: apt-get install libasound2"
+                )
+            ]
+        fix = (
+            "Load it: `sudo modprobe snd-seq`; a container has none unless it is given /dev/snd"
+            if sys.platform.startswith("linux")
+            else ""
+        )
+        return [
+            Finding("MIDI", "warn", f"this system has no MIDI ({fault})", fix or "Look at the system's MIDI settings")
+        ]
+    inputs = found["inputs"]
+    return [Finding("MIDI", "ok", f"inputs: {', '.join(inputs)}" if inputs else "ready; no controller is plugged in")]
+
+
+def ports(wanted: Sequence[Port]) -> list[Finding]:
+    """Whether each port is free, and who has it if not."""
+    findings = []
+    for port in wanted:
+        fault = _taken(port)
+        if fault is None:
+            findings.append(Finding("ports", "ok", f"{port} is free"))
+        else:
+            owner = _owner(port)
+            what = (
+                f"{port} is in use" + (f" by {owner}" if owner else "")
+                if fault == "taken"
+                else f"{port} on {port.host}: {fault}"
+            )
+            findings.append(
+                Finding(
+                    "ports",
+                    "fail",
+                    what,
+                    "Is a show running already? Else end that program, or choose another port in the show",
+                )
+            )
+    return findings
+
+
+def _taken(port: Port) -> str | None:
+    """None where the port can be bound, "taken" where another has it, else the system's words."""
+    family = socket.AF_INET6 if ":" in port.host else socket.AF_INET
+    kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
+    try:
+        with socket.socket(family, kind) as trial:
+            if kind == socket.SOCK_STREAM and os.name == "posix":
+                # Connections that are only fading away do not hold the port; on Windows the option means something else.
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((port.host, port.number))
+            if kind == socket.SOCK_STREAM:
+                trial.listen(1)
+    except OSError as fault:
+        return "taken" if fault.errno in (98, 48, 10048, 10013) else (fault.strerror or str(fault))
+    return None
+
+
+def _owner(port: Port) -> str:
+    """Name and pid of the process that has the port; "" where the system does not tell (other users' processes, not Linux)."""
+    wanted = {
+        row.split()[9] for row in _sockets(port.protocol) if int(row.split()[1].rpartition(":")[2], 16) == port.number
+    }
+    for entry in Path("/proc").glob("[0-9]*/fd/*") if wanted else ():
+        try:
+            target = os.readlink(entry)
+        except OSError:  # ended meanwhile, or another user's
+            continue
+        if target.startswith("socket:[") and target[8:-1] in wanted:
+            pid = entry.parts[2]
+            return f"{Path('/proc', pid, 'comm').read_text().strip()} (pid {pid})"
+    return ""
+
+
+def _sockets(protocol: str) -> list[str]:
+    rows: list[str] = []
+    for name in (protocol, f"{protocol}6"):
+        table = Path("/proc/net", name)
+        rows += table.read_text().splitlines()[1:] if table.is_file() else []
+    # State 0A is a listening TCP socket, 07 a bound UDP one; the rest are conversations.
+    return [row for row in rows if row.split()[3] in ("0A", "07")]
+
+
+def models(folder: Path | None, networks: Sequence[str]) -> list[Finding]:
+    """Which of the wanted networks are on this machine, and which files are damaged."""
+    from installation.errors import InstallationError
+    from installation.models.library import installed
+    from installation.resources import checkpoints_dir
+
+    damaged: list[InstallationError] = []
+    names = {entry.name for entry in installed([checkpoints_dir()], data_dir=folder, report=damaged.append)}
+    findings = [
+        Finding("models", "fail", f"{fault.where}: {fault.what}", fault.fix or "Remove the file and add it again")
+        for fault in damaged
+    ]
+    for name in networks:
+        if name in names:
+            findings.append(Finding("models", "ok", f"{name} is here"))
+        else:
+            findings.append(
+                Finding("models", "warn", f"{name} is not here; `run` fetches it", f"installation models add {name}")
+            )
+    return findings
+
+
+def disk(folder: Path | None) -> list[Finding]:
+    """The data folder: may it be written, and is there room."""
+    from installation.models.library import data_dir
+
+    wanted = data_dir(folder)
+    there = next(path for path in (wanted, *wanted.parents) if path.is_dir())
+    try:
+        # Tried and not asked: a read-only disk lets root's permissions through and refuses all the same.
+        with tempfile.TemporaryFile(dir=there):
+            free = shutil.disk_usage(there).free
+    except OSError as fault:
+        return [
+            Finding(
+                "disk",
+                "fail",
+                f"{there} cannot be written ({fault.strerror or fault})",
+                f"Make it yours: chown -R $USER {there}",
+            )
+        ]
+    if free < MIN_DISK:
+        return [
+            Finding(
+                "disk",
+                "warn",
+                f"only {free / _GIB:.1f} GiB free for {wanted}",
+                "Make room: models and recordings need it",
+            )
+        ]
+    return [Finding("disk", "ok", f"{free / _GIB:.0f} GiB free for {wanted}")]
+
+
+def memory(ring_bytes: int) -> list[Finding]:
+    """Main memory, and the shared memory that pictures cross from the engine to the wall in."""
+    findings = []
+    total = _memory()
+    if total is not None and total < MIN_MEMORY:
+        findings.append(
+            Finding("memory", "warn", f"{total / _GIB:.1f} GiB", "4 GiB are the least for a show; close other programs")
+        )
+    elif total is not None:
+        findings.append(Finding("memory", "ok", f"{total / _GIB:.0f} GiB"))
+    shared = Path("/dev/shm")
+    if shared.is_dir():
+        free = shutil.disk_usage(shared).free
+        what = f"{free / 2**20:.0f} MiB of shared memory free; a 4K picture ring takes {ring_bytes / 2**20:.0f} MiB"
+        fix = "Enlarge it: `mount -o remount,size=1g /dev/shm`; in a container: `docker run --shm-size=1g`"
+        findings.append(
+            Finding("memory", "ok" if free >= ring_bytes else "warn", what, "" if free >= ring_bytes else fix)
+        )
+    return findings
+
+
+def _memory() -> int | None:
+    """Bytes of memory this process may use; None where the system does not tell."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = _cgroup("memory.max")
+    return min(total, int(limit[0])) if limit and limit[0].isdecimal() else total
+
+
+def processor() -> list[Finding]:
+    """Cores this process may use: fewer than the machine has, in a container."""
+    cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    quota = _cgroup("cpu.max")
+    if len(quota) == 2 and quota[0].isdecimal():
+        cores = min(cores, int(quota[0]) / int(quota[1]))
+    what = f"{cores:g} cores, {platform.machine()}"
+    if cores < 2:
+        return [Finding("processor", "warn", what, "Two are the least: one for the wall, one for the engine")]
+    return [Finding("processor", "ok", what)]
+
+
+def _cgroup(name: str) -> list[str]:
+    """The words of a container's limit; [] where there is none."""
+    try:
+        return Path("/sys/fs/cgroup", name).read_text().split()
+    except OSError:
+        return []
+
+
+def clock() -> list[Finding]:
+    """Whether the time of day is kept right from the network, where systemd knows; opening hours and logs go by it."""
+    answer = ask("timedatectl", "show", "--property=NTPSynchronized", "--value", deadline_s=3.0)
+    if answer.out.strip() == "no":
+        return [
+            Finding(
+                "clock", "warn", "the time of day is not kept by the network", "Turn it on: timedatectl set-ntp true"
+            )
+        ]
+    return [Finding("clock", "ok", "kept by the network")] if answer.out.strip() == "yes" else []
