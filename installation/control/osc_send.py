@@ -1,0 +1,101 @@
+"""Sending OSC: what the verb `osc-send` does, and a client for scripts and tests. Encoded by python-osc.
+
+How an argument's text becomes an argument:
+
+    true, false        T, F
+    12, -3, +7         i, and h where 32 bits do not hold it
+    0.5, -1e-3, .5     f
+    "12", 'a b'        s, without the quotes
+    anything else      s, as it is (so also nan, inf and 0x10)
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Sequence
+
+from pythonosc.osc_message_builder import OscMessageBuilder
+
+from installation.control.osc_codec import Message, OscError, parse
+from installation.errors import ConfigError, OutputError
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.[0-9]*|\.?[0-9]+)([eE][+-]?[0-9]+)?")
+_FLOAT32_MAX = 3.4028235677973366e38
+
+
+def typed(text: str) -> tuple[str, int | float | bool | str]:
+    """Type tag and value of one argument as written on a command line."""
+    if text in ("true", "false"):
+        return ("T", True) if text == "true" else ("F", False)
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
+        return "s", text[1:-1]
+    if _INTEGER.fullmatch(text):
+        # Python refuses to read endless digits; 20 are more than 64 bits hold.
+        number = int(text) if len(text) <= 20 else 2**64
+        if not -(2**63) <= number < 2**63:
+            raise ConfigError(
+                f"the integer {text:.40} has more than 64 bits", where="osc-send", fix="Write 1e20 or quote it."
+            )
+        return ("i" if -(2**31) <= number < 2**31 else "h"), number
+    if _DECIMAL.fullmatch(text):
+        decimal = float(text)
+        return ("f" if abs(decimal) < _FLOAT32_MAX else "d"), decimal
+    return "s", text
+
+
+def encoded(address: str, args: Sequence[str]) -> bytes:
+    """The datagram. ConfigError for an address that OSC cannot carry."""
+    if not address.startswith("/") or not address.isascii() or "\0" in address or " " in address:
+        raise ConfigError(
+            f"no OSC address: {address!r:.80}",
+            where="osc-send",
+            fix="An address begins with /, as /installation/drift/speed.",
+        )
+    builder = OscMessageBuilder(address=address)
+    for text in args:
+        tag, value = typed(text)
+        if isinstance(value, str) and "\0" in value:
+            raise ConfigError("an OSC string cannot hold NUL", where="osc-send", fix="Leave it out.")
+        builder.add_arg(value, tag)
+    return builder.build().dgram
+
+
+def send(
+    host: str, port: int, address: str, args: Sequence[str] = (), *, wait_reply: float | None = None
+) -> list[Message] | None:
+    """Sends one message; with `wait_reply` seconds, waits for the answer.
+
+    The messages of the first datagram that comes back; None when none came in time or none was waited for.
+    ConfigError for a bad address or port; OutputError when the host is unknown or, while waiting, when nothing
+    listens there.
+    """
+    where = f"osc-send {host}:{port}"
+    datagram = encoded(address, args)
+    if not 1 <= port <= 65535:
+        raise ConfigError(f"no such UDP port: {port}", where=where, fix="Give a port from 1 to 65535.")
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as client:
+            # Connected, so that "nobody listens" comes back as an error and strangers' packets do not.
+            client.connect(target)
+            client.send(datagram)
+            if wait_reply is None:
+                return None
+            client.settimeout(wait_reply)
+            return parse(client.recv(65536))
+    except TimeoutError:
+        return None
+    except OscError as fault:
+        raise OutputError(
+            f"the answer is not OSC: {fault}", where=where, fix="Is another program on this port?"
+        ) from fault
+    except ConnectionError as fault:
+        raise OutputError(
+            "nothing listens there", where=where, fix="Start the wall, or check host and port."
+        ) from fault
+    except (OSError, UnicodeError) as fault:
+        raise OutputError(
+            f"cannot send ({fault})", where=where, fix="Check the host's name and the network."
+        ) from fault
