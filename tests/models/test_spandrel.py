@@ -1,0 +1,172 @@
+"""Foreign upscalers through spandrel, with real architectures and random weights: same picture as spandrel's own, files, tiles."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from installation.errors import CheckpointError, ModelError
+from installation.models import checkpoint, tiles
+from installation.models.spandrel_stage import SpandrelUpscaler, require_spandrel
+
+# SwinIR's own code; torch says it once a process.
+pytestmark = pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")
+ARCHITECTURES = ["ESRGAN", "Compact", "SPAN", "SwinIR"]
+CONVOLUTIONAL = ["ESRGAN", "Compact"]
+
+
+@cache
+def _network(name: str) -> nn.Module:
+    """A small network of spandrel's, with seeded weights."""
+    spandrel = require_spandrel()
+    torch.manual_seed(11)
+    make = {
+        "ESRGAN": lambda: spandrel.architectures.ESRGAN.ESRGAN(num_filters=8, num_blocks=1, scale=4),
+        "Compact": lambda: spandrel.architectures.Compact.Compact(num_feat=8, num_conv=2, upscale=2),
+        "SPAN": lambda: spandrel.architectures.SPAN.SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2),
+        "SwinIR": lambda: spandrel.architectures.SwinIR.SwinIR(
+            img_size=16, window_size=4, depths=[2], embed_dim=12, num_heads=[2], upscale=2, upsampler="pixelshuffle"
+        ),
+    }
+    model = make[name]().requires_grad_(False).eval()
+    if name in CONVOLUTIONAL:  # torch's default would make the picture depend on its input by less than a grey level
+        for parameter in model.parameters():
+            if parameter.ndim == 4:
+                nn.init.kaiming_normal_(parameter, a=0.2).mul_(0.5)
+    return model
+
+
+def _img(side: int = 24) -> Tensor:
+    return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_pth_gives_the_picture_spandrel_gives(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"params_ema": _network(name).state_dict()}, path)
+    stage = SpandrelUpscaler.from_file(path)
+    original = require_spandrel().ModelLoader("cpu").load_from_file(path)
+    assert stage.config == {"architecture": name}
+    assert stage.scale == original.scale
+    expected = original((_img() + 1) / 2) * 2 - 1
+    assert torch.allclose(stage(_img()), expected, atol=1e-6)
+    # Other memory format, other order of sums; SPAN's picture is rounding of numbers to 30, cut to 0..1.
+    assert torch.allclose(stage.place("cpu")(_img()), expected, atol=1e-4)
+
+
+def test_a_safetensors_file_is_read_too(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(_network("Compact").state_dict(), path)
+    assert SpandrelUpscaler.from_file(path).config == {"architecture": "Compact"}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_our_checkpoint_brings_the_same_network_back(name: str, tmp_path: Path) -> None:
+    stage = SpandrelUpscaler.from_state(_network(name).state_dict())
+    path = tmp_path / "stage.safetensors"
+    checkpoint.save(path, stage.state_dict(), checkpoint.describe(stage, name="stage", licence="CC0-1.0"))
+    again = checkpoint.load(path)
+    assert isinstance(again, SpandrelUpscaler)
+    assert torch.allclose(again(_img()), stage(_img()), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_tiles_equal_the_whole(name: str) -> None:
+    stage = SpandrelUpscaler.from_state(_network(name).state_dict())
+    assert stage.receptive_field is not None
+    side = 3 * stage.receptive_field + 7
+    assert (tiles.enlarge(stage, _img(side), 9) - stage(_img(side))).abs().max() < 1e-5
+
+
+def test_a_network_with_attention_states_no_receptive_field() -> None:
+    assert SpandrelUpscaler.from_state(_network("SwinIR").state_dict()).receptive_field is None
+
+
+@pytest.mark.parametrize("name", [*CONVOLUTIONAL, "SPAN"])
+def test_the_stated_receptive_field_covers_the_true_one(name: str) -> None:
+    """NaN spreads through every operation that reads it, so it shows what an output pixel depends on."""
+    stage = SpandrelUpscaler.from_state(_network(name).state_dict())
+    reach = stage.receptive_field
+    assert reach is not None
+    img = _img(2 * reach + 11)
+    centre = img.shape[-1] // 2
+    img[:, :, centre, centre] = float("nan")
+    reached = stage(img).isnan().any(dim=1)[0].nonzero() // stage.scale
+    assert centre - reach <= reached.min() <= centre
+    assert centre <= reached.max() <= centre + reach
+
+
+def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
+    trap = tmp_path / "ran"
+
+    class Payload:
+        def __reduce__(self) -> tuple:
+            return Path.touch, (trap,)
+
+    path = tmp_path / "weights.pth"
+    path.write_bytes(pickle.dumps({"params": Payload()}, protocol=2))
+    with pytest.raises(CheckpointError, match="not a file of tensors only"):
+        SpandrelUpscaler.from_file(path)
+    torch.save({"params": Payload()}, path)
+    with pytest.raises(CheckpointError, match="not a file of tensors only"):
+        SpandrelUpscaler.from_file(path)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 2000])
+def test_a_file_cut_short_is_one_clear_error(length: int, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(_network("Compact").state_dict(), path)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(CheckpointError) as caught:
+        SpandrelUpscaler.from_file(path)
+    assert caught.value.where == str(path)
+
+
+def test_tensors_of_no_known_network_are_refused() -> None:
+    with pytest.raises(ModelError, match="knows no network"):
+        SpandrelUpscaler.from_state({"something.weight": torch.zeros(3, 3)})
+
+
+def test_nan_weights_are_refused() -> None:
+    state = {name: tensor.clone() for name, tensor in _network("Compact").state_dict().items()}
+    state["body.0.weight"][0, 0, 0, 0] = float("nan")
+    with pytest.raises(ModelError, match=r"body\.0\.weight.*NaN"):
+        SpandrelUpscaler.from_state(state)
+
+
+def test_a_stripped_state_dict_is_refused() -> None:
+    state = dict(_network("Compact").state_dict())
+    del state["body.2.bias"]
+    with pytest.raises(ModelError):
+        SpandrelUpscaler.from_state(state)
+
+
+def test_without_spandrel_the_error_names_the_extra() -> None:
+    code = (
+        "import sys\n"
+        "class No:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'spandrel': raise ModuleNotFoundError(f'No module named {name!r}')\n"
+        "sys.meta_path.insert(0, No())\n"
+        "from installation.models.spandrel_stage import require_spandrel\n"
+        "from installation.errors import ModelError\n"
+        "try: require_spandrel()\n"
+        "except ModelError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "upscalers" in done.stdout
+    assert "spandrel" in done.stdout
+
+
+def test_no_stand_in_stays_behind() -> None:
+    module = sys.modules.get("torchvision.transforms.functional")
+    assert module is None or module.__spec__ is not None
