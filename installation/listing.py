@@ -1,0 +1,65 @@
+"""The table of live parameters for people and programs: terminal, Markdown, JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from installation.show.params import Param, ParamTable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def as_json(table: ParamTable) -> list[dict[str, Any]]:
+    return [
+        {
+            "address": row.address,
+            "kind": row.kind,
+            "range": [row.lo, row.hi] if row.kind in ("float", "int") else None,
+            "choices": list(row.choices),
+            "default": None if row.kind == "button" else row.default,
+            "unit": row.unit,
+            "smoothing_s": row.smoothing_s,
+            "curve": row.curve,
+            "description": row.description,
+        }
+        for row in table
+    ]
+
+
+def as_markdown(table: ParamTable) -> str:
+    """The page docs/parameters.md."""
+    lines = [
+        "# Live parameters",
+        "",
+        "Made from the one table by `installation params --format markdown`.",
+        "",
+        "Each takes OSC at its address in the units given here, and 0–1 at the same address with `/norm` behind it. "
+        "No argument asks: the value comes back at the same address. A second number is the ramp time in seconds, "
+        "instead of the smoothing. A button fires on a press (no argument, true, or a number above 0).",
+        "",
+        "| address | kind | range | default | smoothing | what it does |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [f"| `{row.address}` | " + " | ".join(_cells(row)) + " |" for row in table]
+    return "\n".join(lines) + "\n"
+
+
+def as_table(table: ParamTable) -> Table:
+    from rich.table import Column, Table
+
+    out = Table(Column("address", no_wrap=True), "kind", "range", "default", "smoothing", "what it does")
+    for row in table:
+        out.add_row(row.address, *_cells(row))
+    return out
+
+
+def _cells(row: Param) -> tuple[str, str, str, str, str]:
+    if row.kind == "choice":
+        span = ", ".join(row.choices)
+    elif row.kind in ("float", "int"):
+        span = f"{row.lo:.10g} … {row.hi:.10g} {row.unit}".strip()
+    else:
+        span = ""
+    default = "" if row.kind == "button" else str(row.default).lower() if row.kind == "bool" else f"{row.default}"
+    return row.kind, span, default, f"{row.smoothing_s:g} s" if row.smoothing_s else "", row.description

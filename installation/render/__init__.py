@@ -1,0 +1,1 @@
+"""From a ShowState to a picture. Knows no clock, no window, no file."""

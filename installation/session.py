@@ -1,0 +1,42 @@
+"""What the supervisor tells the wall and the engine about one run: a JSON file in the run folder.
+
+The show as it was checked once, the networks as they were found once, and the choices made on the command line, so
+that a process started again months later finds what the first one had.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from installation.show.config import Show
+
+SESSION = "session.json"
+
+
+class Session(BaseModel):
+    """size: the cascade's picture (width, height). base, stages: checkpoint files. still: a picture for the first
+    seconds, or none. pictures: where snapshots go. headless: no window. identity, state_folder: where the store keeps
+    the last picture and state of this show. verbose: log more.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    identity: str
+    state_folder: Path
+    show: Show
+    size: tuple[int, int]
+    base: Path
+    stages: tuple[Path, ...]
+    still: Path | None
+    pictures: Path
+    headless: bool
+    verbose: bool = False
+
+    def write(self, run_folder: Path) -> None:
+        (run_folder / SESSION).write_text(self.model_dump_json(), encoding="utf-8")
+
+    @classmethod
+    def read(cls, run_folder: Path) -> Session:
+        return cls.model_validate_json((run_folder / SESSION).read_text(encoding="utf-8"))

@@ -1,0 +1,42 @@
+"""One picture of a show at a show time, made as the wall makes it: the same step, Renderer and look pass."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from installation.output.compositor import Compositor
+from installation.output.headless import HeadlessSurface
+from installation.render.renderer import Renderer
+from installation.resources import shaders_dir
+from installation.session import Session
+from installation.show.clock import Tick
+from installation.show.state import first_state
+from installation.show.step import step
+
+log = logging.getLogger(__name__)
+
+
+def picture(session: Session, at_s: float, size: tuple[int, int] | None) -> np.ndarray:
+    """The Frame of a show nobody touches at show time at_s, at `size` (width, height) or the cascade's own.
+
+    EngineError when the networks make no finite picture; DisplayError without GL.
+    """
+    show = session.show
+    # Positions are integrals in closed form, so one long tick lands where thousands of short ones do.
+    state = step(first_state(show), (), Tick(1, at_s, at_s), show)
+    renderer = Renderer.open(show, session.base, session.stages)
+    frame = np.empty((session.size[1], session.size[0], 4), np.uint8)
+    renderer.draw(state, frame)
+    surface = HeadlessSurface(size or session.size)
+    try:
+        compositor = Compositor(surface.ctx, shaders_dir(), size=session.size)
+        compositor.upload(0, frame)
+        compositor.look(
+            0, 0, 0.0, crossfade="cut", grade=state.grade(show), blackout=state.value("look/blackout"), time_s=state.t
+        )
+        compositor.mount(surface.framebuffer, surface.size, fit=show.screen.fit, rotate=show.screen.rotate, hud=None)
+        return surface.read()
+    finally:
+        surface.close()

@@ -1,0 +1,224 @@
+"""The wall process: the loop that hears, steps the show and puts pictures on the surface. Wires control, show, output.
+
+Runs on the process's main thread. It shows the frames it has: what makes them lives in another process, and when that
+one is away the walk waits and the wall keeps moving over its last good frames.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from installation.control.keyboard import KeyboardSource
+from installation.control.source import Source
+from installation.engine.board import Board, Phase
+from installation.latent.walk import nearest_key
+from installation.output import stills
+from installation.output.compositor import Compositor
+from installation.output.hud import HudText
+from installation.output.pacing import Pacer
+from installation.output.playhead import Playhead
+from installation.output.preview import Preview
+from installation.output.surface import Surface
+from installation.show.clock import LiveClock
+from installation.show.config import Show
+from installation.show.state import ShowState, to_json
+from installation.show.step import step
+
+log = logging.getLogger(__name__)
+
+ROLE = "wall"
+
+# The picture of the run before stands where a frame of this much earlier would be: the first new ones melt out of it.
+_STILL_BEFORE_S = 1.5
+_HUD_EVERY_S = 0.5
+HISTORY = 16
+_STATUS_EVERY_S = 1.0
+
+
+@dataclass(slots=True)
+class WallParts:
+    """What the loop is wired from. keyboard is one of the sources."""
+
+    show: Show
+    board: Board
+    surface: Surface
+    compositor: Compositor
+    pacer: Pacer
+    sources: Sequence[Source]
+    keyboard: KeyboardSource
+    preview: Preview | None
+    pictures: Path
+    title: str
+
+
+class Wall:
+    """The loop. state: where the show begins. still: a Frame for the time before the first new one."""
+
+    def __init__(self, parts: WallParts, state: ShowState, still: np.ndarray | None) -> None:
+        self._parts = parts
+        self._state = state
+        self._clock = LiveClock(time.monotonic, start_s=state.t, index=state.index)
+        self._playhead = Playhead(HISTORY)
+        # A wall that was started again finds the newest frames still in the ring.
+        self._seen = max(parts.board.newest() - parts.board.slots, 0)
+        self._hud_text: HudText | None = None
+        self._shown: Hashable = None
+        self._hud_due_s = self._status_due_s = 0.0
+        self._closing = False
+        self._live = False  # whether a frame of this run has come
+        self._torn = 0
+        if still is not None:
+            parts.compositor.upload(self._playhead.spare, still)
+            self._playhead.arrive(self._seen, state.t - _STILL_BEFORE_S, state.t)
+
+    @property
+    def state(self) -> ShowState:
+        return self._state
+
+    def run(self, ended: Callable[[], bool]) -> None:
+        """Turns until `ended` or the surface is closed."""
+        pacer, surface = self._parts.pacer, self._parts.surface
+        while not (ended() or self._closing or surface.closed):
+            changed = self.turn()
+            pacer.retarget(surface.refresh_hz)
+            # Where the swap is what makes the loop wait, it is done even for a picture that did not change.
+            pacer.frame(surface.present if changed or pacer.paced_by == "swap" else _nothing)
+            self._parts.board.beat(ROLE, Phase.RUNNING)
+
+    def turn(self) -> bool:
+        """One tick: hear, step, tell the engine, take in frames, draw. Whether there is something new to present."""
+        parts = self._parts
+        self._hear_surface()
+        messages = [message for source in parts.sources for message in source.poll()]
+        tick = self._clock.tick(hold=not self._live or self._playhead.starved(self._state.t))
+        self._state = state = step(self._state, messages, tick, parts.show)
+        parts.board.write_state(state.index, to_json(state))
+        for source in parts.sources:
+            source.publish(state.values)
+        self._take_in_frames(state.t)
+        changed = self._draw(state)
+        self._press(state.pressed)
+        self._report(state)
+        return changed
+
+    def _hear_surface(self) -> None:
+        for event in self._parts.surface.poll():
+            if event.kind == "close":
+                self._closing = True
+            elif event.kind == "key":
+                self._parts.keyboard.press(event.name)
+
+    def _take_in_frames(self, now_s: float) -> None:
+        """Uploads the frames that came since the last turn; one that the engine overwrote meanwhile is not used."""
+        parts = self._parts
+        newest = parts.board.newest()
+        for index in range(max(self._seen + 1, newest - parts.board.slots + 1), newest + 1):
+            frame = parts.board.frame(index)
+            if frame is None:
+                continue
+            parts.compositor.upload(self._playhead.spare, frame.pixels)
+            if frame.valid():
+                self._playhead.arrive(index, frame.stamp, now_s)
+                self._live = True
+            else:
+                self._torn += 1
+        self._seen = max(self._seen, newest)
+
+    def _draw(self, state: ShowState) -> bool:
+        """Draws, unless every pixel would be the same as before."""
+        parts = self._parts
+        view = self._playhead.view(state.t)
+        a, b, mix = (view.a_slot, view.b_slot, view.mix) if view else (0, 0, 0.0)
+        parts.compositor.look(
+            a,
+            b,
+            mix,
+            crossfade=str(state.values["look/crossfade"]),
+            grade=state.grade(parts.show),
+            blackout=state.value("look/blackout"),
+            time_s=state.t,
+        )
+        size, screen, hud = parts.surface.size, parts.show.screen, self._hud(state)
+        if 0 in size:
+            return False
+        signature = parts.compositor.signature(size, fit=screen.fit, rotate=screen.rotate, hud=hud)
+        changed = signature != self._shown or parts.pacer.paced_by == "swap"
+        if changed:
+            parts.compositor.mount(parts.surface.framebuffer, size, fit=screen.fit, rotate=screen.rotate, hud=hud)
+            self._shown = signature
+        if parts.preview is not None:
+            parts.preview.offer(parts.surface.read)
+        return changed
+
+    def _press(self, pressed: tuple[str, ...]) -> None:
+        for name in pressed:
+            if name == "hud/snapshot":
+                self._snapshot()
+            elif name == "shader/reload":
+                self._say_shaders(self._parts.compositor.reload())
+        self._say_shaders(self._parts.compositor.reload_if_changed(time.monotonic()))
+
+    def _say_shaders(self, fault: str | None) -> None:
+        if fault is not None:
+            log.warning("%s", fault)
+
+    def _snapshot(self) -> None:
+        """Saves the picture on the wall, without the HUD; the disk's slowness is another thread's."""
+        frame = self._parts.compositor.read_look()
+        path = self._parts.pictures / stills.snapshot_name(time.time())
+        threading.Thread(target=_save, args=(path, frame), name="snapshot", daemon=True).start()
+
+    def _hud(self, state: ShowState) -> HudText | None:
+        if not state.values["hud/show"]:
+            return None
+        now = time.monotonic()
+        if now >= self._hud_due_s or self._hud_text is None:
+            self._hud_due_s = now + _HUD_EVERY_S
+            self._hud_text = HudText(self._figures(state))
+        return self._hud_text
+
+    def _figures(self, state: ShowState) -> tuple[str, ...]:
+        stats = self._parts.pacer.stats()
+        engine = "waiting for the engine" if self._playhead.starved(state.t) else self._parts.board.status("engine")
+        key = nearest_key(state.strands[-1], self._parts.show)
+        portrait = f"seed {key.seed}" if key.stop is None else f"stop {key.stop + 1}"
+        return (
+            self._parts.title,
+            f"{stats.fps:.1f} fps   p99 {stats.p99_ms:.1f} ms   late {stats.late}",
+            f"engine {engine}",
+            f"{portrait}   position {state.strands[-1].position:.2f}   drift {state.velocity.at(state.t):+.3f} kf/s",
+        )
+
+    def _report(self, state: ShowState) -> None:
+        """The wall's own line for the board and the preview page, once a second."""
+        now = time.monotonic()
+        if now < self._status_due_s:
+            return
+        self._status_due_s = now + _STATUS_EVERY_S
+        stats = self._parts.pacer.stats()
+        text = f"{stats.fps:.1f} fps · p50 {stats.p50_ms:.1f} ms · p99 {stats.p99_ms:.1f} ms · late {stats.late}"
+        text += f" · torn {self._torn} · t {state.t:.1f} s"
+        self._parts.board.put_status(ROLE, text)
+        if self._parts.preview is not None:
+            self._parts.preview.publish({"wall": text, "engine": self._parts.board.status("engine")})
+
+
+def _nothing() -> None:
+    """Presents nothing: what is on the wall stays."""
+
+
+def _save(path: Path, frame: np.ndarray) -> None:
+    from installation.errors import InstallationError
+
+    try:
+        stills.save(path, frame)
+        log.info("snapshot: %s", path)
+    except InstallationError as error:
+        log.warning("no snapshot: %s", error)
