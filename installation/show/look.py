@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, replace
 
 Rgb = tuple[float, float, float]
 
@@ -28,27 +28,32 @@ class Grade:
 
     def times(self, *, brightness: float, contrast: float, saturation: float, gamma: float) -> Grade:
         """This grade under the live faders, which multiply it."""
-        return Grade(
-            self.brightness * brightness,
-            self.contrast * contrast,
-            self.saturation * saturation,
-            self.gamma * gamma,
-            self.tint,
-            self.lift,
-            self.grain,
-            self.vignette,
+        return replace(
+            self,
+            brightness=self.brightness * brightness,
+            contrast=self.contrast * contrast,
+            saturation=self.saturation * saturation,
+            gamma=self.gamma * gamma,
         )
 
 
 def mix(grades: Iterable[tuple[Grade, float]]) -> Grade:
     """The weighted sum of grades; the weights sum to 1."""
-    rows = [(astuple(grade), weight) for grade, weight in grades if weight != 0.0]
-    return Grade(
-        *(_sum([row[i] for row, _ in rows], [weight for _, weight in rows]) for i in range(len(fields(Grade))))
+    total = [0.0] * 12
+    for grade, weight in grades:
+        total = [sum_ + weight * number for sum_, number in zip(total, _numbers(grade), strict=True)]
+    brightness, contrast, saturation, gamma, r, g, b, lift_r, lift_g, lift_b, grain, vignette = total
+    return Grade(brightness, contrast, saturation, gamma, (r, g, b), (lift_r, lift_g, lift_b), grain, vignette)
+
+
+def _numbers(grade: Grade) -> tuple[float, ...]:
+    return (
+        grade.brightness,
+        grade.contrast,
+        grade.saturation,
+        grade.gamma,
+        *grade.tint,
+        *grade.lift,
+        grade.grain,
+        grade.vignette,
     )
-
-
-def _sum(values: list[float | Rgb], weights: list[float]):
-    if isinstance(values[0], tuple):
-        return tuple(_sum(list(channel), weights) for channel in zip(*values, strict=True))
-    return sum(value * weight for value, weight in zip(values, weights, strict=True))

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,17 +106,24 @@ class Running:
 
 @contextmanager
 def running(
-    folder: Path, show: str, *options: str, server: XServer | None = None, environment: Mapping[str, str] | None = None
+    folder: Path,
+    show: str,
+    *options: str,
+    server: XServer | None = None,
+    program: Path | None = None,
 ) -> Iterator[Running]:
-    """Starts `installation run` on the show's text; ends it, whatever happens. Without a server it is headless."""
+    """Starts `installation run` on the show's text; ends it, whatever happens. Without a server it is headless.
+
+    program: the folder of another copy of the program, to be run instead of this one.
+    """
     path = folder / "show.toml"
     path.write_text(show, encoding="utf-8")
     osc, preview = free_port(), free_port(socket.SOCK_STREAM)
     command = [sys.executable, "-m", "installation", "run", str(path), "--osc-port", str(osc)]
     command += ["--preview-port", str(preview), "--verbose", *options]
-    env = home(folder) | ({"DISPLAY": server.display} if server else {}) | dict(environment or {})
+    env = home(folder) | ({"DISPLAY": server.display} if server else {})
     with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=env, cwd=program, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     run = Running(process, folder, osc, preview)
     try:
         yield run
