@@ -73,9 +73,13 @@ class Wall:
         self._hud_due_s = self._status_due_s = 0.0
         self._closing = False
         self._live = False  # whether a frame of this run has come
+        self._warm = False
         self._torn = 0
+        self._slots: dict[int, int] = {}  # which frame of the board each history slot holds
+        self._aim()
+        black = np.zeros((parts.board.height, parts.board.width, 4), np.uint8)
+        parts.compositor.upload(self._playhead.spare, black if still is None else still)
         if still is not None:
-            parts.compositor.upload(self._playhead.spare, still)
             self._playhead.arrive(self._seen, state.t - _STILL_BEFORE_S, state.t)
 
     @property
@@ -91,6 +95,8 @@ class Wall:
             # Where the swap is what makes the loop wait, it is done even for a picture that did not change.
             pacer.frame(surface.present if changed or pacer.paced_by == "swap" else _nothing)
             self._parts.board.beat(ROLE, Phase.RUNNING)
+            if not self._warm:
+                self._warm_up()
 
     def turn(self) -> bool:
         """One tick: hear, step, tell the engine, take in frames, draw. Whether there is something new to present."""
@@ -102,6 +108,8 @@ class Wall:
         parts.board.write_state(state.index, to_json(state))
         for source in parts.sources:
             source.publish(state.values)
+        if self._aim():
+            self._take_in_again()
         self._take_in_frames(state.t)
         changed = self._draw(state)
         self._press(state.pressed)
@@ -115,6 +123,18 @@ class Wall:
             elif event.kind == "key":
                 self._parts.keyboard.press(event.name)
 
+    def _warm_up(self) -> None:
+        """With the first picture on the wall and the engine not there yet: nobody sees the time this takes."""
+        surface, screen = self._parts.surface, self._parts.show.screen
+        if 0 not in surface.size:
+            self._parts.compositor.warm_up(surface.framebuffer, surface.size, fit=screen.fit, rotate=screen.rotate)
+            self._warm, self._shown = True, None
+
+    def _aim(self) -> bool:
+        """Tells the compositor at what size frames are shown now. Whether that is another than before."""
+        size, screen = self._parts.surface.size, self._parts.show.screen
+        return 0 not in size and self._parts.compositor.aim(size, fit=screen.fit, rotate=screen.rotate)
+
     def _take_in_frames(self, now_s: float) -> None:
         """Uploads the frames that came since the last turn; one that the engine overwrote meanwhile is not used."""
         parts = self._parts
@@ -125,11 +145,28 @@ class Wall:
                 continue
             parts.compositor.upload(self._playhead.spare, frame.pixels)
             if frame.valid():
-                self._playhead.arrive(index, frame.stamp, now_s)
+                slot = self._playhead.arrive(index, frame.stamp, now_s)
+                if slot is not None:
+                    self._slots[slot] = index
                 self._live = True
             else:
                 self._torn += 1
         self._seen = max(self._seen, newest)
+
+    def _take_in_again(self) -> None:
+        """Uploads what the board still has of the frames held, for the window's new size: on a paused show no other
+        would come. These slots are on the wall, so only a copy that is known to be whole goes there."""
+        for slot, index in self._slots.items():
+            if (pixels := self._whole(index)) is not None:
+                self._parts.compositor.upload(slot, pixels)
+
+    def _whole(self, index: int) -> np.ndarray | None:
+        """A copy of a frame of the board; None when the engine has overwritten it."""
+        frame = self._parts.board.frame(index)
+        if frame is None:
+            return None
+        pixels = frame.pixels.copy()
+        return pixels if frame.valid() else None
 
     def _draw(self, state: ShowState) -> bool:
         """Draws, unless every pixel would be the same as before."""
@@ -170,8 +207,15 @@ class Wall:
             log.warning("%s", fault)
 
     def _snapshot(self) -> None:
-        """Saves the picture on the wall, without the HUD; the disk's slowness is another thread's."""
-        frame = self._parts.compositor.read_look()
+        """Saves the newest frame under the grade on the wall, without the HUD; the disk's slowness is another thread's.
+
+        The frame comes from the board, because the compositor's may be no larger than the window.
+        """
+        board, compositor = self._parts.board, self._parts.compositor
+        newest = board.newest()
+        whole = (self._whole(index) for index in range(newest, max(newest - board.slots, 0), -1))
+        pixels = next((pixels for pixels in whole if pixels is not None), None)
+        frame = compositor.read_look() if pixels is None else compositor.still(pixels)
         path = self._parts.pictures / stills.snapshot_name(time.time())
         threading.Thread(target=_save, args=(path, frame), name="snapshot", daemon=True).start()
 

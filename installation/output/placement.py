@@ -4,6 +4,7 @@ The wall is turned (a screen hung on its side), so the picture is laid out on an
 that is turned clockwise by 0, 90, 180 or 270° on to the real one.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ Fit = Literal["contain", "cover", "fill", "native"]
 FITS: tuple[str, ...] = ("contain", "cover", "fill", "native")
 ROTATIONS = (0, 90, 180, 270)
 _MOST_TAPS = 16
+_MOST_ENLARGED = 2.0  # in area: more would cost memory in every history slot, and the mount enlarges as well
 
 Point = tuple[float, float]
 
@@ -39,17 +41,38 @@ class Placement:
         return self.up[0] / self.viewport[3], self.up[1] / self.viewport[3]
 
 
-def upright(size: tuple[int, int]) -> Placement:
-    """The whole picture on a target of its own size, first row first in memory."""
-    return Placement((0, 0, *size), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0), True, 1)
+def upright(size: tuple[int, int], source: tuple[int, int] | None = None) -> Placement:
+    """The whole picture on a target of `size`, first row first in memory. source: the picture's size where it is
+    another."""
+    source = source or size
+    return Placement((0, 0, *size), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0), source == size, _taps(source, size))
 
 
-def place(picture: tuple[int, int], output: tuple[int, int], *, fit: str, rotate: int) -> Placement:
-    """Lays a picture (width, height) on an output (width, height). ValueError for an unknown fit or rotation."""
-    if fit not in FITS:
-        raise ValueError(f"fit is {fit!r}; it must be one of {', '.join(FITS)}")
-    logical = _logical(output, rotate)
-    return put(_fitted(picture, logical, fit), picture, output, rotate)
+def place(
+    picture: tuple[int, int],
+    output: tuple[int, int],
+    *,
+    fit: str,
+    rotate: int,
+    source: tuple[int, int] | None = None,
+) -> Placement:
+    """Lays a picture (width, height) on an output (width, height). source: the size at which the picture is there
+    already, if not its own. ValueError for an unknown fit or rotation."""
+    return put(_fitted(picture, _logical(output, rotate), fit), source or picture, output, rotate)
+
+
+def work_size(
+    picture: tuple[int, int], output: tuple[int, int], *, fit: str, rotate: int, largest: int
+) -> tuple[int, int]:
+    """The size at which to keep the frames of a picture for an output: that at which they appear, before rotation.
+
+    Where they appear more than twice as large, or a side would pass `largest` px: no side more than the picture's.
+    ValueError for an unknown fit or rotation.
+    """
+    _, _, w, h = _fitted(picture, _logical(output, rotate), fit)
+    if w * h <= _MOST_ENLARGED * picture[0] * picture[1] and max(w, h) <= largest:
+        return w, h
+    return min(w, picture[0]), min(h, picture[1])
 
 
 def put(rect: tuple[int, int, int, int], picture: tuple[int, int], output: tuple[int, int], rotate: int) -> Placement:
@@ -67,15 +90,19 @@ def put(rect: tuple[int, int, int, int], picture: tuple[int, int], output: tuple
         return (lx - x) / w, (ly - y) / h
 
     origin, right_end, top_end = uv(px0, py1), uv(px1, py1), uv(px0, py0)
-    shrink = max(picture[0] / w, picture[1] / h)
     return Placement(
         viewport=(px0, output[1] - py1, px1 - px0, py1 - py0),
         origin=origin,
         across=(right_end[0] - origin[0], right_end[1] - origin[1]),
         up=(top_end[0] - origin[0], top_end[1] - origin[1]),
         exact=(w, h) == picture,
-        taps=min(max(-int(-(shrink - 0.01) // 1), 1), _MOST_TAPS),
+        taps=_taps(picture, (w, h)),
     )
+
+
+def _taps(picture: tuple[int, int], shown: tuple[int, int]) -> int:
+    shrink = max(picture[0] / shown[0], picture[1] / shown[1])
+    return min(max(math.ceil(shrink - 0.01), 1), _MOST_TAPS)
 
 
 def _logical(output: tuple[int, int], rotate: int) -> tuple[int, int]:
@@ -85,6 +112,8 @@ def _logical(output: tuple[int, int], rotate: int) -> tuple[int, int]:
 
 
 def _fitted(picture: tuple[int, int], logical: tuple[int, int], fit: str) -> tuple[int, int, int, int]:
+    if fit not in FITS:
+        raise ValueError(f"fit is {fit!r}; it must be one of {', '.join(FITS)}")
     if fit == "fill":
         return (0, 0, *logical)
     if fit == "native":

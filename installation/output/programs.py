@@ -15,17 +15,27 @@ from installation.output.shader_check import FRAGMENT, VERTEX, ShaderCheck
 from installation.output.shader_files import ShaderFault, ShaderFiles, Source
 
 VERTEX_FILE = "screen.vert"
+_LOOKS: Mapping[str, Mapping[str, int]] = {
+    "mix": {"DISSOLVE": 0, "GRADE": 0},
+    "mix+grade": {"DISSOLVE": 0, "GRADE": 1},
+    "dissolve": {"DISSOLVE": 1, "GRADE": 0},
+    "dissolve+grade": {"DISSOLVE": 1, "GRADE": 1},
+}
+FUSED = "mount of "
+"""Prefix of a look's name: look and mount in one pass."""
 VARIANTS: Mapping[str, tuple[str, Mapping[str, int]]] = {
-    "mix": ("look.frag", {"DISSOLVE": 0, "GRADE": 0}),
-    "mix+grade": ("look.frag", {"DISSOLVE": 0, "GRADE": 1}),
-    "dissolve": ("look.frag", {"DISSOLVE": 1, "GRADE": 0}),
-    "dissolve+grade": ("look.frag", {"DISSOLVE": 1, "GRADE": 1}),
-    "mount": ("mount.frag", {"AREA": 0}),
-    "mount+area": ("mount.frag", {"AREA": 1}),
+    **{name: ("look.frag", defines) for name, defines in _LOOKS.items()},
+    **{FUSED + name: ("mount.frag", {"FUSED": 1, "AREA": 0, **defines}) for name, defines in _LOOKS.items()},
+    "mount": ("mount.frag", {"FUSED": 0, "AREA": 0}),
+    "mount+area2": ("mount.frag", {"FUSED": 0, "AREA": 2}),
+    "mount+area": ("mount.frag", {"FUSED": 0, "AREA": 1}),
+    "scale": ("scale.frag", {"AREA": 0}),
+    "scale+area2": ("scale.frag", {"AREA": 2}),
+    "scale+area": ("scale.frag", {"AREA": 1}),
     "hud": ("hud.frag", {}),
 }
 """Variants, not branches on a uniform: llvmpipe runs both sides of every branch, and a loop of one turn made the mount
-three times slower."""
+three times slower. For the same reason 2 x 2 samples, the everyday case, have a variant of their own: half the time."""
 
 TEXTURE_UNITS = {"u_tex0": 0, "u_tex1": 1, "u_noise": 2}
 _TYPES = {
@@ -39,6 +49,11 @@ _TYPES = {
 _GL_TYPES = {0x1406: "float", 0x8B50: "vec2", 0x8B51: "vec3", 0x8B52: "vec4", 0x1404: "int", 0x8B5E: "sampler2D"}
 
 UniformValue = float | int | tuple[float, ...]
+
+
+def filtered(name: str, placement: Placement) -> str:
+    """Which variant of "mount" or "scale" draws a placement."""
+    return name + {1: "", 2: "+area2"}.get(placement.taps, "+area")
 
 
 class Pass:
@@ -73,11 +88,19 @@ class Pass:
         if (uniform := self._uniforms.get(name)) is not None:
             uniform.value = value
 
+    def feed(self, values: Mapping[str, UniformValue]) -> None:
+        """`set` for each."""
+        for name, value in values.items():
+            self.set(name, value)
+
     def draw(self, target: moderngl.Framebuffer, placement: Placement) -> None:
         """Draws into the placement's viewport; leaves the target bound."""
         self.set("u_uv_origin", placement.origin)
         self.set("u_uv_across", placement.across)
         self.set("u_uv_up", placement.up)
+        self.set("u_uv_per_x", placement.per_x)
+        self.set("u_uv_per_y", placement.per_y)
+        self.set("u_taps", placement.taps)
         target.use()
         target.viewport = placement.viewport
         self._array.render(moderngl.TRIANGLES, vertices=3)

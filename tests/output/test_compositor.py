@@ -393,7 +393,11 @@ def test_warming_up_leaves_the_picture_alone(compositor: Compositor, ctx: modern
     compositor.upload(0, noise(1))
     look(compositor)
     before = show(compositor, ctx)
-    compositor.warm_up()
+    texture = ctx.texture(SIZE, 4)
+    target = ctx.framebuffer([texture])
+    compositor.warm_up(target, SIZE, fit="contain", rotate=0)
+    target.release()
+    texture.release()
     assert difference(show(compositor, ctx), before) == 0
 
 

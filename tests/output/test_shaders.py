@@ -59,11 +59,11 @@ def test_a_changed_include_counts_as_well(compositor: Compositor, folder: Path) 
 
 
 def test_the_message_names_file_line_and_the_drivers_words(compositor: Compositor, folder: Path) -> None:
-    rewrite(folder / "look.frag", "    vec3 a = texture", "    vec3 a = txture")
-    line = next(i for i, text in enumerate((folder / "look.frag").read_text().splitlines(), 1) if "txture" in text)
+    rewrite(folder / "look.glsl", "    vec3 a = texture", "    vec3 a = txture")
+    line = next(i for i, text in enumerate((folder / "look.glsl").read_text().splitlines(), 1) if "txture" in text)
     message = compositor.reload()
     assert message is not None
-    assert message.startswith(f"look.frag:{line}: ")
+    assert message.startswith(f"look.glsl:{line}: ")
     assert "txture" in message
 
 
@@ -192,7 +192,7 @@ def test_driver_messages_of_every_kind_are_understood(folder: Path) -> None:
     source = ShaderFiles(folder).read("look.frag").with_defines({"DISSOLVE": 1, "GRADE": 1})
     number = next(i for i, text in enumerate(source.text.splitlines(), 1) if "float grain(" in text)
     line = next(
-        i for i, text in enumerate((folder / "look.frag").read_text().splitlines(), 1) if "float grain(" in text
+        i for i, text in enumerate((folder / "look.glsl").read_text().splitlines(), 1) if "float grain(" in text
     )
     for log in (
         f"0:{number}(7): error: syntax error",
@@ -200,7 +200,7 @@ def test_driver_messages_of_every_kind_are_understood(folder: Path) -> None:
         f"ERROR: 0:{number}: syntax error",
         f"0:{number}(1): warning: dull\nERROR: 0:{number}: syntax error",
     ):
-        assert source.explain(log) == f"look.frag:{line}: syntax error"
+        assert source.explain(log) == f"look.glsl:{line}: syntax error"
     assert source.explain("") == "look.frag: the driver gave no reason"
 
 
@@ -230,7 +230,7 @@ def test_reloads_leave_no_gl_objects_behind(ctx: moderngl.Context, compositor: C
         (folder / "look.frag").write_text(good + f"// {i}\n" + ("}" if i % 3 == 1 else ""))
         assert (compositor.reload() is None) == (i % 3 != 1)
     (folder / "look.frag").write_text(
-        good.replace("void main()", "vec3 later();\nvoid main()").replace("* u_gain", "* later()")
+        good.replace("void main()", "vec3 later();\nvoid main()").replace("vec4(light,", "vec4(later(),")
     )
     assert "later" in str(compositor.reload())
     assert gl_objects(ctx) == before

@@ -1,0 +1,127 @@
+"""The wall's loop on a surface without a display, with a board that this test fills as an engine would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from installation.control.keyboard import KeyboardSource
+from installation.engine.board import Board
+from installation.output.compositor import Compositor
+from installation.output.headless import HeadlessSurface
+from installation.output.pacing import Pacer
+from installation.resources import shaders_dir
+from installation.show.config import load
+from installation.show.state import first_state
+from installation.wall import HISTORY, Wall, WallParts
+from tests.xserver import until
+
+SIDE = 96
+
+
+@dataclass
+class Stage:
+    wall: Wall
+    board: Board
+    surface: HeadlessSurface
+    keyboard: KeyboardSource
+    pictures: Path
+
+    def frame(self, seed: int) -> np.ndarray:
+        """One frame from the "engine"; gives what it holds."""
+        pixels = np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 4), np.uint8)
+        pixels[..., 3] = 255
+        self.board.begin_frame()[:] = pixels
+        self.board.commit_frame(float(seed))
+        return pixels
+
+    def shown(self) -> np.ndarray:
+        """The wall after one more turn."""
+        self.wall.turn()
+        return self.surface.read()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    show = load(Path(__file__).resolve().parents[1] / "show_configs" / "first_light.toml")
+    board = Board.create(tmp_path / "board", width=SIDE, height=SIDE)
+    surface = HeadlessSurface((SIDE, SIDE))
+    keyboard = KeyboardSource(show.table())
+    parts = WallParts(
+        show=show,
+        board=board,
+        surface=surface,
+        compositor=Compositor(surface.ctx, shaders_dir(), size=(SIDE, SIDE), history=HISTORY),
+        pacer=Pacer(0.0),
+        sources=[keyboard],
+        keyboard=keyboard,
+        preview=None,
+        pictures=tmp_path / "pictures",
+        title=show.title,
+    )
+    yield Stage(Wall(parts, first_state(show), None), board, surface, keyboard, parts.pictures)
+    surface.close()
+    board.close()
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> int:
+    return int(np.abs(a[..., :3].astype(int) - b[..., :3].astype(int)).max())
+
+
+def test_a_picture_that_stands_is_sharp_again_after_the_window_grew(stage: Stage) -> None:
+    stage.surface.size = (SIDE // 2, SIDE // 2)
+    picture = stage.frame(1)
+    assert stage.shown().shape[:2] == (SIDE // 2, SIDE // 2)
+    stage.surface.size = (SIDE, SIDE)
+    assert difference(stage.shown(), picture) <= 1  # the dither
+
+
+def test_a_frame_that_is_being_written_over_is_not_taken_in_again(stage: Stage) -> None:
+    stage.surface.size = (SIDE // 2, SIDE // 2)
+    picture = stage.frame(1)
+    stage.shown()
+    for seed in range(2, 1 + stage.board.slots):
+        stage.frame(seed)
+    stage.wall._take_in_frames(0.0)
+    stage.board.begin_frame()[:] = 255  # over frame 1
+    stage.surface.size = (SIDE, SIDE)
+    assert difference(stage.shown(), np.full_like(picture, 255)) > 100
+
+
+def test_the_wall_without_a_size_waits(stage: Stage) -> None:
+    picture = stage.frame(1)
+    stage.surface.size = (0, 0)
+    assert not stage.wall.turn()
+    stage.surface.size = (SIDE, SIDE)
+    assert difference(stage.shown(), picture) <= 1
+
+
+def test_a_snapshot_has_the_pictures_size_whatever_the_windows(stage: Stage) -> None:
+    stage.surface.size = (SIDE // 3, SIDE // 3)
+    picture = stage.frame(1)
+    stage.wall.turn()
+    stage.wall._press(("hud/snapshot",))
+    assert until(lambda: list(stage.pictures.glob("[!.]*.png")))
+    (path,) = stage.pictures.glob("[!.]*.png")
+    assert difference(iio.imread(path), picture) == 0
+
+
+def test_without_a_frame_a_snapshot_is_what_is_on_the_wall(stage: Stage) -> None:
+    stage.wall.turn()
+    stage.wall._press(("hud/snapshot",))
+    assert until(lambda: list(stage.pictures.glob("[!.]*.png")))
+    (path,) = stage.pictures.glob("[!.]*.png")
+    assert not iio.imread(path).any()
+
+
+def test_warming_up_changes_nothing_on_the_wall(stage: Stage) -> None:
+    turns = iter(range(4))
+    stage.wall.run(lambda: next(turns, None) is None)
+    assert stage.surface.read()[..., :3].max() <= 1
+    picture = stage.frame(1)
+    assert difference(stage.shown(), picture) <= 1
