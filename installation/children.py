@@ -10,12 +10,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from installation.engine.board import Board, Phase
-from installation.errors import InstallationError
+from installation.errors import EXIT_TEMPORARY, InstallationError
 from installation.service.log import CountedLog
 from installation.service.processes import ParentWatch
 from installation.service.runfolder import BOARD
@@ -76,7 +76,7 @@ def engine_main(run_folder: Path, set_up_log: Setup) -> int:
 
 
 def wall_main(run_folder: Path, set_up_log: Setup) -> int:
-    """The wall process. Gives the exit code."""
+    """The wall process. Gives the exit code: 0 is the end of the show, 75 when a signal ended this process alone."""
     sys.setswitchinterval(_SWITCH_S)
     session, board, parent, stop = _begin(run_folder, set_up_log)
     board.beat("wall", Phase.STARTING)
@@ -95,8 +95,9 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
         log.info("wall: %s", surface.describe())
         compositor = Compositor(surface.ctx, resources.shaders_dir(), size=session.size, history=HISTORY)
         keyboard = KeyboardSource(show.table())
-        sources += [keyboard, *_sources(session)]
-        preview = _preview(session)
+        again = board.newest() > 0
+        sources += [keyboard, *(_source(make, again) for make in _sources(session))]
+        preview = _preview(session, again)
         parts = WallParts(
             show=show,
             board=board,
@@ -111,7 +112,7 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
         )
         state = _where_it_was(board, session)
         Wall(parts, state, _still(session, board)).run(lambda: stop.is_set() or not parent.alive())
-        return 0
+        return EXIT_TEMPORARY if stop.is_set() and parent.alive() else 0
     finally:
         board.beat("wall", Phase.STOPPING)
         for source in sources:
@@ -157,10 +158,13 @@ def _where_it_was(board: Board, session: Session) -> ShowState:
 
 def _fitting(payload: bytes, session: Session) -> ShowState | None:
     try:
-        return resumed(from_json(payload), session.show)
-    except (ValueError, KeyError, TypeError) as error:
-        log.warning("the kept state cannot be read (%r): the show begins at its beginning", error)
+        state = resumed(from_json(payload), session.show)
+    except ValueError as error:
+        log.warning("the kept state cannot be read (%s): the show begins at its beginning", error)
         return None
+    if state is None:
+        log.info("the kept state does not fit this show: it begins at its beginning")
+    return state
 
 
 def _surface(session: Session) -> Surface:
@@ -185,28 +189,45 @@ def _software_fps(surface: Surface) -> float | None:
     return _SOFTWARE_FPS if any(name in renderer for name in ("llvmpipe", "softpipe", "swiftshader")) else None
 
 
-def _sources(session: Session) -> list[Source]:
+def _sources(session: Session) -> Iterator[Callable[[], Source]]:
     show, table = session.show, session.show.table()
-    sources: list[Source] = []
     if show.osc.enabled:
         from installation.control.osc import OscSource
 
-        sources.append(OscSource(table, host=show.osc.host, port=show.osc.port, allow=show.osc.allow))
+        yield lambda: OscSource(table, host=show.osc.host, port=show.osc.port, allow=show.osc.allow)
     if show.midi.map:
         from installation.control.midi import MidiMap, MidiSource
 
         maps = [MidiMap(**entry.model_dump()) for entry in show.midi.map]
-        sources.append(MidiSource(table, maps, port=show.midi.port))
-    return sources
+        yield lambda: MidiSource(table, maps, port=show.midi.port)
 
 
-def _preview(session: Session) -> Preview | None:
+def _source(make: Callable[[], Source], again: bool) -> Source:
+    """again: the wall was started again during the show, and goes on without its faders until they are back."""
+    try:
+        return make()
+    except InstallationError as error:
+        if not again:
+            raise
+        from installation.control.late import LateSource
+
+        log.warning("%s The show goes on meanwhile", error)
+        return LateSource(make)
+
+
+def _preview(session: Session, again: bool) -> Preview | None:
     config = session.show.preview
     if config.on == "never" or (config.on == "headless" and not session.headless):
         return None
     from installation.output.preview import Preview
 
-    preview = Preview(session.show.title, host=config.host, port=config.port)
+    try:
+        preview = Preview(session.show.title, host=config.host, port=config.port)
+    except InstallationError as error:
+        if not again:
+            raise
+        log.warning("no preview: %s", error)
+        return None
     log.info("the wall is shown at %s", preview.url)
     return preview
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from installation.errors import OutputError
 from installation.show.config import Show
 
 SESSION = "session.json"
@@ -35,8 +36,19 @@ class Session(BaseModel):
     verbose: bool = False
 
     def write(self, run_folder: Path) -> None:
-        (run_folder / SESSION).write_text(self.model_dump_json(), encoding="utf-8")
+        """OutputError when the disk refuses."""
+        try:
+            (run_folder / SESSION).write_text(self.model_dump_json(), encoding="utf-8")
+        except OSError as error:
+            fix = "Free some memory or disk space there"
+            raise OutputError(f"cannot be written ({error.strerror})", where=str(run_folder), fix=fix) from error
 
     @classmethod
     def read(cls, run_folder: Path) -> Session:
-        return cls.model_validate_json((run_folder / SESSION).read_text(encoding="utf-8"))
+        """OutputError when it is missing or damaged."""
+        path = run_folder / SESSION
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            fix = "Start the show again with `installation run`"
+            raise OutputError("the run's description is missing or damaged", where=str(path), fix=fix) from error

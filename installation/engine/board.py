@@ -27,7 +27,7 @@ from installation.errors import OutputError
 
 __all__ = ["Board", "FrameView", "Phase", "Pulse"]
 
-STATE_BYTES = 8192
+STATE_BYTES = 65536  # a show with 800 looks; one with three takes 2 KiB
 STATUS_BYTES = 512
 
 _MAGIC = b"INSTBRD1"
@@ -116,7 +116,7 @@ class Board:
     # -- state: written by the wall
 
     def write_state(self, index: int, payload: bytes) -> None:
-        """Publishes the show state of tick `index`. payload: at most 8 KiB, else ValueError."""
+        """Publishes the show state of tick `index`. payload: at most 64 KiB, else ValueError."""
         self._state.write(index.to_bytes(8, "little") + payload)
 
     def read_state(self) -> tuple[int, bytes] | None:

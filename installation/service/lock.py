@@ -6,6 +6,7 @@ The operating system frees the lock when its process dies, however it dies; a fi
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from pathlib import Path
@@ -13,39 +14,55 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from installation.errors import OutputError
+from installation.service.runfolder import default_bases, make_private
+
+log = logging.getLogger(__name__)
 
 
 class ShowLock:
     """Held from the moment it is made until `close`, or the end of the process.
 
     show: the show's file, or any name. folder: made when missing; user_state_path("installation") is a good one.
-    OutputError when the show runs already, or the folder cannot be written to.
+    spare: used instead when that cannot be written to, because a machine with a read-only disk runs its show too;
+    default: the user's own folder among the temporary ones. OutputError when the show runs already, or neither can be
+    written to.
     """
 
-    def __init__(self, show: str | Path, folder: Path) -> None:
+    def __init__(self, show: str | Path, folder: Path, *, spare: Path | None = None) -> None:
         self._name = Path(show).stem or "show"
-        key = _key(show)
-        self._pid_file = folder / f"{key}.pid"
-        self._lock = FileLock(folder / f"{key}.lock", timeout=0)
+        self._key = _key(show)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self._acquire(folder)
+        except OSError as fault:
+            log.warning("%s cannot be written to (%s): nothing is kept for the next run", folder, _text(fault))
+            try:
+                spare = spare or default_bases()[-1]
+                make_private(spare)
+                self._acquire(spare)
+            except OSError as error:
+                raise OutputError(
+                    f"cannot keep a lock file ({_text(error)})",
+                    where=f"{folder}, {spare}",
+                    fix="Make one of these folders writable for this user",
+                ) from error
+        try:
+            # Beside the lock and not in it: Windows lets nobody read a locked file.
+            self._pid_file.write_text(f"{os.getpid()}\n")
+        except OSError:  # a full disk: the file is empty, and the lock holds without a number
+            return
+
+    def _acquire(self, folder: Path) -> None:
+        """OSError when the folder refuses."""
+        self._pid_file = folder / f"{self._key}.pid"
+        self._lock = FileLock(folder / f"{self._key}.lock", timeout=0)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
             self._lock.acquire()
         except Timeout:
             raise OutputError(
                 f"the show {self._name!r} is running already{self._holder()}",
                 fix="Stop that one first, or give this machine's second wall a show file of its own",
             ) from None
-        except OSError as error:
-            raise OutputError(
-                f"cannot keep a lock file ({error.strerror or error})",
-                where=str(folder),
-                fix="Make the folder writable for this user",
-            ) from error
-        try:
-            # Beside the lock and not in it: Windows lets nobody read a locked file.
-            self._pid_file.write_text(f"{os.getpid()}\n")
-        except OSError:  # a full disk: the file is empty, and the lock holds without a number
-            return
 
     def close(self) -> None:
         self._pid_file.unlink(missing_ok=True)
@@ -54,9 +71,13 @@ class ShowLock:
     def _holder(self) -> str:
         try:
             text = self._pid_file.read_text().strip()
-        except OSError:
+        except (OSError, ValueError):
             return ""
         return f" (process {text})" if text.isdigit() else ""
+
+
+def _text(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _key(show: str | Path) -> str:

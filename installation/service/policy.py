@@ -22,16 +22,17 @@ def _fatal_codes() -> dict[int, int]:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """hang_s, start_s: without a beat for so long, a process is hung: while it runs; while it starts or loads.
-    backoff_s: waits before the 1st, 2nd, … restart in a row; the last one repeats for ever. healthy_s: after so long in
-    good health the row begins anew. stop_s: time for a clean end before a kill. poll_s: turn of the loop.
-    state_s, picture_s: how often the store is written. fatal: exit code -> how many of it in a row, before the first
-    picture, end the whole run; other codes, and all codes after the first picture, never do.
+    backoff_s: waits before the 1st, 2nd, … restart in a row. The last one repeats for ever; it is how long a display or
+    device that came back may wait for its show. healthy_s: after so long in good health the row begins anew. stop_s:
+    time for a clean end before a kill. poll_s: turn of the loop. state_s, picture_s: how often the store is written.
+    fatal: exit code -> how many of it in a row, before the first picture, end the whole run; other codes, and all codes
+    after the first picture, never do.
     """
 
     hang_s: float = 5.0
     start_s: float = 180.0
-    backoff_s: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-    healthy_s: float = 60.0
+    backoff_s: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+    healthy_s: float = 10.0
     stop_s: float = 3.0
     poll_s: float = 0.05
     state_s: float = 30.0

@@ -30,6 +30,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._kept: dict[str, bytes] = {}
         self._alive = FileLock(path / _ALIVE, timeout=0)
         self._alive.acquire()
 
@@ -37,16 +38,22 @@ class RunFolder:
     def board_path(self) -> Path:
         return self.path / BOARD
 
+    def remember(self) -> None:
+        """Keeps a copy of what the processes are told here (a few kilobytes), for `restore`."""
+        told = [path for path in self.path.iterdir() if path.name not in (BOARD, _ALIVE)]
+        self._kept = {path.name: path.read_bytes() for path in told}
+
     def intact(self) -> bool:
-        """False when somebody removed the board's file: a session manager that clears a user's shared memory at log-out
-        does."""
-        return self.board_path.exists()
+        """False when somebody removed a file: a session manager that clears a user's shared memory at log-out does."""
+        return all((self.path / name).exists() for name in (BOARD, *self._kept))
 
     def restore(self) -> None:
-        """Makes the folder and its lock again, under the same path."""
+        """Makes the folder, its lock and what `remember` saw again, under the same path; the board is its owner's."""
         self._alive.release(force=True)
         self.path.mkdir(mode=0o700, exist_ok=True)
         self._alive.acquire()
+        for name, data in self._kept.items():
+            (self.path / name).write_bytes(data)
 
     def remove(self) -> None:
         """Frees the lock and removes the folder."""
@@ -65,7 +72,7 @@ def prepare(
     for base in default_bases() if bases is None else bases:
         folder: RunFolder | None = None
         try:
-            _make_private(base)
+            make_private(base)
             with FileLock(base / "gate.lock", timeout=_GATE_S):
                 notes += sweep(base)
                 folder = RunFolder(Path(tempfile.mkdtemp(prefix="run-", dir=base)))
@@ -112,7 +119,7 @@ def remove_tree(path: Path) -> bool:
     return not path.exists()
 
 
-def _make_private(base: Path) -> None:
+def make_private(base: Path) -> None:
     """Makes `base` for this user only. PermissionError when someone else made it first: /dev/shm and /tmp are
     everybody's."""
     base.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -31,11 +31,11 @@ _LARGEST = 1 << 30
 
 
 class Store:
-    """The records of one show. show: name or path; folder: default the user's state folder."""
+    """The records of one show. show: its name, its own on this machine; folder: default the user's state folder."""
 
-    def __init__(self, show: str | Path, folder: Path | None = None, *, log: CountedLog | None = None) -> None:
+    def __init__(self, show: str, folder: Path | None = None, *, log: CountedLog | None = None) -> None:
         self.folder = user_state_path("installation") if folder is None else folder
-        self._name = re.sub(r"[^A-Za-z0-9_-]", "_", Path(show).stem)[:60] or "show"
+        self._name = _file_name(show)
         self._log = log or CountedLog(__name__)
 
     def save_state(self, payload: bytes) -> bool:
@@ -89,6 +89,14 @@ class Store:
         return None
 
 
+def _file_name(show: str) -> str:
+    """A name every file system takes. One that had to be changed for it gets a hash, so that no two shows share it."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", show)[:60]
+    if name and name == show:
+        return name
+    return f"{name[:40]}-{hashlib.sha256(show.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
+
+
 def _seal(width: int, height: int, serial: int, body: bytes) -> bytes:
     return _HEAD.pack(_MAGIC, FORMAT, width, height, serial, len(body), _digest(width, height, serial, body)) + body
 
@@ -131,11 +139,16 @@ def _serial(path: Path) -> int:
 def _replace(path: Path, data: bytes) -> None:
     """Puts `data` at `path` in one step that survives a power cut."""
     draft = path.with_name(path.name + ".tmp")
-    with open(draft, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    try:
+        with open(draft, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError:
+        # Half a picture would take the last of a full disk from the state, which is small.
+        draft.unlink(missing_ok=True)
+        raise
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -87,6 +87,7 @@ class Supervisor:
         itself (window closed); 2, 3, 4, 5 or 6 when a process ended with it before its first picture (errors.py)."""
         with self._signals():
             try:
+                self._folder.remember()
                 last_s = time.monotonic()
                 while self._verdict is None and not self._requests:
                     now = time.monotonic()
@@ -180,8 +181,8 @@ class Supervisor:
         return wait_s
 
     def _mend_folder(self, now: float) -> None:
-        """A board whose file was removed still serves who has it open, but no restarted process can find it: makes a
-        new one and starts both processes on it."""
+        """What was removed from the run folder is put back. A board whose file is gone still serves who has it open, but no
+        restarted process can find it: makes a new one and starts both processes on it."""
         if now - self._folder_s < _FOLDER_S:
             return
         self._folder_s = now
@@ -190,6 +191,8 @@ class Supervisor:
         old = self.board
         try:
             self._folder.restore()
+            if self._folder.board_path.exists():
+                return
             new = Board.create(self._folder.board_path, width=old.width, height=old.height, slots=old.slots)
         except (OSError, OutputError) as error:
             self._log.say("folder", f"the run folder is gone and cannot be made again: {error}")

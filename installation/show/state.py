@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from installation.show.config import Show
-from installation.show.glide import Glide, still
+from installation.show.glide import Glide, Shape, still
 from installation.show.look import Grade, mix
-from installation.show.params import Value
+from installation.show.params import WALK_MODES, ParamTable, Value
+
+# Three hundred years, in seconds or keyframes. Far beyond, a 64-bit number moves in visible steps.
+_FARTHEST = 1e10
+_MOST_STRANDS = 16
+_SHAPES = get_args(Shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,27 +117,65 @@ def to_json(state: ShowState) -> bytes:
 
 
 def from_json(data: bytes) -> ShowState:
-    """The state that `to_json` wrote; ValueError, KeyError or TypeError for anything else."""
-    tree: dict[str, Any] = json.loads(data)
-    pending = tree["pending"]
-    return ShowState(
-        index=int(tree["index"]),
-        t=float(tree["t"]),
-        values=dict(tree["values"]),
-        glides={name: Glide(*row) for name, row in tree["glides"].items()},
-        velocity=Glide(*tree["velocity"]),
-        strands=tuple(_strand(row) for row in tree["strands"]),
-        looks={name: Glide(*row) for name, row in tree["looks"].items()},
-        pending=Jump(_strand(pending[0]), float(pending[1])) if pending else None,
-    )
+    """The state that `to_json` wrote; ValueError for anything else."""
+    try:
+        tree: dict[str, Any] = json.loads(data)
+        pending = tree["pending"]
+        return ShowState(
+            index=int(tree["index"]),
+            t=float(tree["t"]),
+            values=dict(tree["values"]),
+            glides={name: _glide(row) for name, row in tree["glides"].items()},
+            velocity=_glide(tree["velocity"]),
+            strands=tuple(_strand(row) for row in tree["strands"]),
+            looks={name: _glide(row) for name, row in tree["looks"].items()},
+            pending=Jump(_strand(pending[0]), float(pending[1])) if pending else None,
+        )
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"it is no state of a show: {error!r}") from error
 
 
 def resumed(state: ShowState, show: Show) -> ShowState | None:
-    """A state of an earlier run, if it fits this show (the same parameters and looks, a walk that still exists)."""
-    fresh = first_state(show)
-    fits = state.values.keys() == fresh.values.keys() and state.looks.keys() == fresh.looks.keys()
-    fits = fits and all(strand.mode != "tour" or show.walk.tour for strand in state.strands)
-    return replace(state, pressed=()) if fits and state.strands else None
+    """A state of an earlier run, if it fits this show: the same parameters and looks, every number where it can be, a
+    walk that still exists.
+    """
+    fresh, table = first_state(show), show.table()
+    speed = table["drift/speed"]
+    fits = (
+        all(getattr(state, part).keys() == getattr(fresh, part).keys() for part in ("values", "glides", "looks"))
+        and all(_allowed(name, value, table) for name, value in state.values.items())
+        and all(_within(glide, table[name].lo, table[name].hi) for name, glide in state.glides.items())
+        and all(_within(glide, 0.0, 1.0) for glide in state.looks.values())
+        and _within(state.velocity, speed.lo, speed.hi)
+        and 1 <= len(state.strands) <= _MOST_STRANDS
+        and all(_walkable(strand, show) for strand in state.strands)
+        and (state.pending is None or (_walkable(state.pending.strand, show) and _known(state.pending.fade_s)))
+        and _known(state.t)
+        and 0 <= state.index < 2**63
+    )
+    return replace(state, pressed=()) if fits else None
+
+
+def _known(number: float) -> bool:
+    return abs(number) <= _FARTHEST  # False for NaN
+
+
+def _allowed(name: str, value: Value, table: ParamTable) -> bool:
+    try:
+        return table[name].coerce(value) == value
+    except ValueError:
+        return False
+
+
+def _within(glide: Glide, lo: float, hi: float) -> bool:
+    """Whether it never leaves lo..hi, but for rounding."""
+    ends = all(lo - 1e-9 <= end <= hi + 1e-9 for end in (glide.start, glide.target))
+    return ends and _known(glide.t0) and 0.0 <= glide.span_s <= _FARTHEST and glide.shape in _SHAPES
+
+
+def _walkable(strand: Strand, show: Show) -> bool:
+    exists = strand.mode in WALK_MODES and (strand.mode != "tour" or bool(show.walk.tour))
+    return exists and 0 <= strand.seed < 2**32 and _known(strand.position) and _within(strand.fade, 0.0, 1.0)
 
 
 def _row(glide: Glide) -> list[float | str]:
@@ -143,6 +186,11 @@ def _strand_row(strand: Strand) -> list[Any]:
     return [strand.mode, strand.seed, strand.position, _row(strand.fade)]
 
 
+def _glide(row: list[Any]) -> Glide:
+    start, target, t0, span_s, shape = row
+    return Glide(float(start), float(target), float(t0), float(span_s), shape)
+
+
 def _strand(row: list[Any]) -> Strand:
     mode, seed, position, fade = row
-    return Strand(str(mode), int(seed), float(position), Glide(*fade))
+    return Strand(str(mode), int(seed), float(position), _glide(fade))

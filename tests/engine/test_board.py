@@ -120,8 +120,8 @@ def test_any_order_of_writers_and_restarts_keeps_whole_pictures_in_order(
             assert view.stamp == index
 
 
-def test_states_up_to_8_kib_fit_and_the_newest_wins_even_with_a_lower_tick(board: Board) -> None:
-    board.write_state(5, bytes(8192))
+def test_states_up_to_64_kib_fit_and_the_newest_wins_even_with_a_lower_tick(board: Board) -> None:
+    board.write_state(5, bytes(65536))
     board.write_state(2, b"started anew")
     assert board.read_state() == (2, b"started anew")
 

@@ -80,7 +80,19 @@ def test_odd_names_are_locked_too(tmp_path: Path, name: str) -> None:
     lock.close()
 
 
-def test_a_folder_that_cannot_be_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_read_only_disk_is_told_and_the_show_still_runs_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    refusing, spare = tmp_path / "file" / "locks", tmp_path / "spare"
+    lock = ShowLock("show", refusing, spare=spare)
+    assert "cannot be written to" in caplog.messages[0]
+    with pytest.raises(OutputError, match=rf"running already \(process {os.getpid()}\)"):
+        ShowLock("show", refusing, spare=spare)
+    lock.close()
+
+
+def test_two_folders_that_cannot_be_are_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot keep a lock file"):
-        ShowLock("show", tmp_path / "file" / "locks")
+        ShowLock("show", tmp_path / "file" / "locks", spare=tmp_path / "file" / "spare")

@@ -1,4 +1,4 @@
-"""Pauses grow to 30 s and no further; patience depends on what a process does."""
+"""Pauses grow to 8 s and no further; patience depends on what a process does."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from installation.engine.board import Phase, Pulse
 from installation.service.policy import Policy
 
 
-def test_pauses_grow_to_half_a_minute_and_stay_there() -> None:
+def test_pauses_grow_to_eight_seconds_and_stay_there() -> None:
     pauses = [Policy().backoff(faults) for faults in range(1, 100)]
     assert pauses[:5] == [0.25, 0.5, 1.0, 2.0, 4.0]
     assert all(a <= b for a, b in itertools.pairwise(pauses))
-    assert pauses[-1] == 30.0
+    assert pauses[-1] == 8.0
 
 
 def test_loading_may_take_minutes_and_running_seconds() -> None:

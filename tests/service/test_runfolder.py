@@ -60,6 +60,8 @@ def test_no_place_at_all_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_an_intact_folder_knows_when_its_board_is_gone_and_is_made_again(tmp_path: Path) -> None:
     folder, board, _ = prepare(width=8, height=8, bases=[tmp_path])
+    (folder.path / "session.json").write_text("{}")
+    folder.remember()
     assert folder.intact()
     board.close()
     runfolder.remove_tree(folder.path)
@@ -67,6 +69,7 @@ def test_an_intact_folder_knows_when_its_board_is_gone_and_is_made_again(tmp_pat
     folder.restore()
     Board.create(folder.board_path, width=8, height=8).close()
     assert folder.intact()
+    assert (folder.path / "session.json").read_text() == "{}"
     assert sweep(tmp_path) == []
     folder.remove()
     assert not folder.path.exists()

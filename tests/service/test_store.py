@@ -24,7 +24,7 @@ from installation.service.store import Store
 @pytest.fixture
 def store(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Store:
     caplog.set_level(logging.WARNING)
-    return Store("shows/first light.toml", tmp_path)
+    return Store("first light-1.2", tmp_path)
 
 
 def picture(height: int = 6, width: int = 4, seed: int = 0) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_a_state_and_a_picture_come_back_as_they_were(store: Store) -> None:
     shown = picture()
     assert store.save_state(b'{"position": 1.25}')
     assert store.save_picture(shown)
-    again = Store("first light", store.folder)
+    again = Store("first light-1.2", store.folder)
     assert again.load_state() == b'{"position": 1.25}'
     kept = again.load_picture()
     assert kept is not None
@@ -62,6 +62,10 @@ def test_the_newest_of_many_wins_and_two_files_are_kept(store: Store) -> None:
 def test_shows_do_not_share_their_records(store: Store) -> None:
     store.save_state(b"mine")
     assert Store("other", store.folder).load_state() is None
+    # Names that differ only where file names are cut or cleaned.
+    assert Store("first light-1.3", store.folder).load_state() is None
+    Store("x" * 80 + "a", store.folder).save_state(b"a")
+    assert Store("x" * 80 + "b", store.folder).load_state() is None
 
 
 def test_a_large_picture_is_kept_smaller_by_a_whole_number(store: Store) -> None:
@@ -145,11 +149,11 @@ def test_a_full_disk_is_one_line_and_the_old_record_stays(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_really_full_device_is_one_line(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    (store.folder / "first_light.state.0.tmp").symlink_to("/dev/full")
-    (store.folder / "first_light.state.1.tmp").symlink_to("/dev/full")
-    assert not store.save_state(b"x" * 100_000)
+def test_a_really_full_device_is_one_line_and_no_draft_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "s.state.0.tmp").symlink_to("/dev/full")
+    assert not Store("s", tmp_path).save_state(b"x" * 100_000)
     assert "No space left" in caplog.messages[0]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
