@@ -21,7 +21,10 @@ from installation.service.processes import ParentWatch
 from installation.service.runfolder import BOARD
 from installation.service.store import Store
 from installation.session import Session
-from installation.show.state import ShowState, first_state, from_json, resumed
+from installation.show.clock import Tick
+from installation.show.messages import ControlMessage
+from installation.show.state import ShowState, first_state, from_json, resumed, to_json
+from installation.show.step import step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +43,8 @@ _SWITCH_S = 0.001
 
 # Under Mesa's llvmpipe a 1024 px picture on 1280x720 costs about 10 ms of a core.
 _SOFTWARE_FPS = 30.0
+
+_AWAKE = (ControlMessage("look/blackout", False, 0.0), ControlMessage("drift/pause", False, 0.0))
 
 # On a machine whose cores do everything, a late wall is seen and a late engine is not.
 _ENGINE_NICENESS = 5
@@ -141,12 +146,16 @@ def _decode(payload: bytes) -> tuple[float, ShowState]:
 
 
 def resume(board: Board, session: Session, store: Store) -> None:
-    """Puts the state of the run before on the board, if it fits this show. Supervisor's process."""
+    """Puts the state of the run before on the board, if it is of this very show. Supervisor's process.
+
+    Awake: whoever starts a show that was left blacked out or paused wants to see it.
+    """
     payload = store.load_state()
     state = None if payload is None else _fitting(payload, session)
-    if state is not None and payload is not None:
+    if state is not None:
         log.info("the show goes on where it was; --fresh begins at its beginning")
-        board.write_state(state.index, payload)
+        state = step(state, _AWAKE, Tick(state.index, state.t, 0.0), session.show)
+        board.write_state(state.index, to_json(state))
 
 
 def _where_it_was(board: Board, session: Session) -> ShowState:

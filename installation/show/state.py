@@ -5,6 +5,7 @@ It goes through the board as JSON, so a restarted engine or wall goes on where t
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from typing import Any, get_args
@@ -47,7 +48,8 @@ class ShowState:
     """index, t: the tick this is the state of. values: what every parameter is set to. glides: numbers on their way.
 
     velocity: the walk's speed in keyframes/s, which follows drift/speed and drift/pause. strands: oldest first; the
-    last is where the walk is going. looks: weight of each named look. pressed: buttons of this tick alone.
+    last is where the walk is going. looks: weight of each named look. show: `digest` of the show it belongs to.
+    pressed: buttons of this tick alone.
     """
 
     index: int
@@ -57,6 +59,7 @@ class ShowState:
     velocity: Glide
     strands: tuple[Strand, ...]
     looks: dict[str, Glide]
+    show: str
     pending: Jump | None = None
     pressed: tuple[str, ...] = ()
 
@@ -92,7 +95,15 @@ def first_state(show: Show) -> ShowState:
         velocity=still(0.0 if paused else float(values["drift/speed"])),
         strands=(Strand(str(values["walk/mode"]), int(values["walk/seed"]), 0.0, still(1.0)),),
         looks={name: still(float(name == values["look/select"])) for name in show.looks},
+        show=digest(show),
     )
+
+
+def digest(show: Show) -> str:
+    """Names what a state depends on: an edited walk, cascade, look or first value makes another show."""
+    return hashlib.sha256(show.model_dump_json(include={"walk", "cascade", "params", "looks"}).encode()).hexdigest()[
+        :16
+    ]
 
 
 def _glides(name: str, kind: str) -> bool:
@@ -110,6 +121,7 @@ def to_json(state: ShowState) -> bytes:
             "velocity": _row(state.velocity),
             "strands": [_strand_row(strand) for strand in state.strands],
             "looks": {name: _row(glide) for name, glide in state.looks.items()},
+            "show": state.show,
             "pending": state.pending and [_strand_row(state.pending.strand), state.pending.fade_s],
         },
         separators=(",", ":"),
@@ -129,6 +141,7 @@ def from_json(data: bytes) -> ShowState:
             velocity=_glide(tree["velocity"]),
             strands=tuple(_strand(row) for row in tree["strands"]),
             looks={name: _glide(row) for name, row in tree["looks"].items()},
+            show=str(tree["show"]),
             pending=Jump(_strand(pending[0]), float(pending[1])) if pending else None,
         )
     except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -136,13 +149,12 @@ def from_json(data: bytes) -> ShowState:
 
 
 def resumed(state: ShowState, show: Show) -> ShowState | None:
-    """A state of an earlier run, if it fits this show: the same parameters and looks, every number where it can be, a
-    walk that still exists.
-    """
+    """A state of an earlier run or process, if it is of this very show and every number is where it can be."""
     fresh, table = first_state(show), show.table()
     speed = table["drift/speed"]
     fits = (
-        all(getattr(state, part).keys() == getattr(fresh, part).keys() for part in ("values", "glides", "looks"))
+        state.show == fresh.show
+        and all(getattr(state, part).keys() == getattr(fresh, part).keys() for part in ("values", "glides", "looks"))
         and all(_allowed(name, value, table) for name, value in state.values.items())
         and all(_within(glide, table[name].lo, table[name].hi) for name, glide in state.glides.items())
         and all(_within(glide, 0.0, 1.0) for glide in state.looks.values())

@@ -55,6 +55,28 @@ def test_a_fader_makes_it_drift_faster_without_a_jump(wall):
     assert abs(after.strands[-1].position - before.strands[-1].position) <= 4.0 * (after.t - before.t) + 1e-6
 
 
+@pytest.mark.slow
+def test_the_next_run_goes_on_where_this_one_was_and_is_not_left_in_the_dark(tmp_path, show_text):
+    with running(tmp_path, show_text) as run:
+        run.wait_for_frames(30)
+        run.say("/installation/look/blackout", "true")
+        run.say("/installation/look/brightness", "1.5", "0")
+        assert until(lambda: run.state().values["look/brightness"] == 1.5)
+        before = run.state()
+        assert run.stop() == 0
+    with running(tmp_path, show_text) as run:
+        run.wait_for_frames(3)
+        after = run.state()
+        assert "goes on where it was" in run.log()
+        assert before.strands[-1].position <= after.strands[-1].position < before.strands[-1].position + 20
+        assert after.values["look/brightness"] == 1.5
+        assert after.values["look/blackout"] is False
+        run.stop()
+    with running(tmp_path, show_text, "--fresh") as run:
+        run.wait_for_frames(1)
+        assert run.state().values["look/brightness"] == 1.0
+
+
 def test_a_second_show_of_the_same_file_is_refused(wall):
     done = command(wall.folder, "run", str(wall.folder / "show.toml"), "--headless")
     assert done.returncode == 6

@@ -244,9 +244,20 @@ def test_a_state_comes_back_from_the_board_and_goes_on_the_same(script):
     assert len(to_json(state)) < 8192
 
 
-def test_a_state_of_another_show_is_not_resumed():
-    other = make_show(looks={"gold": {}})
-    assert resumed(first_state(SHOW), other) is None
+@pytest.mark.parametrize(
+    "edited", [{"looks": {"gold": {}}}, {"params": {"drift": {"speed": 0.3}}}, {"walk": {"space": "w"}}]
+)
+def test_a_state_of_a_show_that_was_edited_since_is_not_resumed(edited):
+    """Or the artist would change the file and see nothing of it."""
+    tables = {"looks": {"neutral": {}}, "params": {"drift": {"speed": 0.2}}, "walk": {"space": "z"}}
+    state = first_state(make_show(**tables))
+    assert resumed(state, make_show(**tables)) is not None
+    assert resumed(state, make_show(**(tables | edited))) is None
+
+
+def test_other_screens_and_ports_are_the_same_show():
+    state = first_state(make_show())
+    assert resumed(state, make_show(screen={"rotate": 90}, osc={"port": 9001})) is not None
 
 
 def test_a_stall_cannot_fling_the_walk():
