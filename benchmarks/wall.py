@@ -28,6 +28,7 @@ from rich.table import Table
 from installation import resources
 from installation.control.dispatch import REASONS, Dispatcher
 from installation.control.drops import Drops
+from installation.control.osc import OscSource
 from installation.control.osc_codec import encode, parse
 from installation.engine.board import Board
 from installation.models import cost, library
@@ -42,7 +43,8 @@ Row = tuple[str, str, str, str]
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    assert __doc__
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("show", nargs="?", default="first_light")
     arguments.add_argument("--seconds", type=float, default=30.0)
     options = arguments.parse_args()
@@ -51,7 +53,7 @@ def main() -> None:
     peak = sgemm_gflops()
     rows: list[Row] = [("sgemm 2048, fp32", f"{peak:.0f} GFLOP/s", "", "the machine's own limit")]
     rows += cascade_rows(show, peak)
-    rows.append(parse_row())
+    rows += [parse_row(), flood_row()]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, display() as server:
         wall = Wall(Path(folder), path, server)
         rows += wall.first_run()
@@ -116,6 +118,30 @@ def parse_row() -> Row:
 
     seconds = best_of(thousand, 20) / 1000
     return ("OSC parse + dispatch", f"{1e6 * seconds:.2f} µs a message", f"{5e-6 / seconds:.1f}x", "target ≤ 5 µs")
+
+
+# argv: port, count. Sends one parameter `count` times as fast as it can, the number of the message as its value.
+SENDER = """
+import socket, struct, sys
+port, count = map(int, sys.argv[1:])
+head = b"/installation/walk/seed\\0,i\\0\\0"
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    for i in range(1, count + 1):
+        sender.sendto(head + struct.pack(">i", i), ("127.0.0.1", port))
+"""
+
+
+def flood_row(count: int = 10_000) -> Row:
+    """Unpaced packets from another process."""
+    source = OscSource(parameter_table(), port=0)
+    try:
+        subprocess.run([sys.executable, "-c", SENDER, str(source.address[1]), str(count)], check=True, timeout=60)
+        until(lambda: source.counters()["datagrams"] >= count, 2)
+        heard = source.counters()["datagrams"]
+        newest = source.poll()[-1].value
+    finally:
+        source.close()
+    return (f"{count} packets unpaced", f"{heard} heard", f"{heard / count:.1%}", f"newest value {newest}")
 
 
 @contextmanager

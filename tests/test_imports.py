@@ -28,7 +28,7 @@ EDGES: dict[str, set[str]] = {
     "latent": {"show"},
     "models": {"show"},
     "render": {"show", "latent", "models"},
-    "training": {"show", "models"},
+    "training": {"show", "models", "latent", "render"},
     "engine": {"show", "render"},
     # The wall takes its pictures from the engine's board.
     "output": {"show", "render", "engine"},

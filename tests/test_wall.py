@@ -106,7 +106,7 @@ def test_a_snapshot_has_the_pictures_size_whatever_the_windows(stage: Stage) -> 
     picture = stage.frame(1)
     stage.wall.turn()
     stage.wall._press(("hud/snapshot",))
-    assert until(lambda: list(stage.pictures.glob("[!.]*.png")))
+    assert until(lambda: any(stage.pictures.glob("[!.]*.png")))
     (path,) = stage.pictures.glob("[!.]*.png")
     assert difference(iio.imread(path), picture) == 0
 
@@ -114,7 +114,7 @@ def test_a_snapshot_has_the_pictures_size_whatever_the_windows(stage: Stage) -> 
 def test_without_a_frame_a_snapshot_is_what_is_on_the_wall(stage: Stage) -> None:
     stage.wall.turn()
     stage.wall._press(("hud/snapshot",))
-    assert until(lambda: list(stage.pictures.glob("[!.]*.png")))
+    assert until(lambda: any(stage.pictures.glob("[!.]*.png")))
     (path,) = stage.pictures.glob("[!.]*.png")
     assert not iio.imread(path).any()
 

@@ -18,9 +18,9 @@ from itertools import islice
 from typing import Any, Protocol
 
 from installation.control.mailbox import Mailbox
-from installation.control.midi_map import MidiMap
 from installation.control.midi_mapper import MidiMapper
 from installation.errors import ConfigError
+from installation.show.config import MidiMap
 from installation.show.messages import ControlMessage
 from installation.show.params import ParamTable, Value
 
@@ -91,8 +91,8 @@ def choose_port(names: Sequence[str], wanted: str) -> str | None:
 class MidiSource:
     """A `Source` that listens on one MIDI port.
 
-    port: a part of its name, "" for the first device. backend: python-rtmidi unless given. ConfigError for faults of
-    the map (all of them) and for a missing extra. A missing device or MIDI system is no error: it may come later.
+    port: a part of its name, "" for the first device. backend: python-rtmidi unless given. ConfigError for a missing
+    extra. A missing device or MIDI system is no error: it may come later.
     """
 
     name = "midi"

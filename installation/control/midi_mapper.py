@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from installation.control.midi_map import MidiMap, map_faults
 from installation.control.source import default_values
 from installation.control.takeover import Takeover
-from installation.errors import ConfigError
+from installation.show.config import MidiMap
 from installation.show.messages import ControlMessage
 from installation.show.params import Param, ParamTable, Value
 
@@ -67,12 +66,9 @@ class _Control:
 
 
 class MidiMapper:
-    """The map of one device. ConfigError lists all its faults. One thread."""
+    """The map of one device, for the table that the map was checked against. One thread."""
 
     def __init__(self, table: ParamTable, maps: Sequence[MidiMap]) -> None:
-        faults = map_faults(maps, table)
-        if faults:
-            raise ConfigError("; ".join(faults), where="midi.map", fix="`installation params` lists the parameters.")
         self._values: Mapping[str, Value] = default_values(table)
         self._by_cc: dict[int, list[_Control]] = {}
         self._by_note: dict[int, list[_Control]] = {}

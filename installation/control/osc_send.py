@@ -11,6 +11,7 @@ How an argument's text becomes an argument:
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ def send(
     """Sends one message; with `wait_reply` seconds, waits for the answer.
 
     The messages of the first datagram that comes back; None when none came in time or none was waited for.
-    ConfigError for a bad address or port; OutputError when the host is unknown or, while waiting, when nothing
+    ConfigError for a bad address or port; OutputError when the host is unknown or, as far as it can be told, nothing
     listens there.
     """
     where = f"osc-send {host}:{port}"
@@ -82,6 +83,9 @@ def send(
             client.connect(target)
             client.send(datagram)
             if wait_reply is None:
+                # On this machine the refusal is there as soon as the packet is; from another it may come later or never.
+                if fault := client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    raise OSError(fault, os.strerror(fault))
                 return None
             client.settimeout(wait_reply)
             return parse(client.recv(65536))

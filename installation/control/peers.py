@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from installation.errors import ConfigError
+from installation.show.networks import Network, is_loopback, network
 
 MAX_PEERS = 256
 
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_LOOPBACK: tuple[_Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+_LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
 class Peer:
@@ -31,20 +31,16 @@ class Peers:
 
         ConfigError lists all bad networks, or says that the list is missing.
         """
-        networks: list[_Network] = []
-        bad: list[str] = []
+        networks: list[Network] = []
+        faults: list[str] = []
         for text in allow:
             try:
-                networks.append(ipaddress.ip_network(text, strict=False))
-            except ValueError:
-                bad.append(repr(text))
-        if bad:
-            raise ConfigError(
-                f"no network: {', '.join(bad)}",
-                where="osc.allow",
-                fix='Write networks as "192.168.1.0/24" or "10.0.0.7".',
-            )
-        if not networks and not _is_loopback(host):
+                networks.append(network(text))
+            except ValueError as error:
+                faults.append(str(error))
+        if faults:
+            raise ConfigError("; ".join(faults), where="osc.allow")
+        if not networks and not is_loopback(host):
             raise ConfigError(
                 f"{host} can be reached from other machines, and osc.allow names none that may send",
                 where="osc.host",
@@ -74,12 +70,3 @@ class Peers:
     def datagrams(self) -> Mapping[str, int]:
         """Datagrams by origin, for any thread."""
         return {peer.origin: peer.datagrams for peer in tuple(self._peers.values())}
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

@@ -12,8 +12,7 @@ from installation.models import tiles
 from installation.models.device import Placement, choose
 from installation.models.graph import GraphedCall
 from installation.models.network import Generator, Network, Upscaler
-
-MAX_SIDE = 16384  # largest texture side that GL promises on the hardware shows run on
+from installation.models.plan import MAX_SIDE
 
 
 class Cascade:

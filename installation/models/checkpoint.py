@@ -60,7 +60,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as this user's files are; safetensors would make it unreadable for all others
         save_file(plain, temporary, metadata=metadata)
+        temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -115,6 +118,10 @@ def _builder(arch: Arch) -> Callable[[dict[str, Any], Mapping[str, Tensor]], Net
         from installation.models import dcgan
 
         network_type = dcgan.DCGAN
+    elif arch == "stage":
+        from installation.models import stage
+
+        network_type = stage.Stage
     else:
         from installation.models import srvgg
 

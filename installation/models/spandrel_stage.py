@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -22,6 +23,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from installation.errors import CheckpointError, ModelError
+from installation.models.allowance import allowance
+from installation.models.importers.torch_file import refuse_packed
 from installation.models.network import Upscaler, check_faults
 from installation.models.receptive_field import trace
 
@@ -97,8 +100,12 @@ class SpandrelUpscaler(Upscaler):
         check_faults(
             [f"{name[:80]!r} holds NaN or infinity" for name, good in zip(state, finite, strict=True) if not good]
         )
+        nbytes = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
         try:
-            descriptor = spandrel.ModelLoader("cpu").load_from_state_dict(dict(state))
+            with allowance(len(state), nbytes):
+                descriptor = spandrel.ModelLoader("cpu").load_from_state_dict(dict(state))
+        except ModelError:
+            raise
         except spandrel.UnsupportedModelError as error:
             raise ModelError("spandrel knows no network with these tensors") from error
         except Exception as error:
@@ -120,6 +127,9 @@ class SpandrelUpscaler(Upscaler):
             if path.suffix.lower() == ".safetensors":
                 raw: Any = load_file(path)
             else:
+                if zipfile.is_zipfile(path):  # files of torch before 1.6 are none
+                    with path.open("rb") as file:
+                        refuse_packed(file, path.stat().st_size, where=str(path))
                 raw = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
             what = f"not a file of tensors only, or damaged ({str(error).splitlines()[0][:120] if str(error) else type(error).__name__})"
@@ -127,6 +137,8 @@ class SpandrelUpscaler(Upscaler):
         state = spandrel.canonicalize_state_dict(raw) if isinstance(raw, dict) else {}
         if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
             raise CheckpointError("the file holds no plain state dict", where=str(path))
+        if any(tensor.numel() * tensor.element_size() > path.stat().st_size for tensor in state.values()):
+            raise CheckpointError("a tensor claims more numbers than the file holds", where=str(path))
         try:
             return cls.from_state(state)
         except ModelError as error:

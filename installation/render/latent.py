@@ -24,7 +24,7 @@ _KEPT = 64
 
 
 class Latents:
-    """The latents of one show for one generator, whose weights lie on `device`."""
+    """The latents of one show for one generator, whose weights lie on `device`. ModelError where they do not fit."""
 
     def __init__(self, show: Show, generator: Generator, device: torch.device) -> None:
         self._show = show
@@ -33,6 +33,9 @@ class Latents:
         self._mapped: OrderedDict[Key, Tensor] = OrderedDict()
         if show.walk.space == "w" and not generator.w_dim:
             raise ModelError("has no w to walk in", where=show.cascade.base, fix='Use space = "z" in [walk]')
+        for number, stop in enumerate(show.walk.tour):
+            if stop.latent is not None:
+                self._check_saved(Key(stop=number))
 
     def ws(self, state: ShowState) -> Tensor:
         """ws [1, num_ws, w_dim] float32 of the state, psi applied."""
@@ -43,6 +46,11 @@ class Latents:
         else:
             ws = self._generator.mapping(self._tensor(place(state, self._show, self._generator.z_dim)[None]))
         return self._generator.truncate(ws, state.value("latent/psi"))
+
+    def _check_saved(self, key: Key) -> None:
+        """ModelError now, not in the middle of a show, where a saved latent does not fit the network."""
+        if self._show.walk.space == "z" or self._saved_w(key) is None:
+            key_z(key, self._show, self._generator.z_dim)
 
     def _strand_w(self, strand: Strand) -> Tensor:
         mixture = blend(strand, self._show)

@@ -5,22 +5,31 @@ All faults of a file are listed together, each with file and key, and with a "di
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from installation.errors import ConfigError
+from installation.show.faults import config_error, did_you_mean, fault_line, shown
+from installation.show.latent_file import read_latent
 from installation.show.look import Grade
-from installation.show.params import ParamTable, Value, parameter_table
+from installation.show.networks import is_loopback, network
+from installation.show.params import ROWS, Param, ParamTable, Value, parameter_table
 
-# A saved latent is at most 18 x 512 numbers; anything larger is not one.
-_LATENT_BYTES = 1 << 20
 _CONFIG_BYTES = 1 << 20
+# Python's TOML reader takes memory by the square of a dotted key's parts: a file of 200 kB would take 40 GB.
+_ENDLESS_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
+
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "float": ((int, float), "a number"),
+    "int": ((int,), "a whole number"),
+    "bool": ((bool,), "true or false"),
+    "choice": ((str,), "a word"),
+}
 
 Seed = Annotated[int, Field(ge=0, le=4294967295)]
 Rgb = tuple[
@@ -34,6 +43,24 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
+def _is_network(text: str) -> str:
+    network(text)
+    return text
+
+
+def _is_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
+        raise ValueError(f"auto, cpu, mps, cuda or cuda:0, cuda:1 is wanted, not {name!r:.60}")
+    return name
+
+
+def _is_parameter(name: str) -> str:
+    names = [row.name for row in ROWS]
+    if name not in names:
+        raise ValueError(f"no parameter {name!r:.60}{did_you_mean(name, names)}")
+    return name
+
+
 class Stop(_Table):
     """A stop of a tour: a seed, or a latent saved as .npy (floats, [z_dim], or [num_ws, w_dim] for a walk in w).
 
@@ -44,6 +71,12 @@ class Stop(_Table):
     latent: str | None = None
     hold_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
     values: tuple[tuple[float, ...], ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.seed is None) == (self.latent is None):
+            raise ValueError("either a seed or a latent is wanted")
+        return self
 
 
 class Walk(_Table):
@@ -64,7 +97,7 @@ class CascadeConfig(_Table):
 
     base: str
     stages: tuple[str, ...] = ()
-    device: str = "auto"
+    device: Annotated[str, AfterValidator(_is_device)] = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     tile: Annotated[int, Field(ge=0, le=4096)] = 0
     threads: Annotated[int, Field(ge=0, le=256)] = 0
@@ -79,6 +112,12 @@ class Screen(_Table):
     rotate: Literal[0, 90, 180, 270] = 0
     fps: Annotated[float, Field(ge=0, le=240)] = 0.0
     size: tuple[Annotated[int, Field(ge=16, le=16384)], Annotated[int, Field(ge=16, le=16384)]] = (1280, 720)
+
+    @model_validator(mode="after")
+    def _moves(self) -> Self:
+        if 0 < self.fps < 1:
+            raise ValueError("fps is 0 (the monitor's own rate), or from 1 to 240")
+        return self
 
 
 class LookConfig(_Table):
@@ -103,25 +142,56 @@ class Osc(_Table):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 9000
-    allow: tuple[str, ...] = ()
+    allow: tuple[Annotated[str, AfterValidator(_is_network)], ...] = ()
+
+    @model_validator(mode="after")
+    def _who_may_send(self) -> Self:
+        if self.enabled and not self.allow and not is_loopback(self.host):
+            raise ValueError(
+                f"{self.host} can be reached from other machines: name the networks that may send, for example "
+                'allow = ["192.168.1.0/24"], or use host = "127.0.0.1"'
+            )
+        return self
 
 
-class MidiEntry(_Table):
-    """One control of a MIDI device, to the parameter `to`."""
+class MidiMap(_Table):
+    """One control of a MIDI device, a controller (cc) or a key (note), to the parameter `to`.
 
-    to: str
+    channel: none = any. bits: with 14 the controller's low half comes on cc + 32. takeover: how a cc takes over a
+    float or int that stands elsewhere; switches and choices have none.
+    """
+
+    to: Annotated[str, AfterValidator(_is_parameter)]
     cc: Annotated[int, Field(ge=0, le=127)] | None = None
     note: Annotated[int, Field(ge=0, le=127)] | None = None
     channel: Annotated[int, Field(ge=1, le=16)] | None = None
     bits: Literal[7, 14] = 7
     takeover: Literal["pickup", "scale", "jump"] = "pickup"
 
+    @model_validator(mode="after")
+    def _one_control(self) -> Self:
+        if (self.cc is None) == (self.note is None):
+            raise ValueError("either a cc or a note is wanted")
+        if self.bits == 14 and (self.cc is None or self.cc > 31):
+            raise ValueError("14 bits are for a cc from 0 to 31; its low half is that number + 32")
+        return self
+
 
 class Midi(_Table):
     """port: a part of the port's name; empty = the first port there is. No map, no MIDI."""
 
     port: str = ""
-    map: tuple[MidiEntry, ...] = ()
+    map: tuple[MidiMap, ...] = ()
+
+    @model_validator(mode="after")
+    def _low_halves(self) -> Self:
+        halves = {
+            (row.cc + 32, row.channel): i for i, row in enumerate(self.map) if row.cc is not None and row.bits == 14
+        }
+        for i, row in enumerate(self.map):
+            if row.cc is not None and (other := halves.get((row.cc, row.channel))) is not None:
+                raise ValueError(f"map[{i}].cc: {row.cc} is the low half of map[{other}]")
+        return self
 
 
 class Preview(_Table):
@@ -138,12 +208,15 @@ class Show(_Table):
     still: a picture beside the file for the first seconds of the very first run.
     """
 
-    title: str = "untitled"
+    title: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = "untitled"
     still: str | None = None
     walk: Walk = Walk()
     cascade: CascadeConfig
     params: dict[str, Value] = {}
-    looks: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")], LookConfig] = {"neutral": LookConfig()}
+    looks: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")], LookConfig],
+        Field(min_length=1, max_length=256),
+    ] = {"neutral": LookConfig()}
     screen: Screen = Screen()
     osc: Osc = Osc()
     midi: Midi = Midi()
@@ -170,9 +243,14 @@ def load(path: Path, changes: Mapping[str, Mapping[str, Any]] | None = None) -> 
     if len(data) > _CONFIG_BYTES:
         raise ConfigError("is larger than 1 MiB", where=str(path), fix="A show is a small text file")
     try:
-        tree = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"is not TOML: {error}", where=str(path)) from error
+        text = data.decode("utf-8-sig")
+        if _ENDLESS_KEY.search(text):
+            raise ValueError("a key with more than 32 parts")
+        tree = tomllib.loads(text)
+    except RecursionError as error:
+        raise ConfigError("is nested too deeply", where=str(path), fix="A show is three tables deep") from error
+    except ValueError as error:
+        raise ConfigError(f"is not TOML: {str(error)[:200]}", where=str(path)) from error
     for name, keys in (changes or {}).items():
         if isinstance(tree.get(name, {}), dict):
             tree[name] = {**tree.get(name, {}), **keys}
@@ -183,33 +261,29 @@ def parse(tree: Mapping[str, Any], *, where: str, folder: Path) -> Show:
     """The show in a TOML tree; `folder` is where relative latents lie. ConfigError lists every fault."""
     faults: list[str] = []
     tree = dict(tree)
-    names = [str(name) for name in tree.get("looks", {})] if isinstance(tree.get("looks", {}), Mapping) else []
-    table = parameter_table(names or ("neutral",))
+    looks = tree.get("looks")
+    table = parameter_table(tuple(map(str, looks)) if isinstance(looks, Mapping) and looks else ("neutral",))
+    params: dict[str, Value] = {}
     if isinstance(tree.get("params"), Mapping):
-        tree["params"], more = _params(tree["params"], table)
-        faults += more
+        params, faults = _params(tree["params"], table)
+        tree["params"] = params
+    walk = tree.get("walk", {})
+    if isinstance(walk, Mapping):
+        speed = abs(float(params.get("drift/speed", table["drift/speed"].default)))
+        if isinstance(walk.get("tour"), list):
+            stops, more = _stops(walk["tour"], folder, speed)
+            tree["walk"] = {**walk, "tour": stops}
+            faults += more
+        if params.get("walk/mode") == "tour" and not walk.get("tour"):
+            faults.append("walk.tour: the walk's mode is `tour`, but there are no stops")
     try:
         show = Show.model_validate(tree)
     except ValidationError as error:
-        faults += [_fault_line(fault) for fault in error.errors(include_url=False)]
-        raise _config_error(where, faults) from error
-    stops, more = _stops(show, folder)
-    faults += more + [
-        f"midi.map[{i}].to: no parameter {entry.to!r}{did_you_mean(entry.to, table.names())}"
-        for i, entry in enumerate(show.midi.map)
-        if entry.to not in table
-    ]
-    if show.params.get("walk/mode") == "tour" and not show.walk.tour:
-        faults.append("walk.tour: the walk's mode is `tour`, but there are no stops")
+        faults += [fault_line(fault, Show, {"looks": LookConfig}) for fault in error.errors(include_url=False)]
+        raise config_error(where, faults) from error
     if faults:
-        raise _config_error(where, faults)
-    return show.model_copy(update={"walk": show.walk.model_copy(update={"tour": stops})})
-
-
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """`; did you mean 'speed'?`, or nothing."""
-    close = get_close_matches(word, list(words), n=1, cutoff=0.55)
-    return f"; did you mean {close[0]!r}?" if close else ""
+        raise config_error(where, faults)
+    return show
 
 
 def _params(tree: Mapping[str, Any], table: ParamTable) -> tuple[dict[str, Value], list[str]]:
@@ -218,23 +292,29 @@ def _params(tree: Mapping[str, Any], table: ParamTable) -> tuple[dict[str, Value
     faults: list[str] = []
     for name, value in _leaves(tree, ""):
         row = table.get(name)
-        key = "params." + name.replace("/", ".")
         if row is None:
-            faults.append(f"{key}: no such parameter{did_you_mean(name, table.names()).replace('/', '.')}")
-        elif row.kind == "button":
-            faults.append(f"{key}: a button has no first value")
-        elif not isinstance(value, Value):
-            faults.append(f"{key}: a plain value is wanted")
+            fault = f"no such parameter{did_you_mean(name, table.names()).replace('/', '.')}"
         else:
-            try:
-                coerced = row.coerce(value)
-            except ValueError as error:
-                faults.append(f"{key}: {str(error).removeprefix(name + ': ')}")
-                continue
-            if row.kind in ("float", "int") and coerced != value:
-                faults.append(f"{key}: {value} is outside {row.lo:g} .. {row.hi:g}")
-            values[name] = coerced
+            fault = _value_fault(row, value)
+        if fault:
+            faults.append(f"params.{name[:80].replace('/', '.')}: {fault}")
+        elif row is not None:
+            values[name] = row.coerce(value)
     return values, faults
+
+
+def _value_fault(row: Param, value: Any) -> str:
+    """Why `value` cannot be the first value of the parameter, or "". Stricter than `coerce`: a file is no fader."""
+    if row.kind == "button":
+        return "a button has no first value"
+    types, wanted = _KINDS[row.kind]
+    if not isinstance(value, types) or isinstance(value, bool) != (row.kind == "bool"):
+        return f"{wanted} is wanted, not {shown(value)}"
+    if row.kind in ("float", "int") and not row.lo <= value <= row.hi:
+        return f"{shown(value)} is outside {row.lo:.10g} .. {row.hi:.10g}"
+    if row.kind == "choice" and value not in row.choices:
+        return f"no choice {shown(value)}; there are {', '.join(row.choices)}"
+    return ""
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
@@ -245,76 +325,38 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
             yield prefix + key, value
 
 
-def _stops(show: Show, folder: Path) -> tuple[tuple[Stop, ...], list[str]]:
-    """The tour with its saved latents read in, and the faults."""
-    stops: list[Stop] = []
+def _stops(tour: list[Any], folder: Path, speed: float) -> tuple[list[Any], list[str]]:
+    """The tour with its saved latents read in, and the faults; speed: the show's own, keyframes/s, not negative."""
+    stops: list[Any] = []
     faults: list[str] = []
-    speed = abs(float(show.first_value("drift/speed")))
-    for i, stop in enumerate(show.walk.tour):
+    for i, stop in enumerate(tour):
         key = f"walk.tour[{i}]"
-        if (stop.seed is None) == (stop.latent is None):
-            faults.append(f"{key}: either a seed or a latent is wanted")
-        if stop.values is not None:
-            faults.append(f"{key}.values: is not for the file; name a .npy with `latent`")
-        if stop.hold_s * speed > 0.95:
-            faults.append(
-                f"{key}.hold_s: a leg lasts {1 / speed:.3g} s at drift speed {speed:g}, which {stop.hold_s:g} s of "
-                "rest fills; lower drift.speed or hold_s"
-            )
-        if stop.latent is not None:
-            try:
-                stop = stop.model_copy(update={"values": _read_latent(folder / stop.latent)})
-            except (OSError, ValueError) as error:
-                faults.append(f"{key}.latent: {stop.latent}: {error}")
-        stops.append(stop)
-    return tuple(stops), faults
-
-
-def _read_latent(path: Path) -> tuple[tuple[float, ...], ...]:
-    """A .npy of floats, [n] or [num_ws, w_dim], as rows."""
-    if path.suffix != ".npy":
-        raise ValueError("a saved latent is a .npy file")
-    if path.stat().st_size > _LATENT_BYTES:
-        raise ValueError("is larger than any latent")
-    array = np.load(path, allow_pickle=False)
-    if array.ndim not in (1, 2) or array.dtype.kind != "f" or not np.isfinite(array).all():
-        raise ValueError(f"finite floats [n] or [num_ws, w_dim] are wanted, not {array.dtype} {list(array.shape)}")
-    return tuple(tuple(float(x) for x in row) for row in np.atleast_2d(array))
-
-
-def _fault_line(fault: Any) -> str:
-    key = ".".join(str(part) for part in fault["loc"]).replace(".[key]", "")
-    if fault["type"] == "extra_forbidden":
-        return f"{key}: no such key{did_you_mean(str(fault['loc'][-1]), _keys_at(fault['loc'][:-1]))}"
-    if fault["type"] == "missing":
-        return f"{key}: is missing"
-    message = fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{key}: {message} (it is {fault['input']!r:.60})"
-
-
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    """The keys that the table at this place of the file may have."""
-    model: Any = Show
-    for part in location:
-        if isinstance(part, int):
+        if not isinstance(stop, Mapping):
+            stops.append(stop)
             continue
-        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
-        if field is None:
-            return list(LookConfig.model_fields) if location[0] == "looks" else []
-        model = _model_in(field.annotation)
-    return [key for key in getattr(model, "model_fields", {}) if key != "values"]
+        hold_s, latent = stop.get("hold_s", 0), stop.get("latent")
+        if "values" in stop:
+            faults.append(f"{key}.values: is not for the file; name a .npy with `latent`")
+        if isinstance(hold_s, (int, float)) and 0 < hold_s <= 3600 and (fault := _hold_fault(hold_s, speed)):
+            faults.append(f"{key}.hold_s: {fault}")
+        if isinstance(latent, str):
+            try:
+                stop = {**stop, "values": read_latent(folder / latent)}
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                faults.append(f"{key}.latent: {shown(latent)}: {reason}")
+        stops.append(stop)
+    return stops, faults
 
 
-def _model_in(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _model_in(inner)
-        if found is not None:
-            return found
-    return None
-
-
-def _config_error(where: str, faults: list[str]) -> ConfigError:
-    many = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
-    return ConfigError(f"{many} in the show\n" + "\n".join(f"  {line}" for line in faults), where=where)
+def _hold_fault(hold_s: float, speed: float) -> str:
+    if speed == 0.0:
+        return (
+            "a rest is a part of a leg, and at drift speed 0 no leg ends; give drift.speed, and pause with drift.pause"
+        )
+    if hold_s > 0.95 / speed:
+        return (
+            f"a leg lasts {1 / speed:.3g} s at drift speed {speed:g}, which {hold_s:.6g} s of rest fills; "
+            "lower drift.speed or hold_s"
+        )
+    return ""

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from installation.control.midi_map import MidiMap
 from installation.control.midi_mapper import MidiMapper, to_unit
-from installation.errors import ConfigError
+from installation.show.config import MidiMap
 from installation.show.messages import ControlMessage
 from installation.show.params import ParamTable
 
@@ -35,7 +34,7 @@ class Desk:
 
 
 def jump(to: str, **options: Any) -> MidiMap:
-    return MidiMap(to, takeover="jump", **options)
+    return MidiMap(to=to, takeover="jump", **options)
 
 
 def test_seven_bits_span_the_range_with_a_true_middle(table: ParamTable) -> None:
@@ -78,7 +77,7 @@ def test_a_knob_that_never_sends_the_low_half_still_reaches_both_ends(table: Par
 
 
 def test_pickup_starts_from_the_published_value(table: ParamTable) -> None:
-    desk = Desk(table, MidiMap("latent/psi", cc=1))
+    desk = Desk(table, MidiMap(to="latent/psi", cc=1))
     assert desk.cc(1, 0) == []
     assert desk.cc(1, 127) == [1.5]
     desk.values["latent/psi"] = 0.3
@@ -88,7 +87,7 @@ def test_pickup_starts_from_the_published_value(table: ParamTable) -> None:
 
 
 def test_a_whole_number_that_rounds_stays_taken_over(table: ParamTable) -> None:
-    desk = Desk(table, MidiMap("walk/seed", cc=1, takeover="scale"))
+    desk = Desk(table, MidiMap(to="walk/seed", cc=1, takeover="scale"))
     desk.cc(1, 0)
     values = [desk.cc(1, value)[0] for value in range(1, 128)]
     assert values == sorted(set(values))
@@ -107,17 +106,17 @@ def test_one_knob_may_move_two_parameters(table: ParamTable) -> None:
 
 
 def test_a_switch_by_cc_speaks_when_it_passes_the_middle(table: ParamTable) -> None:
-    desk = Desk(table, MidiMap("look/blackout", cc=64))
+    desk = Desk(table, MidiMap(to="look/blackout", cc=64))
     assert [desk.cc(64, value) for value in (127, 100, 63, 0, 64)] == [[True], [], [False], [], [True]]
 
 
 def test_a_button_by_cc_fires_on_the_way_up(table: ParamTable) -> None:
-    desk = Desk(table, MidiMap("walk/next", cc=64))
+    desk = Desk(table, MidiMap(to="walk/next", cc=64))
     assert [len(desk.cc(64, value)) for value in (0, 127, 127, 0, 127)] == [0, 1, 0, 0, 1]
 
 
 def test_a_choice_by_cc_speaks_when_it_changes(table: ParamTable) -> None:
-    desk = Desk(table, MidiMap("look/crossfade", cc=2))
+    desk = Desk(table, MidiMap(to="look/crossfade", cc=2))
     spoken = [value for number in range(128) for value in desk.cc(2, number)]
     assert spoken == ["mix", "dissolve", "cut"]
 
@@ -125,10 +124,10 @@ def test_a_choice_by_cc_speaks_when_it_changes(table: ParamTable) -> None:
 def test_notes(table: ParamTable) -> None:
     desk = Desk(
         table,
-        MidiMap("walk/next", note=36),
-        MidiMap("look/blackout", note=37),
-        MidiMap("look/crossfade", note=38),
-        MidiMap("latent/psi", note=39),
+        MidiMap(to="walk/next", note=36),
+        MidiMap(to="look/blackout", note=37),
+        MidiMap(to="look/crossfade", note=38),
+        MidiMap(to="latent/psi", note=39),
     )
     assert desk.note(36) == [None]
     assert desk.note(36, 0) == []
@@ -136,23 +135,3 @@ def test_notes(table: ParamTable) -> None:
     assert [desk.note(38)[0] for _ in range(4)] == ["dissolve", "cut", "mix", "dissolve"]
     assert desk.note(39, 127) == [1.5]
     assert desk.note(40) == []
-
-
-def test_all_faults_of_a_map_are_told_with_a_did_you_mean(table: ParamTable) -> None:
-    maps = [
-        MidiMap("drift/sped", cc=1),
-        MidiMap("walk/next"),
-        MidiMap("walk/next", cc=1, note=2),
-        MidiMap("latent/psi", cc=200),
-        MidiMap("latent/psi", cc=40, bits=14),
-        MidiMap("latent/psi", cc=3, channel=0),
-        MidiMap("latent/psi", cc=4, takeover="grab"),  # type: ignore[arg-type]
-        MidiMap("latent/psi", cc=5, bits=14),
-        MidiMap("look/gamma", cc=37),
-    ]
-    with pytest.raises(ConfigError) as caught:
-        MidiMapper(table, maps)
-    text = str(caught.value)
-    assert all(f"midi.map[{i}]" in text for i in (0, 1, 2, 3, 4, 5, 6, 8))
-    assert "did you mean 'drift/speed'?" in text
-    assert "37 is the low half of midi.map[7]" in text

@@ -13,11 +13,11 @@ import pytest
 from mido.ports import BaseIOPort
 
 from installation.control.midi import MidiSource, NoMidi, RtMidiBackend, choose_port
-from installation.control.midi_map import MidiMap
 from installation.errors import ConfigError
+from installation.show.config import MidiMap
 from installation.show.params import ParamTable
 
-MAPS = (MidiMap("latent/psi", cc=1, takeover="jump"), MidiMap("walk/next", note=36))
+MAPS = (MidiMap(to="latent/psi", cc=1, takeover="jump"), MidiMap(to="walk/next", note=36))
 
 
 class MemoryPort(BaseIOPort):

@@ -224,7 +224,7 @@ def test_a_wider_bind_needs_an_allow_list(table: ParamTable, host: str) -> None:
 def test_all_bad_networks_are_named(table: ParamTable) -> None:
     with pytest.raises(ConfigError) as caught:
         OscSource(table, port=0, allow=("10.0.0.0/8", "ten", "300.1.1.1/8"))
-    assert "'ten', '300.1.1.1/8'" in str(caught.value)
+    assert all(f"no network: {text!r}" in str(caught.value) for text in ("ten", "300.1.1.1/8"))
 
 
 # Fault 14.

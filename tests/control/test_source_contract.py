@@ -15,10 +15,10 @@ from mido.ports import BaseIOPort
 
 from installation.control.keyboard import KeyboardSource
 from installation.control.midi import MidiSource
-from installation.control.midi_map import MidiMap
 from installation.control.osc import OscSource
 from installation.control.osc_codec import encode
 from installation.control.source import NullSource, Source, default_values
+from installation.show.config import MidiMap
 from installation.show.messages import ControlMessage
 from installation.show.params import ParamTable
 
@@ -91,7 +91,7 @@ def osc_rig(table: ParamTable) -> Rig:
 
 def midi_rig(table: ParamTable) -> Rig:
     backend = OnePort()
-    maps = (MidiMap("drift/speed", cc=1, takeover="jump"), MidiMap("walk/next", note=36))
+    maps = (MidiMap(to="drift/speed", cc=1, takeover="jump"), MidiMap(to="walk/next", note=36))
     source = MidiSource(table, maps, backend=backend)
     while not source.port:
         pass

@@ -107,6 +107,14 @@ def test_headers_are_read_without_torch(tmp_path: Path) -> None:
     assert done.stdout.split() == ["test-net", "False", "False"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+def test_a_checkpoint_may_be_read_by_whoever_may_read_the_users_other_files(tmp_path: Path) -> None:
+    path, other = tmp_path / "net.safetensors", tmp_path / "other"
+    _write(path)
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode
+
+
 def test_the_fingerprint_is_the_sha256(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"wall" * 100_000)
@@ -247,6 +255,9 @@ def test_a_safetensors_file_of_others_is_named_as_such(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda h: h.pop("arch"), "no field 'arch'"),
+        (lambda h: h["config"].update(base=7), "config must be"),
+        (lambda h: h["config"].update(base=[0, 0]), "config must be"),
+        (lambda h: h["config"].update(base=[1, 2, 3]), "config must be"),
         (lambda h: h.update(arch="pickle"), "arch must be one of"),
         (lambda h: h.update(extra=1), "unknown field 'extra'"),
         (lambda h: h.update(name="../../etc/passwd"), "name must be"),

@@ -380,6 +380,8 @@ def test_describe_tells_what_a_technician_asks(entry: Catalogued, folder: Path, 
     assert rows["commercial use"] == "NOT allowed"
     assert rows["sha256"] == checkpoint.fingerprint(path)
     # 5*6*16 at 1x1, 6*4*16 at 4x4, 4*3*16 at 8x8
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    assert "NOT the sum noted" in dict(library.describe(library.installed(data_dir=folder)[0]))["sha256"]
     assert rows["work"] == f"{2 * (480 + 384 * 16 + 192 * 64) / 1e9:.3g} GFLOP a picture"
 
 

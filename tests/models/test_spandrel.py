@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import zipfile
 from functools import cache
 from pathlib import Path
 
@@ -129,6 +130,51 @@ def test_a_file_cut_short_is_one_clear_error(length: int, tmp_path: Path) -> Non
     with pytest.raises(CheckpointError) as caught:
         SpandrelUpscaler.from_file(path)
     assert caught.value.where == str(path)
+
+
+def test_a_packed_file_and_a_giant_of_four_bytes_are_refused(tmp_path: Path) -> None:
+    stored, packed, giant = (tmp_path / f"{name}.pth" for name in ("stored", "packed", "giant"))
+    torch.save({"a": torch.zeros(1000)}, stored)
+    with zipfile.ZipFile(stored) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member))
+    with pytest.raises(CheckpointError, match="packed members"):
+        SpandrelUpscaler.from_file(packed)
+    torch.save({"a": torch.zeros(1).expand(1 << 40)}, giant)
+    with pytest.raises(CheckpointError, match="more numbers than the file holds"):
+        SpandrelUpscaler.from_file(giant)
+
+
+BOMBS: dict[str, dict[str, tuple[int, ...]]] = {
+    "wide": {
+        "body.0.weight": (4096, 3, 3, 3),
+        "body.1.weight": (4096,),
+        "body.40.weight": (12, 4096, 3, 3),
+        "body.40.bias": (12,),
+    },
+    "deep": {
+        "body.0.weight": (8, 3, 3, 3),
+        "body.1.weight": (8,),
+        "body.400000.weight": (12, 8, 3, 3),
+        "body.400000.bias": (12,),
+    },
+    "deep ESRGAN": {
+        "model.0.weight": (64, 3, 3, 3),
+        "model.1.sub.3000.RDB1.conv1.0.weight": (32, 64, 3, 3),
+        "model.1.sub.0.RDB1.conv1.0.weight": (32, 64, 3, 3),
+        "model.3.weight": (64, 64, 3, 3),
+        "model.6.weight": (64, 64, 3, 3),
+        "model.8.weight": (3, 64, 3, 3),
+        "model.10.weight": (3, 64, 3, 3),
+    },
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_file_that_claims_a_giant_network_is_refused_before_it_is_built(name: str) -> None:
+    """Without a limit these take 36 s and all memory."""
+    with pytest.raises(ModelError, match="far larger than the file"):
+        SpandrelUpscaler.from_state({key: torch.zeros(shape) for key, shape in BOMBS[name].items()})
 
 
 def test_tensors_of_no_known_network_are_refused() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +13,22 @@ from torch import Tensor
 
 from installation.errors import ModelError
 from installation.models import random_weights, stylegan2_reference
+from installation.models.network import restore
 from installation.models.stylegan2 import StyleGAN2
+from tests.models import nvidia_pickle
 
 
 def _latents(network: StyleGAN2, n: int = 2, seed: int = 1) -> Tensor:
     return torch.randn(n, network.z_dim, generator=torch.Generator().manual_seed(seed))
+
+
+def _nvidia(path: Path) -> StyleGAN2:
+    """The generator in a pickle of NVIDIA's as a network of ours."""
+    stored = nvidia_pickle.read_generator(path).tensors()
+    tensors = {name: tensor for name, tensor in stored.items() if not name.endswith("resample_filter")}
+    with torch.device("meta"):
+        network = StyleGAN2(**StyleGAN2.config_of(tensors, conv_clamp=256.0))
+    return restore(network, tensors)
 
 
 def _relative(a: Tensor, b: Tensor) -> float:
@@ -199,3 +214,41 @@ def test_shapes_that_are_no_stylegan2_are_named() -> None:
 def test_a_config_out_of_bounds_is_refused(wrong: dict) -> None:
     with pytest.raises(ModelError, match=next(iter(wrong))):
         random_weights.stylegan2(**wrong)
+
+
+@pytest.mark.parametrize("name", ["sg2", "sg2c", "sg3sg2"])
+def test_the_pictures_are_those_of_the_original_code(name: str, shared_dir: Path) -> None:
+    """Networks written, and pictures made, by NVIDIA's own StyleGAN2-ADA and StyleGAN3 code; sg2c has three classes."""
+    folder = shared_dir / "fixtures" / "checkpoints"
+    network = _nvidia(folder / f"{name}.pkl")
+    with np.load(folder / f"{name}_expected.npz") as file:
+        expected = {key: torch.from_numpy(file[key]) for key in file.files}
+    ws = network.truncate(network.mapping(expected["z"], expected["c"]), expected["psi"])
+    assert _relative(ws, expected["ws"]) < 1e-5
+    assert _relative(network.synthesis(ws), expected["img"]) < 1e-4
+    assert _relative(stylegan2_reference.synthesis(network, ws), expected["img"]) < 1e-4
+
+
+def test_the_reader_of_originals_refuses_every_other_name(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "ran",))
+
+    nested = io.BytesIO()
+    torch.save({"net": Payload()}, nested)
+    path = tmp_path / "evil.pkl"
+    for payload in (Payload(), _Nested(nested.getvalue())):
+        path.write_bytes(pickle.dumps({"G_ema": payload}))
+        with pytest.raises(pickle.UnpicklingError):
+            nvidia_pickle.read_generator(path)
+    assert not (tmp_path / "ran").exists()
+
+
+class _Nested:
+    """Torch's own loader of nested bytes, which would unpickle them in full."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __reduce__(self) -> tuple:
+        return (torch.storage._load_from_bytes, (self._data,))

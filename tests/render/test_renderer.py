@@ -107,6 +107,14 @@ def test_a_network_without_w_cannot_be_walked_in_w():
         Renderer(make_show(walk={"space": "w"}), random_weights.dcgan(1), ())
 
 
+@pytest.mark.parametrize(("space", "shape"), [("z", (7,)), ("z", (2, 16)), ("w", (7,)), ("w", (3, 16))])
+def test_a_saved_latent_that_does_not_fit_is_refused_before_the_first_picture(tmp_path, space, shape):
+    np.save(tmp_path / "odd.npy", np.ones(shape, np.float32))
+    show = make_show(tmp_path, walk={"space": space, "tour": [{"seed": 1}, {"latent": "odd.npy"}]})
+    with pytest.raises(ModelError, match=r"walk\.tour\[1\]\.latent: has shape"):
+        Renderer(show, random_weights.stylegan2(1), ())
+
+
 def test_saved_ws_are_stops_of_a_tour(tmp_path):
     network = random_weights.stylegan2(1)
     np.save(tmp_path / "one.npy", np.ones(16, np.float32))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from installation.errors import ConfigError
 from installation.show.config import Show, load, parse
@@ -116,6 +120,201 @@ def test_a_rest_longer_than_its_leg_is_a_fault():
 def test_a_tour_without_stops_is_a_fault():
     with pytest.raises(ConfigError, match=r"walk\.tour"):
         make_show(params={"walk": {"mode": "tour"}})
+
+
+def faults_of(**tables: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        make_show(**tables)
+    return str(caught.value)
+
+
+def test_every_fault_of_a_midi_map_is_told():
+    rows = [
+        {"to": "walk/next"},
+        {"to": "walk/next", "cc": 1, "note": 2},
+        {"to": "latent/psi", "cc": 200},
+        {"to": "latent/psi", "cc": 40, "bits": 14},
+        {"to": "latent/psi", "note": 3, "bits": 14},
+        {"to": "latent/psi", "cc": 3, "channel": 0},
+        {"to": "latent/psi", "cc": 4, "takeover": "grab"},
+    ]
+    text = faults_of(midi={"map": rows})
+    assert all(f"midi.map[{i}]" in text for i in range(len(rows)))
+
+
+def test_the_low_half_of_a_14_bit_controller_is_taken():
+    rows = [{"to": "latent/psi", "cc": 5, "bits": 14}, {"to": "look/gamma", "cc": 37}]
+    assert "map[1].cc: 37 is the low half of map[0]" in faults_of(midi={"map": rows})
+
+
+def test_bad_networks_and_a_missing_allow_list_are_told_before_anything_starts():
+    text = faults_of(osc={"host": "0.0.0.0", "allow": ["10.0.0.0/8", "1.2.3.4/99", "hello"]})
+    assert "osc.allow[1]: no network: '1.2.3.4/99'" in text
+    assert "osc.allow[2]: no network: 'hello'" in text
+    assert "osc: 0.0.0.0 can be reached from other machines" in faults_of(osc={"host": "0.0.0.0"})
+    assert make_show(osc={"host": "0.0.0.0", "enabled": False}).osc.allow == ()
+
+
+def test_faults_of_different_tables_are_told_at_once():
+    text = faults_of(
+        params={"latent": {"psi": 9}},
+        walk={"tour": [{"latent": "gone.npy"}, {"seed": 1, "hold_s": 99}]},
+        osc={"host": "0.0.0.0"},
+        midi={"map": [{"to": "latent/ps", "cc": 1}]},
+        screen={"fps": 0.5},
+        titel="x",
+    )
+    assert text.startswith("test: 7 faults")
+    for key in ("params.latent.psi", "tour[0].latent", "tour[1].hold_s", "osc:", "midi.map[0].to", "screen:"):
+        assert key in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("drift.speed", True, "a number is wanted, not True"),
+        ("drift.speed", "fast", "a number is wanted, not 'fast'"),
+        ("drift.speed", float("nan"), "nan is outside"),
+        ("drift.pause", 1, "true or false is wanted, not 1"),
+        ("walk.seed", 1.5, "a whole number is wanted, not 1.5"),
+        pytest.param("walk.seed", 10**5000, "an endless number is outside 0 .. 4294967295", id="endless"),
+        ("walk.mode", 2, "a word is wanted, not 2"),
+        ("walk.mode", "wandr", "no choice 'wandr'; there are wander, loop, tour, hold"),
+        ("walk.next", True, "a button has no first value"),
+        ("look.select", "noir", "no choice 'noir'"),
+    ],
+)
+def test_first_values_must_be_of_their_kind(name, value, wanted):
+    table, key = name.split(".")
+    assert f"params.{name}: {wanted}" in faults_of(params={table: {key: value}})
+
+
+@pytest.mark.parametrize(
+    ("table", "value"),
+    [
+        ("looks", {}),
+        ("title", "a\x00b"),
+        ("title", "x" * 201),
+        ("cascade", {"base": "x", "device": "gpu"}),
+        ("screen", {"fps": 1e400}),
+    ],
+)
+def test_values_that_a_wall_cannot_use_are_faults(table, value):
+    assert table in faults_of(**{table: value})
+
+
+def test_a_rest_at_drift_speed_0_is_a_fault_and_a_negative_drift_is_none():
+    tour = [{"seed": 1, "hold_s": 2}, {"seed": 2}]
+    assert "hold_s: a rest is a part of a leg" in faults_of(walk={"tour": tour}, params={"drift": {"speed": 0}})
+    assert make_show(walk={"tour": tour}, params={"drift": {"speed": -0.1}}).first_value("drift/speed") == -0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 100_000 + "]" * 100_000,
+        "a = " + "{a = " * 5000 + "1" + "}" * 5000,
+        ".".join(["a"] * 100_000) + " = 1",
+        ".".join(['"a"'] * 100_000) + " = 1",
+        "[" + " . ".join(["a"] * 100_000) + "]",
+        "a" * 1_000_000,
+        '"' * 1_000_000,
+        "[cascade]\nbase = 'x'\n[walk]\nloop_keyframes = " + "9" * 100_000,
+        "[cascade]\nbase = 'x'\n[params]\nwalk.seed = 0x" + "f" * 100_000,
+        "title = 'a'\ntitle = 'b'",
+    ],
+    ids=["arrays", "tables", "dotted", "quoted", "header", "word", "quotes", "decimal", "hexadecimal", "twice"],
+)
+def test_a_file_made_to_exhaust_the_reader_is_one_config_error(tmp_path, text):
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text))
+    assert len(str(caught.value)) < 1000
+
+
+def test_ten_thousand_faults_are_counted_and_not_all_printed():
+    text = faults_of(**{f"k{i}": 1 for i in range(10_000)})
+    assert "10000 faults" in text
+    assert "and 9960 more" in text
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path):
+    path = tmp_path / "show.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert load(path).title == "Test"
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def npy_with(header: str, body: bytes = b"") -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + body
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_latents_of_every_float_type_and_order_are_read_alike(tmp_path, dtype, order):
+    rows = np.arange(12.0).reshape(3, 4)
+    (tmp_path / "a.npy").write_bytes(npy(np.asarray(rows, dtype=dtype, order=order)))
+    show = make_show_in(tmp_path, tour=[{"latent": "a.npy"}])
+    assert show.walk.tour[0].values == tuple(map(tuple, rows.tolist()))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK\x03\x04" + bytes(100),
+        b"\x80\x04cos\nsystem\n.",
+        npy(np.zeros(4))[:-5],
+        npy(np.zeros(4))[:20],
+        npy(np.zeros(4)) + b"more",
+        npy(np.zeros(0)),
+        npy(np.zeros((4, 0))),
+        npy(np.array(1.0)),
+        npy(np.zeros((1, 2, 3))),
+        npy(np.arange(4)),
+        npy(np.zeros(4, complex)),
+        npy(np.array([{}], dtype=object)),
+        npy(np.full(4, 1e30)),
+        npy_with("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }", bytes(64)),
+        npy_with("{'descr': '<f8', 'fortran_order': False, 'shape': (0, 99999999999999999999999), }"),
+        npy_with("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }", bytes(8)),
+        npy_with("{'descr': '|V0', 'fortran_order': False, 'shape': (1000000000,), }"),
+        npy_with("{'descr': __import__('os').getpid(), 'fortran_order': False, 'shape': (1,), }", bytes(8)),
+        npy_with("(" * 9000 + ")" * 9000),
+    ],
+)
+def test_a_hostile_latent_is_one_config_error(tmp_path, data):
+    (tmp_path / "evil.npy").write_bytes(data)
+    with pytest.raises(ConfigError, match=r"walk\.tour\[0\]\.latent: 'evil\.npy': "):
+        make_show_in(tmp_path, tour=[{"latent": "evil.npy"}])
+
+
+WORDS = (
+    "drift speed seed mode base tour hold_s latent neutral silver tint host allow map to cc note bits size fps values"
+)
+KEYS = st.sampled_from([*Show.model_fields, *WORDS.split(), "", "a.b", "drift/speed"])
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.just(10**400), st.floats(), st.text(max_size=8), st.datetimes(),
+    st.sampled_from(["tour", "w", "silver", "127.0.0.1", "0.0.0.0", "../x.npy", "drift/speed", "\x00"]),
+)  # fmt: skip
+TREES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.dictionaries(KEYS, TREES, max_size=5))
+def test_any_tree_is_a_show_or_a_config_error(tree):
+    """What is accepted survives the way to the other processes."""
+    try:
+        show = parse({"cascade": {"base": "x"}, **tree}, where="tree", folder=Path("."))
+    except ConfigError:
+        return
+    assert Show.model_validate_json(show.model_dump_json()) == show
 
 
 def make_show_in(folder: Path, **walk) -> Show:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -23,15 +24,7 @@ def read_state_dict(data: bytes, key: str, *, where: str) -> dict[str, Tensor]:
     Memory is bounded by the archive: members must be stored uncompressed, so no tensor is larger than its bytes.
     Raises CheckpointError for a damaged or hostile file, a missing key, or anything in the dict that is no tensor.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise CheckpointError(f"not a torch.save archive ({error})", where=where) from None
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(m.file_size for m in members) > len(
-        data
-    ):
-        raise CheckpointError("a torch.save archive with packed members, which torch never writes", where=where)
+    refuse_packed(io.BytesIO(data), len(data), where=where)
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile pickle can raise anything out of the reader; all of it means the same here
@@ -49,3 +42,15 @@ def read_state_dict(data: bytes, key: str, *, where: str) -> dict[str, Tensor]:
         if tensor.numel() * tensor.element_size() > len(data):  # stride 0 makes a giant of four bytes
             raise CheckpointError(f"entry {name[:80]!r} claims more numbers than the file holds", where=where)
     return dict(state)
+
+
+def refuse_packed(file: BinaryIO, nbytes: int, *, where: str) -> None:
+    """CheckpointError unless the file, of so many bytes, is a torch.save archive whose members are stored as they are."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise CheckpointError(f"not a torch.save archive ({error})", where=where) from None
+    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    if packed or sum(member.file_size for member in members) > nbytes:
+        raise CheckpointError("a torch.save archive with packed members, which torch never writes", where=where)

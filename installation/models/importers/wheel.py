@@ -53,8 +53,8 @@ def fetch(wheel: Wheel, folder: Path, progress: Progress, *, stall_s: float = 12
     if free < 2 * wheel.size:
         raise OutputError(
             f"{free >> 20} MB free, {2 * wheel.size >> 20} MB needed to fetch {wheel.filename}",
-            where=str(folder),
-            fix="Make room on this disk",
+            where=str(folder.parent),
+            fix="Make room on this disk, or set TMPDIR to a folder of another",
         )
     target.unlink(missing_ok=True)
     log = _download(wheel, folder, progress, stall_s)

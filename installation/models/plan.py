@@ -1,0 +1,29 @@
+"""What a chain of networks makes, told from their headers alone: a show's first check, before torch is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from installation.errors import ModelError
+from installation.models.header import Header
+
+MAX_SIDE = 16384  # largest texture side that GL promises on the hardware shows run on
+
+
+def picture_size(base: Header, stages: Sequence[Header]) -> tuple[int, int]:
+    """(width, height) of the finished picture, px. ModelError names the network that cannot stand where it does."""
+    if base.role != "generator" or not base.size:
+        raise ModelError(
+            f"{base.name} enlarges pictures and cannot make one", where="cascade.base", fix="Name a generator"
+        )
+    height, width = base.shape
+    for number, header in enumerate(stages):
+        where = f"cascade.stages[{number}]"
+        if header.role != "upscaler":
+            fix = "Only cascade.base may be a generator"
+            raise ModelError(f"{header.name} makes pictures and cannot enlarge one", where=where, fix=fix)
+        height, width = height * header.scale, width * header.scale
+        if max(height, width) > MAX_SIDE:
+            fix = "Leave out a stage"
+            raise ModelError(f"it would give {width}x{height}, more than {MAX_SIDE} px a side", where=where, fix=fix)
+    return width, height

@@ -1,0 +1,128 @@
+"""A fixed pair of filters between a picture and its small version: `down` and `up`, with down(up(r)) = r for every small picture r.
+
+With it any enlargement `out` of a small picture `lo` is corrected exactly: out + up(lo − down(out)) has the small version lo, since down
+of it is down(out) + (lo − down(out)). All motion and colour at the small scale is then the small picture's own.
+
+Both filters are separable, symmetric about the middle between two pixels, and pass what the small picture can hold: at ½, ¾, 1, 1¼, 1½
+times its Nyquist frequency `down` passes 0.98 0.91 0.77 0.57 0.35, `up` 1.03 0.99 0.65 0.18 −0.03 (scale 4). `down` is a Lanczos-2
+kernel of 3 small pixels, its taps rounded; `up`, of 5 small pixels, is the least-squares nearest to a low-pass among all that satisfy
+Σ_n down[n] · up[n + k·scale] = δ_k (no more is needed: down∘up is a convolution on the small grid with these numbers) and keep a flat
+picture flat. Of the pairs tried this one loses least: an area average (0.91 0.79 0.65 0.49 0.32) aliases as much and blurs what the
+small picture could hold; the smoother tents and B-splines have duals that ring at 1.3 to 1.5.
+
+At the border a picture goes on mirrored, edge pixel included. A symmetric `up` of a mirrored small picture is mirrored at the large border
+again, so the law holds up to the last pixel.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Half of each symmetric filter, outermost tap first. Sum of all taps: 1 for down, the scale for up.
+_DOWN = {
+    2: (-0.0208, 0.0, 0.5208),
+    4: (-0.0026, -0.021, -0.0237, 0.0465, 0.1892, 0.3116),
+}
+_UP = {
+    2: (0.009272466531797367, 0.0, -0.19376356988748414, 0.23216829662308236, 0.9523228067326043),
+    4: (
+        *(0.03097375163815277, 0.09951381958767888, -0.02959983199349235, -0.11407753891944314, -0.16356298793848184),
+        *(-0.15407728243133056, 0.04690767558971442, 0.43186671070288546, 0.8148000645168868, 1.0372556192474296),
+    ),
+}  # fmt: skip
+SCALES = tuple(_DOWN)
+REACH = 3  # small pixels on each side that the correction of one pixel looks at: 1 by down, 2 by up
+MIN_SIDE = 2  # small pixels: what is mirrored at the border must be there
+
+
+def taps(scale: int) -> tuple[Tensor, Tensor]:
+    """(down [3·scale], up [5·scale]) as float64."""
+    return tuple(torch.tensor([*half, *half[::-1]], dtype=torch.float64) for half in (_DOWN[scale], _UP[scale]))  # type: ignore[return-value]
+
+
+def down(img: Tensor, scale: int) -> Tensor:
+    """img [N, C, h·scale, w·scale] -> its small version [N, C, h, w], float32."""
+    n, c, height, width = img.shape
+    phases = F.pixel_unshuffle(img.float().reshape(n * c, 1, height, width), scale)
+    return F.conv2d(_mirrored_phases(phases, scale), _down_kernel(scale, 1, img.device)).view(
+        n, c, height // scale, width // scale
+    )
+
+
+def up(lo: Tensor, scale: int) -> Tensor:
+    """lo [N, C, h, w] -> the smooth enlargement [N, C, h·scale, w·scale], float32."""
+    n, c, height, width = lo.shape
+    flat = lo.float().reshape(n * c, 1, height, width)
+    phases = F.conv2d(_mirrored(flat, 2), _up_kernel(scale, 1, lo.device))
+    return F.pixel_shuffle(phases, scale).view(n, c, height * scale, width * scale)
+
+
+def project(img: Tensor, lo: Tensor, scale: int) -> Tensor:
+    """img corrected so that its small version is lo: what any picture would be as an enlargement of this one. float32."""
+    return img.float() + up(lo.float() - down(img, scale), scale)
+
+
+def project_phases(phases: Tensor, lo: Tensor, scale: int) -> Tensor:
+    """`project` before the pixel shuffle, on the small grid: phases [N, 3·scale², h, w] contiguous, lo [N, 3, h, w], both float32.
+
+    The large picture is then never read again; and a convolution of dozens of channels is what CPUs are fast at.
+    """
+    small = F.conv2d(_mirrored_phases(phases, scale), _down_kernel(scale, 3, lo.device))
+    correction = F.conv2d(_mirrored(lo - small, 2), _up_kernel(scale, 3, lo.device))
+    return phases + correction if phases.requires_grad else correction.add_(phases)
+
+
+@lru_cache(maxsize=16)
+def _down_kernel(scale: int, channels: int, device: torch.device) -> Tensor:
+    """down as a convolution of phases: [channels, channels·scale², 3, 3]."""
+    rows = taps(scale)[0].view(3, scale)  # small pixel, phase
+    kernel = torch.einsum("yp,xq->pqyx", rows, rows).reshape(scale * scale, 3, 3)
+    return _block_diagonal(kernel[None], channels, device)
+
+
+@lru_cache(maxsize=16)
+def _up_kernel(scale: int, channels: int, device: torch.device) -> Tensor:
+    """up as a convolution that gives phases: [channels·scale², channels, 5, 5]."""
+    rows = taps(scale)[1].view(5, scale).flip(0)  # a small pixel's tap k reaches the phases of its k-th neighbour
+    kernel = torch.einsum("yp,xq->pqyx", rows, rows).reshape(scale * scale, 5, 5)
+    return _block_diagonal(kernel[:, None], channels, device)
+
+
+def _block_diagonal(kernel: Tensor, channels: int, device: torch.device) -> Tensor:
+    """[o, i, y, x] for one channel -> [channels·o, channels·i, y, x] float32. A grouped convolution of few channels is slower on a CPU."""
+    o, i, y, x = kernel.shape
+    whole = kernel.new_zeros(channels, o, channels, i, y, x)
+    for c in range(channels):
+        whole[c, :, c] = kernel
+    return whole.view(channels * o, channels * i, y, x).to(device, torch.float32)
+
+
+def _mirrored(x: Tensor, margin: int) -> Tensor:
+    """x with `margin` mirrored rows and columns on each side, the edge itself repeated first."""
+    for dim in (2, 3):
+        length = x.shape[dim]
+        before = x.narrow(dim, 0, margin).flip(dim)
+        after = x.narrow(dim, length - margin, margin).flip(dim)
+        x = torch.cat([before, x, after], dim)
+    return x
+
+
+def _mirrored_phases(phases: Tensor, scale: int) -> Tensor:
+    """phases with one mirrored small pixel on each side: the edge's, with its phases in reverse order along that axis."""
+    for dim in (2, 3):
+        length = phases.shape[dim]
+        before, after = (
+            _reversed_phases(phases.narrow(dim, at, 1), scale, vertical=dim == 2) for at in (0, length - 1)
+        )
+        phases = torch.cat([before, phases, after], dim)
+    return phases
+
+
+def _reversed_phases(edge: Tensor, scale: int, *, vertical: bool) -> Tensor:
+    n, channels, height, width = edge.shape
+    split = edge.reshape(n, channels // scale**2, scale, scale, height, width)
+    return split.flip(2 if vertical else 3).reshape(n, channels, height, width)

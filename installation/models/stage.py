@@ -1,0 +1,156 @@
+"""Our own upscaling stage: a small anti-aliased pyramid at the input's size, pixel shuffle, and the exact low-res projection.
+
+Made for steadiness on a walk: convolutions only, no noise, nothing that depends on where the picture lies; sizes change through blurs
+(Zhang 2019, arXiv:1904.11486); and the small version of what comes out is the input itself (projection.py), so that all motion at the
+input's scale is the previous stage's own. While training (`train()`) it runs on its parameters, with gradients; in `eval()` on what
+`prepare` made of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from installation.models import projection
+from installation.models.network import Upscaler, check_faults, keep, whole, wholes
+
+SLOPE = 0.2  # of the leaky ReLU for negative values
+
+
+class Stage(Upscaler):
+    """widths: channels at the input's size, at half of it, a quarter, ... blocks: residual blocks at each. scale: 2 or 4.
+
+    w_dim: size of a latent that may modulate the blocks' activations (style by activation); 0 for none. `forward(img)` without one is
+    the neutral style, so such a network still keeps the plain contract; the cascade passes none.
+    Any height and width that are multiples of 2^(levels - 1). On CUDA float32 convolutions may run in TF32; then the small version is
+    exact to 1e-3 instead of 1e-5.
+    """
+
+    arch = "stage"
+    cpu_channels_last = True  # nano, 256 -> 1024 px, two threads: see `installation/training/stage/configs.py`
+
+    def __init__(self, *, widths: Sequence[int], blocks: Sequence[int], scale: int, w_dim: int = 0) -> None:
+        super().__init__()
+        widths = wholes("widths", widths, 1, 4096, least=1, most=6)
+        blocks = wholes("blocks", blocks, 0, 256, least=1, most=6)
+        self.scale, self.w_dim = whole("scale", scale, 2, 4), whole("w_dim", w_dim, 0, 65536)
+        faults = [] if len(widths) == len(blocks) else [f"{len(widths)} widths but {len(blocks)} numbers of blocks"]
+        faults += [] if scale in projection.SCALES else [f"scale must be one of {projection.SCALES}, not {scale}"]
+        check_faults(faults)
+        self.config = {"widths": widths, "blocks": blocks, "scale": scale, "w_dim": w_dim}
+        self.input_multiple = 2 ** (len(widths) - 1)
+        self.min_input = max(projection.MIN_SIDE, self.input_multiple)
+        self.receptive_field = _receptive_field(blocks)
+        self.head = Conv(3, widths[0])
+        self.steps = nn.ModuleList(Down(a, b) for a, b in itertools.pairwise(widths))
+        self.lifts = nn.ModuleList(Conv(b, a, size=1) for a, b in itertools.pairwise(widths))
+        self.bodies = nn.ModuleList(
+            nn.ModuleList(Block(width, w_dim) for _ in range(count))
+            for width, count in zip(widths, blocks, strict=True)
+        )
+        self.last = Conv(widths[0], 3 * scale * scale)
+
+    def prepare(self) -> None:
+        for module in self.modules():
+            if isinstance(module, (Conv, Down)):
+                module.place_kernel(self.compute, self.memory_format)
+
+    def forward(self, img: Tensor, w: Tensor | None = None) -> Tensor:
+        """w: [N, w_dim] float32, or None for the neutral style."""
+        lo = img.float()
+        x = _activate(self.head(lo.to(self.compute, memory_format=self.memory_format)))
+        skips = []
+        for step in self.steps:
+            skips.append(x)
+            x = _activate(step(x))
+        x = self._refine(len(skips), x, w)
+        for level in range(len(skips) - 1, -1, -1):
+            # Bilinear doubling is zero-stuffing and a [1,3,3,1] filter: as anti-aliased as the way down.
+            x = F.interpolate(self.lifts[level](x), scale_factor=2, mode="bilinear", align_corners=False)
+            x = self._refine(level, _activate(x + skips[level]), w)
+        # Contiguous: pixel shuffle of channels_last gives channels_last, which the packing after the last stage reads slowly.
+        y = self.last(x).float().contiguous()
+        with torch.autocast(y.device.type, enabled=False):  # half precision would end the exactness
+            y = projection.project_phases(y, lo.contiguous(), self.scale)
+        return F.pixel_shuffle(y, self.scale)
+
+    def _refine(self, level: int, x: Tensor, w: Tensor | None) -> Tensor:
+        for block in self.bodies[level]:  # type: ignore[union-attr]
+            x = block(x, w)
+        return x
+
+
+class Conv(nn.Module):
+    """Convolution with zero padding that keeps the size. Runs on its parameters while training, else on prepared copies."""
+
+    def __init__(self, inputs: int, outputs: int, size: int = 3) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, size, size))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def place_kernel(self, dtype: torch.dtype, memory_format: torch.memory_format) -> None:
+        keep(self, "kernel", self.weight.to(dtype).contiguous(memory_format=memory_format))
+        keep(self, "shift", self.bias.to(dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, shift = (
+            (self.weight, self.bias) if self.training else (self.get_buffer("kernel"), self.get_buffer("shift"))
+        )
+        return F.conv2d(x, kernel, shift, padding=kernel.shape[2] // 2)
+
+
+class Down(nn.Module):
+    """Half the size: the [1,3,3,1] blur at every second pixel, then a convolution."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = Conv(inputs, outputs)
+
+    def place_kernel(self, dtype: torch.dtype, memory_format: torch.memory_format) -> None:
+        inputs = self.conv.weight.shape[1]
+        keep(self, "fir", blur(inputs, self.conv.weight.device).to(dtype).contiguous(memory_format=memory_format))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inputs = x.shape[1]
+        fir = blur(inputs, x.device) if self.training else self.get_buffer("fir")
+        return self.conv(F.conv2d(x, fir.to(x.dtype), stride=2, padding=1, groups=inputs))
+
+
+class Block(nn.Module):
+    """x + conv(lrelu(conv(x)) · style): a residual block; with w the style is 1 + affine(w), a factor a channel."""
+
+    def __init__(self, width: int, w_dim: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = Conv(width, width), Conv(width, width)
+        self.affine = nn.Parameter(torch.empty(width, w_dim)) if w_dim else None
+
+    def forward(self, x: Tensor, w: Tensor | None) -> Tensor:
+        y = _activate(self.conv1(x))
+        if w is not None and self.affine is not None:
+            y = y * (1 + F.linear(w, self.affine)).to(y.dtype)[:, :, None, None]
+        return x + self.conv2(y)
+
+
+def blur(channels: int, device: torch.device) -> Tensor:
+    """[1,3,3,1] × [1,3,3,1] / 64, one for each channel: [channels, 1, 4, 4] float32."""
+    row = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)
+    return (row[:, None] * row[None, :] / 64).expand(channels, 1, 4, 4)
+
+
+def _activate(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, SLOPE) if x.requires_grad else F.leaky_relu_(x, SLOPE)
+
+
+def _receptive_field(blocks: Sequence[int]) -> int:
+    """Input pixels on each side. A pixel of level i is a block of 2^i input pixels; counted is how far beyond it one looks."""
+    way_down = [1]  # the head
+    for level in range(len(blocks) - 1):
+        way_down.append(way_down[-1] + 2**level + 2 ** (level + 1))  # the blur's outer taps, then the convolution
+    reach = way_down[-1] + 2 * blocks[-1] * 2 ** (len(blocks) - 1)
+    for level in range(len(blocks) - 2, -1, -1):
+        reach += 2 ** (level + 1) + 2 * blocks[level] * 2**level  # the doubling, then the blocks
+    return reach + 1 + projection.REACH

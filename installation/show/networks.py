@@ -1,0 +1,25 @@
+"""Network addresses as a show names them. Pure: nothing is looked up."""
+
+from __future__ import annotations
+
+import ipaddress
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def network(text: str) -> Network:
+    """A network in CIDR notation, or one address. ValueError for anything else."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f'no network: {text!r:.60}; write "192.168.1.0/24" or "10.0.0.7"') from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens at the host; False for a name that would have to be looked up."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False

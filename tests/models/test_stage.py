@@ -1,0 +1,233 @@
+"""Our own upscaling stage: exact small version, size-agnostic, tiles, fast path against training path, style, checkpoint, cascade, cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from installation.errors import ModelError
+from installation.models import checkpoint, cost, projection, random_weights, tiles
+from installation.models.cascade import Cascade
+from installation.models.header import read_index
+from installation.models.stage import Stage
+
+SHAPES = [((8,), (1,)), ((8, 16), (0, 1)), ((8, 12, 16), (1, 0, 2))]
+
+
+def stage(widths=(8, 12, 16), blocks=(0, 1, 1), scale: int = 4, w_dim: int = 0, seed: int = 0) -> Stage:
+    """Random weights, large enough that every layer matters; in train mode."""
+    network = Stage(widths=widths, blocks=blocks, scale=scale, w_dim=w_dim)
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in network.parameters():
+            fan = tensor[0].numel() if tensor.ndim > 1 else 25
+            tensor.normal_(0, 1.2 / fan**0.5, generator=rng)
+    return network.train()
+
+
+def ready(network: Stage) -> Stage:
+    return network.requires_grad_(False).eval().place("cpu")
+
+
+def picture(height: int = 24, width: int = 32, n: int = 1, seed: int = 5) -> Tensor:
+    return torch.rand(n, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+# --- the pair of filters ---
+
+
+@pytest.mark.parametrize("scale", projection.SCALES)
+def test_the_pair_is_biorthogonal(scale: int) -> None:
+    """Σ down[n] up[n + k·scale] = δ_k, which makes down∘up the identity; up keeps a flat picture flat."""
+    down, up = projection.taps(scale)
+    padded = F.pad(down, (scale, scale))
+    assert [float((padded * up).sum())] == pytest.approx([1], abs=1e-12)
+    for k in range(1, 5):
+        assert float((padded[: -k * scale] * up[k * scale :]).sum()) == pytest.approx(0, abs=1e-12)
+    assert up.view(5, scale).sum(dim=0).tolist() == pytest.approx([1] * scale, abs=1e-12)
+    assert float(down.sum()) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", projection.SCALES)
+def test_enlarged_and_shrunk_again_a_picture_is_itself_up_to_the_border(scale: int) -> None:
+    lo = picture(7, 9, 2)
+    assert (projection.down(projection.up(lo, scale), scale) - lo).abs().max() < 2e-6
+
+
+@pytest.mark.parametrize("scale", projection.SCALES)
+def test_down_keeps_what_the_small_picture_can_hold_and_dampens_what_would_alias(scale: int) -> None:
+    """Gratings, in parts of the small picture's Nyquist frequency; an area average keeps 0.79 of the first."""
+    down, _ = projection.taps(scale)
+    x = torch.arange(3 * scale) - (3 * scale - 1) / 2
+
+    def passes(frequency: float) -> float:
+        return abs(float((down * torch.cos(torch.pi * frequency / scale * x)).sum()))
+
+    assert passes(0.75) > 0.9
+    assert passes(1.5) < 0.37
+    assert passes(2) < 0.05
+
+
+@pytest.mark.parametrize("scale", projection.SCALES)
+def test_on_phases_the_projection_is_the_same(scale: int) -> None:
+    img, lo = picture(6 * scale, 5 * scale, 2), picture(6, 5, 2, seed=1)
+    phases = projection.project_phases(F.pixel_unshuffle(img, scale), lo, scale)
+    assert (F.pixel_shuffle(phases, scale) - projection.project(img, lo, scale)).abs().max() < 2e-6
+
+
+# --- the network ---
+
+
+@pytest.mark.parametrize(("widths", "blocks"), SHAPES)
+@pytest.mark.parametrize("scale", projection.SCALES)
+def test_the_small_version_of_what_comes_out_is_what_went_in(widths, blocks, scale: int) -> None:
+    network, lo = ready(stage(widths, blocks, scale)), picture(20, 28, 2)
+    out = network(lo)
+    assert out.shape == (2, 3, 20 * scale, 28 * scale)
+    assert out.dtype == torch.float32
+    assert (out - projection.up(lo, scale)).abs().mean() > 0.01, "the network adds something"
+    assert (projection.down(out, scale) - lo).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_fast_path_gives_what_training_computes(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stage, "cpu_channels_last", channels_last)
+    network, lo = stage(), picture()
+    trained = network(lo).detach()
+    assert (ready(network)(lo) - trained).abs().max() < 1e-5
+
+
+def test_with_zero_weights_it_is_the_smooth_enlargement() -> None:
+    network = stage()
+    with torch.no_grad():
+        for tensor in network.parameters():
+            tensor.zero_()
+    assert (ready(network)(picture()) - projection.up(picture(), 4)).abs().max() < 1e-6
+
+
+def test_gradients_reach_every_weight_and_the_input() -> None:
+    network, lo = stage(w_dim=4), picture().requires_grad_()
+    network(lo, torch.randn(1, 4)).square().mean().backward()
+    assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in network.parameters())
+    assert lo.grad is not None
+    assert bool(lo.grad.abs().sum() > 0)
+
+
+def test_the_input_is_left_alone_and_the_output_depends_on_nothing_else() -> None:
+    network, lo = ready(stage()), picture()
+    first, second = network(lo), network(lo)
+    assert torch.equal(first, second)
+    assert torch.equal(lo, picture())
+
+
+@pytest.mark.parametrize(("widths", "blocks"), SHAPES)
+@pytest.mark.parametrize("scale", projection.SCALES)
+def test_tiles_equal_the_whole(widths, blocks, scale: int) -> None:
+    network = ready(stage(widths, blocks, scale))
+    img = picture(96, 132)
+    assert (tiles.enlarge(network, img, 24) - network(img)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(("widths", "blocks"), SHAPES)
+def test_no_pixel_looks_further_than_the_stated_receptive_field(widths, blocks) -> None:
+    network = ready(stage(widths, blocks, 2))
+    assert network.receptive_field is not None
+    side = 4 * (2 * network.receptive_field // 4 + 2)
+    img, at = picture(side, side), side // 2
+    other = img.clone()
+    other[:, :, at, at] += 1
+    changed = (network(img) - network(other)).abs().amax(dim=(0, 1)).nonzero() // 2
+    reach = int((changed - at).abs().max())
+    assert reach <= network.receptive_field
+    assert reach >= network.receptive_field - 2 * network.input_multiple, "and the statement wastes little"
+
+
+def test_without_a_latent_the_style_is_neutral() -> None:
+    network, lo = ready(stage(w_dim=6)), picture(n=2)
+    plain = network(lo)
+    assert torch.equal(network(lo, torch.zeros(2, 6)), plain)
+    styled = network(lo, torch.randn(2, 6, generator=torch.Generator().manual_seed(0)))
+    assert not torch.allclose(styled, plain)
+    assert (projection.down(styled, 4) - lo).abs().max() < 1e-5
+
+
+def test_half_precision_stays_close_and_keeps_the_small_version() -> None:
+    network, lo = stage(), picture()
+    exact = ready(network)(lo)
+    half = network.place("cpu", torch.float16)(lo)
+    assert half.dtype == torch.float32
+    assert (half - exact).abs().max() < 2e-2
+    assert (projection.down(half, 4) - lo).abs().max() < 1e-5
+
+
+class Strided(Stage):
+    """The same network with plain strided steps instead of blurs: what the blurs are there against."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        for step in self.steps:
+            fir = torch.zeros_like(step.get_buffer("fir"))
+            fir[:, :, 1, 1] = 1
+            step.register_buffer("fir", fir, persistent=False)
+
+
+def test_blurs_make_it_steadier_under_shifts_than_strides() -> None:
+    """A picture moved by one pixel: a pyramid of two halvings is only bound to follow moves of four."""
+
+    def unsteadiness(network: Stage) -> float:
+        img = F.avg_pool2d(picture(100, 100), 3, stride=1)
+        still, moved = network(img[:, :, :96, :96]), network(img[:, :, 1:97, 1:97])
+        detail = (still - projection.up(img[:, :, :96, :96], 4))[:, :, 44:-40, 44:-40]
+        apart = still[:, :, 44:-40, 44:-40] - moved[:, :, 40:-44, 40:-44]
+        return float(apart.square().mean() / detail.square().mean())
+
+    strided = Strided(widths=(8, 12, 16), blocks=(0, 1, 1), scale=4)
+    strided.load_state_dict(stage().state_dict())
+    assert unsteadiness(ready(stage())) < 0.5 * unsteadiness(ready(strided))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"widths": [8], "blocks": [0, 0], "scale": 2}, "1 widths but 2"),
+        ({"widths": [8], "blocks": [0], "scale": 3}, "scale must be one of"),
+        ({"widths": [], "blocks": [], "scale": 2}, "widths must be a list"),
+        ({"widths": [8], "blocks": [0], "scale": 2, "w_dim": -1}, "w_dim"),
+    ],
+)
+def test_a_config_that_is_none_is_refused(config: dict, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        Stage(**config)
+
+
+# --- file, cascade, cost ---
+
+
+def test_it_goes_through_a_checkpoint_into_a_cascade(tmp_path: Path) -> None:
+    network = stage(scale=2)
+    path = tmp_path / "stage.safetensors"
+    tensors = {name: tensor.half() for name, tensor in network.state_dict().items()}
+    checkpoint.save(path, tensors, checkpoint.describe(network, name="stage-x2"))
+    header, _ = read_index(path)
+    assert (header.arch, header.role, header.scale) == ("stage", "upscaler", 2)
+    loaded = checkpoint.load(path)
+    assert isinstance(loaded, Stage)
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    assert (loaded(picture()) - ready(network)(picture())).abs().max() < 1e-5
+    whole = Cascade(random_weights.dcgan(), [checkpoint.load(path)], device="cpu")
+    tiled = Cascade(random_weights.dcgan(), [checkpoint.load(path)], device="cpu", tile=8)
+    ws = whole.mapping(torch.zeros(1, whole.generator.z_dim))
+    assert whole(ws).shape == (1, 3, 64, 64)
+    assert whole(ws).is_contiguous()
+    assert (tiled(ws) - whole(ws)).abs().max() < 1e-5
+
+
+def test_its_cost_is_told_from_the_file_alone(tmp_path: Path) -> None:
+    network = stage(widths=(8, 16), blocks=(0, 1), scale=4)
+    checkpoint.save(tmp_path / "s.safetensors", network.state_dict(), checkpoint.describe(network, name="s"))
+    full, half = 3 * 8 * 9 + 8 * 48 * 9, 8 * 16 * 9 + 2 * 16 * 16 * 9 + 16 * 8
+    assert cost.macs(*read_index(tmp_path / "s.safetensors"), side=64) == 64 * 64 * full + 32 * 32 * half

