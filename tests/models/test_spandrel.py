@@ -216,3 +216,34 @@ def test_without_spandrel_the_error_names_the_extra() -> None:
 def test_no_stand_in_stays_behind() -> None:
     module = sys.modules.get("torchvision.transforms.functional")
     assert module is None or module.__spec__ is not None
+
+
+def test_models_add_takes_an_upscaler_s_file_and_keeps_another_of_its_name(tmp_path: Path) -> None:
+    from installation.models import library
+    from installation.models.header import read_header
+
+    file, data = tmp_path / "my-esrgan.pth", tmp_path / "data"
+    torch.save({"params_ema": _network("ESRGAN").state_dict()}, file)
+    said: list[str] = []
+    path = library.add(str(file), progress=lambda what, _: said.append(what), data_dir=data)
+    assert path == library.find("my-esrgan", data_dir=data)
+    assert read_header(path).scale == 4
+    assert "licence" in said[0]
+    stage = checkpoint.load(path)
+    assert isinstance(stage, SpandrelUpscaler)
+    assert torch.allclose(stage(_img()), SpandrelUpscaler.from_file(file)(_img()), atol=1e-5)
+    torch.save({"params_ema": _network("Compact").state_dict()}, file)
+    with pytest.raises(ModelError, match="is there already"):
+        library.add(str(file), progress=lambda *_: None, data_dir=data)
+    assert read_header(path).scale == 4
+    assert read_header(library.add(str(file), progress=lambda *_: None, data_dir=data, again=True)).scale == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"no network", b"PK\3\4 torn"])
+def test_models_add_says_what_is_wrong_with_a_file(content: bytes, tmp_path: Path) -> None:
+    from installation.models import library
+
+    file = tmp_path / "bad.pth"
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"bad\.pth"):
+        library.add(str(file), progress=lambda *_: None, data_dir=tmp_path / "data")
