@@ -36,6 +36,7 @@ EDGES: dict[str, set[str]] = {
     "service": {"show", "engine", "models", "resources"},
     # The command line and its helpers, which put the parts together.
     "cli": {"*"},
+    "cli_training": {"training"},
     "children": ROOMS | {"wall", "session", "resources"},
     "wall": {"show", "control", "latent", "engine", "output", "session"},
     "still": ROOMS - {"control", "service"} | {"session", "resources"},
@@ -74,8 +75,8 @@ OWNERS = {
     "mido": {"control"},
     "rtmidi": {"control"},
     "pydantic": {"show", "session"},
-    "typer": {"cli"},
-    "rich": {"cli", "listing", "service"},
+    "typer": {"cli", "cli_training"},
+    "rich": {"cli", "cli_training", "listing", "service"},
 }
 # The doctor's questions to the drivers, each asked in a child process of its own.
 PROBES = "service/doctor/probes.py"

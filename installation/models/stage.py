@@ -31,7 +31,7 @@ class Stage(Upscaler):
     """
 
     arch = "stage"
-    cpu_channels_last = True  # nano, 256 -> 1024 px, two threads: see `installation/training/stage/configs.py`
+    cpu_channels_last = True  # 16, 48, 64 with 0, 1, 2 blocks, x4, two threads: 23 against 45 ms at 256 px
 
     def __init__(self, *, widths: Sequence[int], blocks: Sequence[int], scale: int, w_dim: int = 0) -> None:
         super().__init__()

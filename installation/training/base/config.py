@@ -1,0 +1,211 @@
+"""What a base run is made of: one frozen record, the table of ready ones, and overrides by name. Imports no torch."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from installation.errors import ConfigError
+
+LOSSES = ("rp", "ns")
+PENALTIES = ("exact", "difference")
+AUGMENTS = ("ramp", "ada", "off")
+_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class BaseConfig:
+    """A recipe. Images, not steps, are the unit of time: kimg is thousands of real images shown.
+
+    size: px, a power of two. channels, critic_channels: width of each resolution from 4x4 up, generator and discriminator.
+    batch: over all processes. gamma: weight of R1 and R2, None for 0.0002 size² / batch (Karras et al. 2020, arXiv:2006.06676); the
+    one number worth a sweep, from a quarter to four times. penalty: exact every `penalty_every` steps, or by differences of width
+    0.01 every `difference_every`. augment: `ramp` to augment_p over augment_kimg, `ada` towards augment_target (at most augment_p), or off.
+    path_weight: of path-length regularisation every 4 steps from path_kimg on, 0 for none. lr_*: Adam's, at their peak, after
+    warm_kimg and before the cosine to a quarter at horizon_kimg. ema_kimg: half-life of the shown average.
+    compact: keep a run's state in 16-bit numbers. held_out: share of the sources that is never trained on.
+    """
+
+    size: int
+    channels: tuple[int, ...]
+    critic_channels: tuple[int, ...]
+    z_dim: int
+    w_dim: int
+    batch: int
+    mapping_layers: int = 2
+    group: int = 4
+    loss: str = "rp"
+    gamma: float | None = None
+    penalty: str = "exact"
+    penalty_every: int = 16
+    difference_every: int = 4
+    augment: str = "ramp"
+    augment_p: float = 0.3
+    augment_kimg: float = 300.0
+    augment_target: float = 0.6
+    augment_colour: float = 0.5
+    flip: bool = True
+    path_weight: float = 0.0
+    path_kimg: float = 200.0
+    lr_generator: float = 2.5e-3
+    lr_critic: float = 2.5e-3
+    beta2: float = 0.99
+    warm_kimg: float = 4.0
+    horizon_kimg: float = 5000.0
+    ema_kimg: float = 200.0
+    ema_ramp: float = 0.05
+    compact: bool = False
+    held_out: float = 0.08
+    show_kimg: float = 25.0
+
+    @property
+    def penalty_weight(self) -> float:
+        """γ: R1 and R2 enter the loss with γ/2 each."""
+        return 2e-4 * self.size**2 / self.batch if self.gamma is None else self.gamma
+
+
+CONFIGS: dict[str, BaseConfig] = {
+    # About 50 images a second on two CPU cores.
+    "tiny": BaseConfig(
+        size=64,
+        channels=(64, 64, 64, 32, 16),
+        critic_channels=(64, 64, 64, 32, 16),
+        z_dim=64,
+        w_dim=64,
+        batch=16,
+        warm_kimg=2.0,
+        horizon_kimg=1000.0,
+        augment_kimg=200.0,
+        ema_kimg=10.0,
+        show_kimg=10.0,
+    ),
+    "c64": BaseConfig(
+        size=64,
+        channels=(128, 128, 96, 64, 32),
+        critic_channels=(128, 128, 96, 64, 32),
+        z_dim=128,
+        w_dim=128,
+        batch=32,
+        horizon_kimg=2000.0,
+        ema_kimg=20.0,
+    ),
+    "b128": BaseConfig(
+        size=128,
+        channels=(256, 256, 192, 128, 64, 32),
+        critic_channels=(256, 256, 192, 128, 64, 32),
+        z_dim=256,
+        w_dim=256,
+        batch=128,
+        warm_kimg=25.0,
+        horizon_kimg=5000.0,
+        ema_kimg=100.0,
+        compact=True,
+        show_kimg=50.0,
+    ),
+    "b256": BaseConfig(
+        size=256,
+        channels=(256, 256, 256, 256, 128, 64, 32),
+        critic_channels=(256, 256, 256, 256, 128, 64, 32),
+        z_dim=512,
+        w_dim=512,
+        batch=64,
+        lr_critic=2e-3,
+        warm_kimg=25.0,
+        horizon_kimg=10000.0,
+        compact=True,
+        show_kimg=50.0,
+    ),
+    "a256": BaseConfig(
+        size=256,
+        channels=(512, 512, 512, 512, 256, 128, 64),
+        critic_channels=(512, 512, 512, 512, 256, 128, 64),
+        z_dim=512,
+        w_dim=512,
+        batch=64,
+        lr_critic=2e-3,
+        warm_kimg=25.0,
+        horizon_kimg=25000.0,
+        compact=True,
+        show_kimg=50.0,
+    ),
+}
+
+
+def resolve(name: str, overrides: Mapping[str, str]) -> BaseConfig:
+    """The config of that name with fields changed: {"gamma": "0.1", "channels": "32,32,16"}. ConfigError lists every fault."""
+    if name not in CONFIGS:
+        raise ConfigError(
+            f"unknown config {name!r}", where="config", fix="Use " + ", ".join(CONFIGS) + _near(name, CONFIGS)
+        )
+    config = CONFIGS[name]
+    types = {field.name: str(field.type) for field in fields(BaseConfig)}
+    faults: list[str] = []
+    values: dict[str, Any] = {}
+    for key, text in overrides.items():
+        if key not in types:
+            faults.append(f"no field {key!r}{_near(key, types)}")
+            continue
+        try:
+            values[key] = _parse(types[key], text)
+        except ValueError:
+            faults.append(f"{key}={text!s:.40} is not a {types[key]}")
+    config = replace(config, **values)
+    faults += _faults(config)
+    if faults:
+        raise ConfigError("; ".join(faults), where=f"config {name}", fix="Change what --set says")
+    return config
+
+
+def _parse(kind: str, text: str) -> Any:
+    if kind == "bool":
+        if text.lower() not in _BOOLS:
+            raise ValueError(text)
+        return _BOOLS[text.lower()]
+    if kind == "int":
+        return int(text)
+    if kind.startswith("tuple"):
+        return tuple(int(part) for part in text.split(","))
+    if kind == "str":
+        return text
+    if "None" in kind and text.lower() in ("none", "auto"):
+        return None
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _faults(config: BaseConfig) -> list[str]:
+    levels = config.size.bit_length() - 2
+    rules = {
+        "size must be a power of two, 8..1024": 8 <= config.size <= 1024 and config.size & (config.size - 1) == 0,
+        f"channels and critic_channels need {levels} widths, 4 px to {config.size} px": (
+            len(config.channels) == levels == len(config.critic_channels)
+            and min(config.channels + config.critic_channels) >= 1
+        ),
+        "z_dim, w_dim, batch, group, mapping_layers and *_every must be at least 1": (
+            min(config.z_dim, config.w_dim, config.batch, config.group, config.mapping_layers,
+                config.penalty_every, config.difference_every) >= 1
+        ),
+        f"loss must be one of {', '.join(LOSSES)}": config.loss in LOSSES,
+        f"penalty must be one of {', '.join(PENALTIES)}": config.penalty in PENALTIES,
+        f"augment must be one of {', '.join(AUGMENTS)}": config.augment in AUGMENTS,
+        "augment_p and held_out must be 0..1": 0 <= config.augment_p <= 1 and 0 <= config.held_out < 1,
+        "learning rates must be above 0": min(config.lr_generator, config.lr_critic) > 0,
+        "beta2 must be 0..1": 0 <= config.beta2 < 1,
+        "gamma must not be below 0": config.gamma is None or config.gamma >= 0,
+        "show_kimg must be above 0": config.show_kimg > 0,
+        "no other number may be below 0": min(
+            config.warm_kimg, config.horizon_kimg, config.ema_kimg, config.ema_ramp, config.augment_kimg,
+            config.path_kimg, config.path_weight, config.augment_colour,
+        ) >= 0,
+    }  # fmt: skip
+    return [rule for rule, kept in rules.items() if not kept]
+
+
+def _near(word: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

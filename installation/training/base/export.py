@@ -1,0 +1,96 @@
+"""The shown average as a checkpoint of our format, and a warm start from one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from installation.errors import CheckpointError
+from installation.models import checkpoint
+from installation.models.header import read_header
+from installation.models.stylegan2 import StyleGAN2
+from installation.training.base.config import BaseConfig
+from installation.training.base.generator import Generator, exported, exported_config
+from installation.training.base.trainee import BaseTrainee, load_parameters
+from installation.training.dataset import Dataset
+from installation.training.state import State, load_state
+
+EXPORT_NAME = "G_ema.safetensors"
+STATE_NAME = "state.safetensors"
+
+
+def export(
+    path: Path, generator: Generator, config: BaseConfig, *, name: str, nimg: int, dataset: Dataset, recipe: str
+) -> None:
+    """Write a checkpoint, weights as float16; the header tells the data's licences, nimg and the recipe. OutputError: the disk refuses."""
+    network = exported(generator, config)
+    licences = licence_text(dataset.manifest)
+    header = checkpoint.describe(
+        network,
+        name=re.sub(r"[^A-Za-z0-9._+-]", "-", name).lstrip("._+-")[:100] or "base",
+        licence=f"follows its training data: {licences}" if licences else "not stated by its training data",
+        source="trained by installation train base",
+        training_data=f"{dataset.path.name}, {len(dataset)} pictures of {dataset.size} px, sha256 {dataset.sha256}",
+        nimg=nimg,
+        notes=recipe,
+    )
+    # 10 bits of mantissa: far below the 8 of a picture, and the file is half as large.
+    tensors = {key: tensor.to(torch.float16) for key, tensor in network.state_dict().items()}
+    checkpoint.save(path, tensors, header)
+
+
+def licence_text(manifest: Mapping[str, Any]) -> str:
+    """The licences a dataset's manifest names, each once; "" if it names none."""
+    found = manifest.get("licences")
+    if isinstance(found, str):
+        return found
+    if isinstance(found, Mapping):
+        found = found.values()
+    return "; ".join(dict.fromkeys(str(one) for one in found)) if found else ""
+
+
+def warm_start(trainee: BaseTrainee, path: Path) -> str:
+    """Begin with a checkpoint's generator, or with all networks of another run (its folder or its state). What it was, for the record.
+
+    With a generator alone the discriminator first learns by itself, for the images of the warm-up: until then it would only do harm.
+    CheckpointError if it does not fit or cannot be read.
+    """
+    state_path = path / STATE_NAME if path.is_dir() else path
+    if path.is_dir() or path.name == STATE_NAME:
+        state = load_state(state_path)
+        if state is None:
+            raise CheckpointError("there is no state to begin with", where=str(state_path))
+        _adopt_state(trainee, state)
+        return str(state_path)
+    header = read_header(path)
+    network = checkpoint.load(path)
+    want = exported_config(trainee.config)
+    if not isinstance(network, StyleGAN2):
+        raise CheckpointError(f"the network is a {header.arch}, a stylegan2 is trained", where=str(path))
+    have = dict(network.config)
+    wrong = [f"{key} is {have[key]}, not {want[key]}" for key in want if key != "noise" and have[key] != want[key]]
+    wrong += ["the network has classes"] if have["c_dim"] else []
+    wrong += [f"the constant is {have['base']}"] if have["base"] != [4, 4] else []
+    wrong += ["the mapping has another width"] if have["mapping_width"] != have["w_dim"] else []
+    if wrong:
+        fix = "Choose the config it was trained with, or change widths with --set"
+        raise CheckpointError("the shape is another: " + "; ".join(wrong), where=str(path), fix=fix)
+    # Constant noise maps, if it had any, are left out: pictures change a little, and training makes it good.
+    tensors = network.state_dict()
+    for generator in (trainee.steps.generator, trainee.average):
+        load_parameters(generator, tensors)
+    trainee.critic_alone_until = int(1000 * trainee.config.warm_kimg)
+    return str(path)
+
+
+def _adopt_state(trainee: BaseTrainee, state: State) -> None:
+    try:
+        load_parameters(trainee.steps.generator, state.part("generator"))
+        load_parameters(trainee.steps.critic, state.part("critic"))
+        load_parameters(trainee.average, state.part("average"))
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"the run's networks have another shape ({error})", where=str(state.path)) from error

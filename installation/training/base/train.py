@@ -1,0 +1,154 @@
+"""`train base`: one call that begins a run or goes on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from installation.errors import ConfigError
+from installation.models import device as devices
+from installation.models.checkpoint import fingerprint
+from installation.training.base.config import BaseConfig, resolve
+from installation.training.base.export import STATE_NAME, warm_start
+from installation.training.base.gallery import Gallery
+from installation.training.base.plan import Plan, device_name
+from installation.training.base.probe import probe
+from installation.training.base.trainee import BaseTrainee
+from installation.training.dataset import Dataset, open_dataset
+from installation.training.feed import Feed
+from installation.training.loop import Outcome, Pace, Progress, train
+from installation.training.runs import Run
+from installation.training.state import State, load_state
+from installation.training.team import Team, assemble
+
+# Fewer held-out pictures say nothing about overfitting.
+_LEAST_HELD_OUT = 32
+
+
+def train_base(
+    dataset: Path,
+    out: Path,
+    *,
+    config: str = "tiny",
+    minutes: float | None = None,
+    kimg: float | None = None,
+    resume: str = "auto",
+    seed: int = 0,
+    device: str = "auto",
+    set: Mapping[str, str] | None = None,
+    warm_start_from: Path | None = None,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    pace: Pace | None = None,
+) -> Outcome:
+    """Train a base generator on a packed dataset, in the folder `out`. Given again, the same call goes on where the last one was killed.
+
+    minutes: from now. kimg: thousands of images in all. resume: `auto`, or `never` to refuse a folder that holds a run. device: auto,
+    cpu, cuda, cuda:N, mps. set: changes to the config's fields. warm_start_from: a checkpoint of the same shape, or another run's
+    folder. pace: when to save and show.
+
+    ConfigError: an unknown config or field, a dataset of another size, too few pictures, a folder that holds another run.
+    CheckpointError: a damaged state or warm start. OutputError: the dataset, or a disk that refuses. EngineError: no such device, or
+    training that breaks down again and again.
+    """
+    recipe = resolve(config, set or {})
+    if resume not in ("auto", "never"):
+        raise ConfigError(f"resume must be auto or never, not {resume!r}", where="resume")
+    data = open_dataset(dataset)
+    train_rows, held_out_rows = _check(data, recipe)
+    place = devices.choose(device).device
+    state_path = out / STATE_NAME
+    if resume == "never" and state_path.exists():
+        raise ConfigError("the folder already holds a run", where=str(out), fix="Choose another folder, or resume auto")
+    with ExitStack() as stack:
+        team = stack.enter_context(assemble(place))
+        place = _own_device(place, team)
+        if recipe.batch % team.size:
+            raise ConfigError(f"a batch of {recipe.batch} cannot be shared by {team.size} processes", where="batch")
+        parents = {} if warm_start_from is None else {"warm_start": _fingerprint(warm_start_from)}
+        run = None
+        if team.leads:
+            settings = {"config": config, **asdict(recipe), "seed": seed}
+            run = stack.enter_context(
+                Run.begin(out.parent, "base", out.name, settings, dataset_sha256=data.sha256, parents=parents)
+            )
+        state = load_state(state_path)
+        plan = _plan(recipe, place, state, team, progress)
+        text = (
+            f"config {config}, loss {recipe.loss}, gamma {recipe.penalty_weight:g}, batch {recipe.batch}, seed {seed}"
+        )
+        gallery = None if run is None else Gallery(run, data, name=out.name, recipe=text, seed=seed)
+        trainee = BaseTrainee(
+            recipe,
+            plan,
+            Feed(data.images, train_rows, place, seed=seed, flip=recipe.flip),
+            Feed(data.images, held_out_rows, place, seed=seed, flip=recipe.flip)
+            if len(held_out_rows) >= _LEAST_HELD_OUT
+            else None,
+            seed=seed,
+            device=place,
+            team=team,
+            on_show=gallery or (lambda trainee: {}),
+        )
+        if state is None and warm_start_from is not None:
+            warm_start(trainee, warm_start_from)
+        del state
+        return train(
+            trainee,
+            state_path,
+            pace=pace or Pace(show_kimg=recipe.show_kimg),
+            minutes=minutes,
+            kimg=kimg,
+            team=team,
+            log=run.log if run is not None else lambda nimg, **numbers: None,
+            progress=progress if team.leads else lambda progress: None,
+        )
+
+
+def _check(data: Dataset, config: BaseConfig):
+    if data.size != config.size:
+        fix = f"Pack it with size {config.size}, or choose a config of {data.size} px"
+        raise ConfigError(
+            f"the dataset's pictures are {data.size} px, the config's {config.size} px", where=str(data.path), fix=fix
+        )
+    train_rows, held_out_rows = data.split(config.held_out)
+    if len(train_rows) < config.batch:
+        fix = "Pack more pictures, or set a smaller batch: a few hundred pictures are the least that makes sense"
+        raise ConfigError(
+            f"{len(train_rows)} pictures to train on are fewer than one batch of {config.batch}",
+            where=str(data.path),
+            fix=fix,
+        )
+    return train_rows, held_out_rows
+
+
+def _own_device(place: torch.device, team: Team) -> torch.device:
+    """Each process of a team has a GPU of its own, in the order of ranks."""
+    if place.type != "cuda":
+        return place
+    if team.size > 1:
+        place = torch.device("cuda", team.rank % torch.cuda.device_count())
+    torch.cuda.set_device(place)
+    return place
+
+
+def _plan(
+    config: BaseConfig, device: torch.device, state: State | None, team: Team, progress: Callable[[Progress], None]
+) -> Plan:
+    """The plan the run had on this device; else, on CUDA, the fastest by measurement; else the whole batch at once."""
+    share = config.batch // team.size
+    if state is not None and state.facts.get("device") == device_name(device):
+        kept = Plan(**state.facts["plan"])
+        return Plan(min(kept.micro, share), kept.channels_last, kept.compiled)
+    if device.type != "cuda":
+        return Plan(share)
+    best = probe(config, device, batch=share).best
+    number = team.agree(best.micro << 2 | best.channels_last << 1 | best.compiled)
+    return Plan(number >> 2, bool(number & 2), bool(number & 1))
+
+
+def _fingerprint(path: Path) -> str:
+    return fingerprint(path / STATE_NAME if path.is_dir() else path)

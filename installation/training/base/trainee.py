@@ -1,0 +1,201 @@
+"""A base generator in training, as the loop sees it: schedules, average, state, and what is shown now and then."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from installation.errors import CheckpointError
+from installation.training.augment import Schedule
+from installation.training.base.config import BaseConfig
+from installation.training.base.generator import Generator
+from installation.training.base.plan import Plan, device_name
+from installation.training.base.steps import Batch, Steps
+from installation.training.base.threads import ThreadChoice
+from installation.training.ema import HalfLife, follow
+from installation.training.feed import Feed
+from installation.training.optimiser import Rate
+from installation.training.state import State
+from installation.training.streams import torch_stream
+from installation.training.team import Team
+
+# How often the augmentation's target is looked at, in images: each look waits for the GPU.
+_ADA_EVERY = 4096
+_OVERFIT_IMAGES = 64
+
+
+class BaseTrainee:
+    """Keeps the contract `loop.Trainee`. `on_show` gets this trainee and gives numbers worth a line; only the leader's is called.
+
+    held_out: pictures that are never trained on, for the overfitting gauge; None where there are too few.
+    """
+
+    def __init__(
+        self,
+        config: BaseConfig,
+        plan: Plan,
+        feed: Feed,
+        held_out: Feed | None,
+        *,
+        seed: int,
+        device: torch.device,
+        team: Team,
+        on_show: Callable[[BaseTrainee], Mapping[str, float]],
+    ) -> None:
+        self.config, self.plan, self.feed, self.held_out = config, plan, feed, held_out
+        self.seed, self.device, self.team, self.on_show = seed, device, team, on_show
+        self.nimg = self.count = self.retries = 0
+        self.lr_factor, self.p = 1.0, 0.0
+        self.critic_alone_until = 0
+        self.steps = Steps(config, plan, device, seed=seed)
+        self.average: Generator = copy.deepcopy(self.steps.generator).requires_grad_(False)
+        self.half_life = HalfLife(1000 * config.ema_kimg, config.ema_ramp)
+        warm, horizon = int(1000 * config.warm_kimg), int(1000 * config.horizon_kimg)
+        self.rate_generator = Rate(config.lr_generator, warm, horizon)
+        self.rate_critic = Rate(config.lr_critic, warm, horizon)
+        kind = "ada" if config.augment == "ada" else "ramp"
+        most = 0.0 if config.augment == "off" else config.augment_p
+        self.schedule = Schedule(kind, most, int(1000 * config.augment_kimg), config.augment_target)
+        self.threads = ThreadChoice(torch.get_num_threads()) if device.type == "cpu" else None
+        self.signs: list[Tensor] = []
+        self.judged_nimg = 0
+
+    def step(self) -> dict[str, Tensor]:
+        config, nimg = self.config, self.nimg
+        alone = nimg < self.critic_alone_until
+        began = time.perf_counter()
+        numbers = self.steps.step(
+            self._batch(),
+            self.count,
+            lr_critic=self.lr_factor * self.rate_critic.at(nimg),
+            lr_generator=0.0 if alone else self.lr_factor * self.rate_generator.at(nimg),
+            paths=config.path_weight > 0 and nimg >= 1000 * config.path_kimg,
+        )
+        if self.threads is not None and "penalty" not in numbers:
+            self.threads.done(time.perf_counter() - began)
+        self.nimg += config.batch
+        self.count += 1
+        decay = self.half_life.decay(self.nimg, config.batch)
+        follow(self.average.parameters(), self.steps.generator.parameters(), decay)
+        self._move_p(numbers["r_t"])
+        return numbers
+
+    def sound(self) -> bool:
+        networks = (self.steps.generator, self.steps.critic, self.average)
+        return all(bool(torch.stack([p.isfinite().all() for p in net.parameters()]).all()) for net in networks)
+
+    def show(self) -> Mapping[str, float]:
+        self.average.centre()
+        return self.on_show(self) if self.team.leads else {}
+
+    def retry(self, count: int, lr_factor: float) -> None:
+        self.retries, self.lr_factor = count, lr_factor
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        # One Adam step of 2.5e-3 moves a weight (of size 1) about as far as bfloat16 rounds it (0.2 % at most), so half the bytes lose
+        # nothing that the next steps would not have changed. The average is what is shown, and gets float16.
+        weights, average, moments = (torch.float32,) * 3
+        if self.config.compact:
+            weights, average, moments = torch.bfloat16, torch.float16, torch.bfloat16
+        steps = self.steps
+        groups: dict[str, tuple[Mapping[str, Tensor], torch.dtype]] = {
+            "generator": (dict(steps.generator.named_parameters()), weights),
+            "critic": (dict(steps.critic.named_parameters()), weights),
+            "average": (dict(self.average.named_parameters()), average),
+            "generator_v": (steps.generator_adam.state(), moments),
+            "critic_v": (steps.critic_adam.state(), moments),
+        }
+        tensors = {
+            f"{group}.{name}": tensor.detach().to(dtype)
+            for group, (named, dtype) in groups.items()
+            for name, tensor in named.items()
+        }
+        tensors["path_mean"] = steps.path_mean
+        tensors["signs"] = torch.stack(self.signs) if self.signs else torch.zeros(0)
+        facts = {
+            "kind": "base",
+            "config": asdict(self.config),
+            "nimg": self.nimg,
+            "count": self.count,
+            "p": self.p,
+            "judged_nimg": self.judged_nimg,
+            "critic_alone_until": self.critic_alone_until,
+            "generator_steps": steps.generator_adam.steps,
+            "critic_steps": steps.critic_adam.steps,
+            "plan": asdict(self.plan),
+            "device": device_name(self.device),
+        }
+        return tensors, facts
+
+    def restore(self, state: State) -> None:
+        facts, steps = state.facts, self.steps
+        try:
+            load_parameters(steps.generator, state.part("generator"))
+            load_parameters(steps.critic, state.part("critic"))
+            load_parameters(self.average, state.part("average"))
+            steps.generator_adam.restore(state.part("generator_v"), int(facts["generator_steps"]))
+            steps.critic_adam.restore(state.part("critic_v"), int(facts["critic_steps"]))
+            steps.path_mean = state.tensors["path_mean"].to(self.device)
+            self.nimg, self.count, self.p = int(facts["nimg"]), int(facts["count"]), float(facts["p"])
+            self.critic_alone_until, self.judged_nimg = int(facts["critic_alone_until"]), int(facts["judged_nimg"])
+            self.signs = list(state.tensors["signs"].to(self.device))
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the state does not fit this run ({error})", where=str(state.path)) from error
+
+    @torch.no_grad()
+    def overfit(self) -> float | None:
+        """r_v of arXiv:2006.06676: 0 while the discriminator takes pictures it never saw for as real as those it did, 1 if it takes them
+        for generated ones. None without enough held-out pictures."""
+        if self.held_out is None:
+            return None
+        n, critic, group = _OVERFIT_IMAGES, self.steps.critic, math.gcd(self.config.group, _OVERFIT_IMAGES)
+        z = torch.randn(n, self.config.z_dim, generator=torch_stream(self.seed, "overfit")).to(self.device)
+        batches = (self.feed.batch(0, n), self.held_out.batch(0, n), self.steps.generator(z))
+        seen, unseen, made = (critic(img, group).mean().item() for img in batches)
+        return (seen - unseen) / (seen - made) if seen != made else 0.0
+
+    def _batch(self) -> Batch:
+        """All draws are made for the whole batch and a share is taken, so that any number of processes trains the same."""
+        n, share = self.config.batch, self.team.share(self.config.batch)
+        rng = torch_stream(self.seed, "step", self.nimg, self.retries)
+        z = torch.randn(2, n, self.config.z_dim, generator=rng)
+        draws = [self.steps.augment.draw(n, self.p, rng).part(share) for _ in range(4)]
+        return Batch(
+            real=self.feed.batch(self.nimg, n, share),
+            z_critic=z[0, share].to(self.device),
+            z_generator=z[1, share].to(self.device),
+            draw_real=draws[0],
+            draw_fake=draws[1],
+            draw_again=draws[2],
+            draw_new=draws[3],
+            rng=torch_stream(self.seed, "within", self.nimg, self.retries, self.team.rank),
+        )
+
+    def _move_p(self, r_t: Tensor) -> None:
+        schedule = self.schedule
+        if schedule.kind == "ramp":
+            self.p = schedule.next(self.p, nimg=self.nimg, images=self.config.batch, r_t=0.0)
+            return
+        self.signs.append(r_t)
+        if self.nimg // _ADA_EVERY != (self.nimg - self.config.batch) // _ADA_EVERY:
+            mean = self.team.mean(torch.stack(self.signs).mean().item())
+            self.p = schedule.next(self.p, nimg=self.nimg, images=self.nimg - self.judged_nimg, r_t=mean)
+            self.signs, self.judged_nimg = [], self.nimg
+
+
+@torch.no_grad()
+def load_parameters(network: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors of any float dtype into a network's parameters. KeyError if one is missing, ValueError if it has another shape."""
+    for name, parameter in network.named_parameters():
+        tensor = tensors[name]
+        # copy_ would spread a smaller tensor over a larger one.
+        if tensor.shape != parameter.shape:
+            raise ValueError(f"{name} has shape {list(tensor.shape)}, {list(parameter.shape)} expected")
+        parameter.copy_(tensor)

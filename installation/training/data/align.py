@@ -1,0 +1,158 @@
+"""`installation data align`: the FFHQ-style crop of every face that is worth one, as PNG of one size. Nothing is ever enlarged."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from installation.errors import ConfigError, OutputError
+from installation.training.data import pool
+from installation.training.data.crop import cut, ffhq_quad
+from installation.training.data.manifest import Entry, Manifest
+from installation.training.dataset import FACE_MARK
+from installation.training.picture import PictureError, read_picture
+
+Progress = Callable[[int, int, str], None]
+# Of the wanted size: a fifth less detail than pixels still looks whole.
+TRUE_SIZE = 0.8
+MIN_SIZE, MAX_SIZE = 16, 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """crops: files there are now. pictures: that gave at least one. passed: reason -> how many faces or pictures gave none."""
+
+    crops: int
+    pictures: int
+    passed: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    name: str
+    path: str
+    sha256: str
+    # (index of the face, its five points, target file) of each crop.
+    faces: tuple[tuple[int, list[list[float]], str], ...]
+    size: int
+
+
+def align(
+    manifest_path: Path | str,
+    out_folder: Path | str,
+    *,
+    size: int,
+    uncertain: bool = False,
+    max_outside: float = 0.1,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Aligned:
+    """Cut the faces of the kept pictures (and of the uncertain ones if `uncertain`) to size × size px into out_folder.
+
+    A face is passed over if its crop has fewer than `size` px or less than 0.8 × size px of detail, lies outside the picture by more
+    than max_outside of its area, or has a larger face in it. Crops that are there and belong to the same picture stay. The manifest gets
+    each crop's file and sha256. OutputError if the disk is full or refuses; killed anywhere, the same command goes on.
+    """
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise ConfigError(f"size {size} px is not between {MIN_SIZE} and {MAX_SIZE}")
+    folder = Path(out_folder).resolve()
+    with Manifest.writing(manifest_path) as manifest:
+        wanted = [
+            e for e in manifest.entries.values() if e.decision == "keep" or (uncertain and e.decision == "uncertain")
+        ]
+        passed: Counter[str] = Counter()
+        tasks = [task for e in wanted if (task := _plan(e, manifest, folder, size, max_outside, passed))]
+        todo = [task for task in tasks if not _done(manifest.entries[task.name], task)]
+        done = len(tasks) - len(todo)
+        workers = min(workers or pool.cores(), max(1, len(todo)))
+        for name, crops, fault in pool.each(_cut, todo, workers=workers, died=_died):
+            entry = manifest.entries[name]
+            if fault:
+                passed[fault] += 1
+            else:
+                others = [crop for crop in entry.crops if crop["size"] != size]
+                manifest.put(replace(entry, crops=others + crops))
+            done += 1
+            if progress:
+                progress(done, len(tasks), name)
+        # A picture that was dropped since has no crops any more, whatever lies in the folder.
+        for entry in list(manifest.entries.values()):
+            if entry.name not in {task.name for task in tasks} and any(crop["size"] == size for crop in entry.crops):
+                manifest.entries[entry.name] = replace(entry, crops=[c for c in entry.crops if c["size"] != size])
+        manifest.save()
+        made = [sum(crop["size"] == size for crop in entry.crops) for entry in manifest.entries.values()]
+        return Aligned(sum(made), sum(count > 0 for count in made), dict(passed.most_common()))
+
+
+def _plan(
+    entry: Entry, manifest: Manifest, folder: Path, size: int, max_outside: float, passed: Counter[str]
+) -> _Task | None:
+    faces = []
+    if not entry.faces:
+        passed["no face"] += 1
+    for i, face in enumerate(entry.faces):
+        detail = 1.0 if face["detail"] is None else face["detail"]
+        if face["side"] < size:
+            passed[f"smaller than {size} px"] += 1
+        elif face["side"] * detail < TRUE_SIZE * size:
+            passed["too little detail"] += 1
+        elif face["outside"] > max_outside:
+            passed["too near the edge"] += 1
+        elif i > 0 and face["others"]:
+            passed["a larger face in the crop"] += 1
+        else:
+            mark = f"{FACE_MARK}{i + 1}" if i else ""
+            faces.append((i, face["points"], str(folder / f"{entry.name}{mark}.png")))
+    return _Task(entry.name, str(manifest.place(entry.name)), entry.sha256, tuple(faces), size) if faces else None
+
+
+def _done(entry: Entry, task: _Task) -> bool:
+    there = {crop["file"]: crop["sha256"] for crop in entry.crops if crop["size"] == task.size}
+    return all(file in there and Path(file).is_file() for _, _, file in task.faces) and len(there) == len(task.faces)
+
+
+def _cut(task: _Task) -> tuple[str, list[dict[str, Any]], str]:
+    """(name, crops, why not). In a worker."""
+    from PIL import Image
+
+    try:
+        with open(task.path, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != task.sha256:
+                return task.name, [], "changed since the scan"
+        pixels = read_picture(task.path).pixels
+    except (PictureError, OSError):
+        return task.name, [], "unreadable now"
+    crops = []
+    for index, points, target in task.faces:
+        data = io.BytesIO()
+        Image.fromarray(cut(pixels, ffhq_quad(np.array(points)), task.size)).save(data, "PNG", compress_level=3)
+        raw = data.getvalue()
+        _write(Path(target), raw)
+        crops.append({"file": target, "size": task.size, "face": index, "sha256": hashlib.sha256(raw).hexdigest()})
+    return task.name, crops, ""
+
+
+def _died(task: _Task) -> tuple[str, list[dict[str, Any]], str]:
+    return task.name, [], "cutting it ended the process"
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        fix = "Make room, or name another folder, and give the same command again: it goes on"
+        raise OutputError(
+            f"a crop could not be written ({error.strerror or error})", where=str(path), fix=fix
+        ) from error

@@ -1,0 +1,150 @@
+"""`installation data scan`: every file of some folders measured, compared with the others, and decided by rule."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from installation.errors import ConfigError, OutputError
+from installation.training.data import pool
+from installation.training.data.duplicates import Limits, groups
+from installation.training.data.extra import versions
+from installation.training.data.manifest import Entry, Manifest
+from installation.training.data.measure import Task, check_tools, died, measure, one_thread
+from installation.training.data.rules import Rules, decide_all
+
+# Done, all, the name last done.
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a scan found. counts: of each decision. dropped, asked: reason codes and how many pictures they hold for.
+
+    unreadable: names and why. missing: optional scores that were not taken. measured: files that were not known from before.
+    """
+
+    counts: dict[str, int]
+    dropped: dict[str, int]
+    asked: dict[str, int]
+    unreadable: dict[str, str]
+    missing: list[str]
+    measured: int
+
+
+def scan(
+    folders: Path | str | Sequence[Path | str],
+    out_manifest: Path | str,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    resume: bool = True,
+    rules: Rules | None = None,
+    limits: Limits | None = None,
+    with_text: bool = True,
+) -> Summary:
+    """Measure what is new or changed, then decide all anew; decisions by hand stay. Killed anywhere, the same command goes on.
+
+    folders: one or several, searched with their subfolders; hidden files are left out. workers: processes, None for one a core.
+    resume False: measure everything again. OutputError if a folder cannot be read or no file in it is a picture; MissingExtraError if
+    the extra is not installed. A file that cannot be read is an entry with its reason, never the end.
+    """
+    sources = _sources(folders)
+    missing = check_tools()
+    own = {Path(out_manifest).resolve(), Path(f"{out_manifest}.lock").resolve()}
+    tasks = [Task(_unicode(name), str(path), with_text) for name, path in _files(sources) if path not in own]
+    if not tasks:
+        raise OutputError(
+            "the folder holds no file", where=", ".join(sources.values()), fix="Name the folder of your pictures"
+        )
+    facts: dict[str, Any] = {"sources": sources, "tools": versions()}
+    with Manifest.writing(out_manifest, new=facts) as manifest:
+        _same_sources(manifest, sources)
+        manifest.facts["tools"] = versions()
+        known = manifest.entries if resume else {}
+        new = [task for task in tasks if not _unchanged(known.get(task.name), task)]
+        done = len(tasks) - len(new)
+        workers = workers or pool.cores()
+        for entry in pool.each(measure, new, workers=min(workers, max(1, len(new))), died=died, begin=one_thread):
+            before = manifest.entries.get(entry.name)
+            if before is not None and before.by == "hand" and before.sha256 == entry.sha256:
+                entry = replace(entry, by="hand", decision=before.decision)
+            manifest.put(entry)
+            done += 1
+            if progress:
+                progress(done, len(tasks), entry.name)
+        present = {task.name for task in tasks}
+        entries = [entry for name, entry in sorted(manifest.entries.items()) if name in present]
+        manifest.entries = decide_all(entries, groups(entries, limits), rules or Rules())
+        manifest.save()
+        if all(entry.error for entry in entries):
+            example = entries[0]
+            what = f"none of the {len(entries)} files is a picture ({example.name}: {example.error})"
+            raise OutputError(what, where=", ".join(sources.values()), fix="Name the folder of your pictures")
+        unreadable = {entry.name: entry.error for entry in entries if entry.error}
+        return Summary(
+            manifest.counts(), manifest.reasons("drop"), manifest.reasons("uncertain"), unreadable, missing, len(new)
+        )
+
+
+def _sources(folders: Path | str | Sequence[Path | str]) -> dict[str, str]:
+    """Name -> absolute folder."""
+    paths = [Path(each) for each in ([folders] if isinstance(folders, (Path, str)) else folders)]
+    sources: dict[str, str] = {}
+    for path in paths:
+        if not path.is_dir():
+            what = "this is a file, not a folder" if path.exists() else "there is no such folder"
+            raise OutputError(what, where=str(path), fix="Name the folder of your pictures")
+        name = path.resolve().name or "pictures"
+        if name in sources:
+            raise ConfigError(
+                f"two folders are called {name!r}", fix="Rename one: pictures are told apart by their folder's name"
+            )
+        sources[name] = str(path.resolve())
+    if not sources:
+        raise ConfigError("no folder was named")
+    return sources
+
+
+def _files(sources: dict[str, str]) -> Iterator[tuple[str, Path]]:
+    """(name, path) of every file, in order. A subfolder that cannot be read is an error: half a data set is worse than none."""
+
+    def refuse(error: OSError) -> None:
+        raise OutputError(
+            f"cannot be read: {error.strerror}", where=str(error.filename), fix="May this user read it?"
+        ) from error
+
+    for source, folder in sources.items():
+        for place, subfolders, files in os.walk(folder, onerror=refuse):
+            subfolders[:] = sorted(each for each in subfolders if not each.startswith("."))
+            for file in sorted(files):
+                if not file.startswith("."):
+                    path = Path(place, file)
+                    name = f"{source}/{path.relative_to(folder).as_posix()}"
+                    yield name, path
+
+
+def _unicode(name: str) -> str:
+    """The name as the manifest holds it. Python holds bytes of a name that are not Unicode as lone surrogates, which no file takes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _unchanged(entry: Entry | None, task: Task) -> bool:
+    if entry is None or not entry.sha256:
+        return False
+    try:
+        facts = os.stat(task.path)
+    except OSError:
+        return False
+    return (entry.bytes, entry.mtime_ns) == (facts.st_size, facts.st_mtime_ns)
+
+
+def _same_sources(manifest: Manifest, sources: dict[str, str]) -> None:
+    if manifest.sources != sources:
+        was = ", ".join(manifest.sources.values())
+        raise ConfigError(
+            f"the manifest is of other folders: {was}", where=str(manifest.path), fix="Name another manifest"
+        )

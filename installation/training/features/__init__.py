@@ -1,0 +1,1 @@
+"""What turns pictures into numbers that distances are measured in: a trained network, and one without weights."""

@@ -1,0 +1,97 @@
+"""Adam with β1 = 0, as adversarial training wants it: the second moment is its only state, so a saved run is a third smaller.
+
+Kingma & Ba 2014 (arXiv:1412.6980). Also the learning-rate schedule, and the sum of gradients over processes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+class Adam:
+    """v ← β2 v + (1 − β2) g²; p ← p − lr · g / (√(v / (1 − β2^t)) + ε). Parameters without a gradient in a step are left alone by it.
+
+    torch's own Adam does it (fused: on a GPU the launches, not the arithmetic, are what it costs). Its first moment is the last
+    gradient here, so it is not kept. steps: t.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], *, beta2: float = 0.99, eps: float = 1e-8) -> None:
+        self.parameters = dict(parameters)
+        self.steps = 0
+        fused = all(p.device.type in ("cpu", "cuda") for p in self.parameters.values())
+        values = list(self.parameters.values())
+        self._adam = torch.optim.Adam(values, betas=(0.0, beta2), eps=eps, fused=fused)
+        self._put({name: torch.zeros_like(p) for name, p in self.parameters.items()})
+
+    def step(self, lr: float) -> None:
+        """One step down the gradients that lie in the parameters."""
+        self._adam.param_groups[0]["lr"] = lr
+        self._adam.step()
+        self.steps += 1
+
+    def zero_grad(self) -> None:
+        self._adam.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """v by the parameters' names. The number of steps is the caller's to keep (`steps`)."""
+        return {name: self._adam.state[p]["exp_avg_sq"] for name, p in self.parameters.items()}
+
+    def restore(self, v: Mapping[str, Tensor], steps: int) -> None:
+        """Take over a state, of whatever dtype it was stored in. KeyError if a tensor is missing, ValueError if it has another shape."""
+        for name, parameter in self.parameters.items():
+            if v[name].shape != parameter.shape:
+                raise ValueError(f"v of {name} has shape {list(v[name].shape)}, {list(parameter.shape)} expected")
+        self.steps = steps
+        self._put(v)
+
+    def _put(self, v: Mapping[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            moment = torch.zeros_like(parameter, requires_grad=False)
+            moment.copy_(v[name].detach())
+            # torch keeps the count beside the parameter for the fused step, and as a number of the CPU otherwise.
+            place = parameter.device if self._adam.defaults["fused"] else "cpu"
+            self._adam.state[parameter] = {
+                "step": torch.tensor(float(self.steps), device=place),
+                "exp_avg": torch.zeros_like(moment),
+                "exp_avg_sq": moment,
+            }
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A learning rate over a run: linear warm-up, then half a cosine from `peak` to `peak * floor` at `horizon` images, then constant."""
+
+    peak: float
+    warm_up: int = 0
+    horizon: int = 0
+    floor: float = 0.25
+
+    def at(self, nimg: int) -> float:
+        """nimg: images seen before the step. horizon 0: no descent."""
+        rate = self.peak
+        if self.horizon:
+            rate *= self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * min(nimg / self.horizon, 1.0)))
+        return rate * min((nimg + 1) / self.warm_up, 1.0) if self.warm_up else rate
+
+
+def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """The mean of each gradient over all processes, in one message. Nothing where torch.distributed is not in use.
+
+    A parameter without a gradient must lack it in every process.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return
+    flat = torch.cat([g.flatten() for g in gradients])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))

@@ -1,0 +1,80 @@
+"""Small facts that every record of training carries, and the one way in which they are written. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from functools import lru_cache
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from installation.errors import OutputError
+
+DISK_FIX = "Is there space on the disk, and may this user write there?"
+
+
+def write_json(path: Path, data: Any) -> None:
+    """JSON into a temporary file beside `path`, flushed to the disk, then renamed over it. OutputError where the disk refuses."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                json.dump(data, file, ensure_ascii=False, allow_nan=False, indent=1, sort_keys=True)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror or error})", where=str(path), fix=DISK_FIX) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. OutputError where it cannot be read or is none."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
+    except (ValueError, RecursionError) as error:
+        raise OutputError(f"{path.name} is damaged: it is not JSON", where=str(path)) from error
+    if not isinstance(data, dict):
+        raise OutputError(f"{path.name} is damaged: it is no JSON object", where=str(path))
+    return data
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """The package's version and twelve digits of a sha256 over its Python files: unlike a commit, it also tells local changes."""
+    package = Path(__file__).resolve().parents[1]
+    digest = sha256()
+    for path in sorted(package.rglob("*.py"), key=lambda path: path.relative_to(package).as_posix()):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return f"{_version('installation') or 'uninstalled'}+{digest.hexdigest()[:12]}"
+
+
+def machine() -> dict[str, Any]:
+    """What a number may hang on besides the code."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "torch": _version("torch"),
+        "numpy": _version("numpy"),
+    }
+
+
+def now() -> str:
+    """The moment, UTC, to the second; sorts as text."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,315 @@
+"""The registry of training runs. Every run is a folder; the folders are the truth, and no index is kept beside them.
+
+    NAME/run.json         what was decided: resolved config, code, dataset, parents (written once, atomically)
+    NAME/metrics.jsonl    what was measured: one JSON object a line, each with `nimg` and `time`
+    NAME/pictures/        samples by name and nimg
+    NAME/*.judgement.json what `judge` said of its checkpoints
+
+A folder is written by one process at a time (a lock made by the operating system); any number may read it meanwhile. A line that was
+cut short by a kill or a full disk is passed over, and a run that went back to an older state outgrows its later lines.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+from filelock import FileLock, Timeout
+from PIL import Image
+
+from installation.errors import ConfigError, InstallationError, OutputError
+from installation.training.judge.judgement import SUFFIX, Judgement, read_judgement
+from installation.training.records import DISK_FIX, code_version, machine, now, write_json
+
+Kind = Literal["base", "stage"]
+
+FORMAT = 1
+RUN_FILE, METRICS_FILE, LOCK_FILE, PICTURES = "run.json", "metrics.jsonl", ".run.lock", "pictures"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Longer than a reader holds the lock to see whether somebody else does.
+_LOCK_S = 2.0
+
+
+class Writer(Protocol):
+    """The part of TensorBoard's SummaryWriter that is used."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> object: ...
+    def flush(self) -> object: ...
+    def close(self) -> object: ...
+
+
+class Run:
+    """One run, open for writing in this process until `close`; also a context manager. See `begin`."""
+
+    def __init__(self, folder: Path, lock: FileLock, board: Writer | None) -> None:
+        self.folder = folder
+        self._lock = lock
+        self._board = board
+
+    @classmethod
+    def begin(
+        cls,
+        root: Path,
+        kind: Kind,
+        name: str,
+        config: Mapping[str, Any],
+        *,
+        dataset_sha256: str,
+        parents: Mapping[str, str],
+        tensorboard: bool = True,
+    ) -> Self:
+        """Makes the folder root/name, or goes on in it when it holds the same run.
+
+        config: JSON; everything that defines the run, its seed included, and not how long it is to last. parents: what it started
+        from, by role ("warm_start", "base"), as sha256 of the checkpoints. tensorboard: also write event files, where it is installed.
+
+        ConfigError on a name no file system likes, on a config that is not JSON, and where the folder holds a run that differs (every
+        difference is named); OutputError where another process writes the run, where run.json is damaged, and where the disk refuses.
+        """
+        if not _NAME.fullmatch(name) or name.endswith("."):
+            raise ConfigError(
+                f"{name[:80]!r} cannot be a run's name", fix="Use letters, digits, '.', '_' and '-', at most 64"
+            )
+        folder = Path(root) / name
+        facts = {
+            "kind": kind,
+            "config": _plain(config, folder),
+            "dataset_sha256": dataset_sha256,
+            "parents": dict(parents),
+        }
+        lock = FileLock(folder / LOCK_FILE)
+        try:
+            (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=_LOCK_S)
+        except Timeout:
+            raise OutputError(
+                "another process is writing this run", where=str(folder), fix="End it, or give this run another name"
+            ) from None
+        except (OSError, NotImplementedError) as error:  # the second: a network file system without locks
+            raise OutputError(
+                f"the run's folder cannot be written ({error})", where=str(folder), fix=DISK_FIX
+            ) from error
+        try:
+            if (folder / RUN_FILE).exists():
+                _check_same(folder, facts)
+                _mend(folder / METRICS_FILE)
+            else:
+                made = {"format": FORMAT, "name": name, **facts, "code": code_version(), "machine": machine()}
+                write_json(folder / RUN_FILE, {**made, "started": now()})
+        except BaseException:
+            lock.release()
+            raise
+        return cls(folder, lock, _tensorboard(folder) if tensorboard else None)
+
+    def log(self, nimg: int, **numbers: float) -> None:
+        """Appends one line of numbers, at once and whole. NaN and infinity are kept as null. OutputError where the disk refuses."""
+        row = {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
+        line = json.dumps({"nimg": int(nimg), "time": round(time.time(), 3), **row}, allow_nan=False) + "\n"
+        path = self.folder / METRICS_FILE
+        try:
+            # One write of one line to the end of the file: a reader sees the line or nothing of it, but for a full disk.
+            with path.open("ab", buffering=0) as file:
+                file.write(line.encode())
+        except OSError as error:
+            raise OutputError(
+                f"the numbers could not be written ({error.strerror or error})", where=str(path), fix=DISK_FIX
+            ) from error
+        if self._board is not None:
+            for name, value in row.items():
+                if value is not None:
+                    self._board.add_scalar(name.replace("__", "/"), value, int(nimg))
+            self._board.flush()
+
+    def picture(self, name: str, frame: np.ndarray, nimg: int) -> Path:
+        """Writes frame, uint8 [H, W, 3] or [H, W, 4] (alpha is dropped), as pictures/NAME-NIMG.png. OutputError where the disk refuses."""
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (3, 4):
+            raise ValueError(f"a uint8 picture [H, W, 3] expected, not {frame.dtype} {list(frame.shape)}")
+        path = self.folder / PICTURES / f"{name}-{int(nimg):010d}.png"
+        temporary = path.with_name(f".{path.name}.part")
+        try:
+            Image.fromarray(np.ascontiguousarray(frame[:, :, :3])).save(temporary, format="PNG")
+            os.replace(temporary, path)
+        except OSError as error:
+            raise OutputError(f"the picture could not be written ({error})", where=str(path), fix=DISK_FIX) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return path
+
+    def close(self) -> None:
+        """Lets go of the folder. Nothing is lost without it: the lock ends with the process."""
+        if self._board is not None:
+            self._board.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a run's folder says. fault: why it cannot be read, "" when it can; then the other facts are empty.
+
+    nimg: images seen by the newest line. last: the newest value of each number. rows: all lines, oldest first, each with `nimg` and
+    `time`. running: a process is writing it now. judgements: newest last.
+    """
+
+    name: str
+    folder: Path
+    kind: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    dataset_sha256: str = ""
+    parents: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""
+    started: str = ""
+    rows: tuple[Mapping[str, Any], ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+    running: bool = False
+    fault: str = ""
+
+    @property
+    def nimg(self) -> int:
+        return int(self.rows[-1]["nimg"]) if self.rows else 0
+
+    @property
+    def last(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for row in self.rows:
+            found |= {name: value for name, value in row.items() if name not in ("nimg", "time") and value is not None}
+        return found
+
+    @property
+    def judgement(self) -> Judgement | None:
+        """The one of the most images seen; of several of one checkpoint, the newest."""
+        return max(self.judgements, key=lambda one: (one.nimg or 0, one.made), default=None)
+
+
+def list_runs(root: Path) -> list[RunInfo]:
+    """Every run below `root`, oldest first, read afresh; damaged ones at the end, with their fault. No root, no runs."""
+    folders = [path.parent for path in Path(root).glob(f"*/{RUN_FILE}")]
+    runs = [read_run(folder) for folder in sorted(folders)]
+    return sorted(runs, key=lambda run: (bool(run.fault), run.started, run.name))
+
+
+def read_run(folder: Path) -> RunInfo:
+    """The run in a folder. Never raises for what the folder holds: a damaged one says so in `fault`."""
+    folder = Path(folder)
+    try:
+        data = _run_json(folder)
+        judgements = [read_judgement(path) for path in folder.rglob(f"*{SUFFIX}")]
+        return RunInfo(
+            name=folder.name,
+            folder=folder,
+            kind=str(data["kind"]),
+            config=data["config"],
+            dataset_sha256=str(data["dataset_sha256"]),
+            parents=data["parents"],
+            code=str(data.get("code", "")),
+            started=str(data.get("started", "")),
+            rows=tuple(read_metrics(folder / METRICS_FILE)),
+            judgements=tuple(sorted(judgements, key=lambda one: one.made)),
+            running=_is_locked(folder / LOCK_FILE),
+        )
+    except InstallationError as error:
+        return RunInfo(name=folder.name, folder=folder, fault=error.what)
+    except OSError as error:
+        return RunInfo(name=folder.name, folder=folder, fault=f"cannot be read ({error.strerror or error})")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl in order of nimg, without those that a return to an older state made void. No file, no lines."""
+    rows: list[dict[str, Any]] = []
+    if not path.exists():
+        return rows
+    for line in path.read_bytes().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:  # cut short, or being written at this moment
+            continue
+        if not isinstance(row, dict) or not isinstance(row.get("nimg"), int):
+            continue
+        while rows and rows[-1]["nimg"] > row["nimg"]:
+            rows.pop()
+        rows.append({name: value for name, value in row.items() if value is None or isinstance(value, (int, float))})
+    return rows
+
+
+def _plain(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """config as it will be read back (tuples become lists), so that a reopened run compares equal."""
+    try:
+        return json.loads(json.dumps(dict(config), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the run's config is not JSON ({error})", where=str(folder)) from error
+
+
+def _run_json(folder: Path) -> dict[str, Any]:
+    path = folder / RUN_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise OutputError("run.json is damaged: it is not JSON", where=str(path)) from None
+    shapes = {"kind": str, "config": dict, "dataset_sha256": str, "parents": dict}
+    if not isinstance(data, dict) or not all(isinstance(data.get(key), shape) for key, shape in shapes.items()):
+        raise OutputError("run.json is damaged: " + ", ".join(shapes) + " expected", where=str(path))
+    if data.get("format") != FORMAT:
+        raise OutputError(f"run.json has format {data.get('format')}, this program reads {FORMAT}", where=str(path))
+    return data
+
+
+def _check_same(folder: Path, facts: Mapping[str, Any]) -> None:
+    """ConfigError naming every difference between the run in the folder and what is asked for."""
+    try:
+        there = _run_json(folder)
+    except OSError as error:
+        raise OutputError(f"cannot be read ({error.strerror or error})", where=str(folder / RUN_FILE)) from error
+    old = {**there.pop("config"), **{key: there[key] for key in facts if key != "config"}}
+    new = {**facts["config"], **{key: facts[key] for key in facts if key != "config"}}
+    missing = "nothing"
+    faults = [
+        f"{key} is {old.get(key, missing)!s:.60}, not {new.get(key, missing)!s:.60}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key, missing) != new.get(key, missing)
+    ]
+    if faults:
+        what = "the folder holds another run: " + "; ".join(faults[:8])
+        raise ConfigError(what, where=str(folder), fix="Give the new run another name, or the old one's config")
+
+
+def _mend(path: Path) -> None:
+    """End a line that a kill or a full disk cut short, so that the next one does not grow onto it."""
+    if path.exists() and path.stat().st_size:
+        with path.open("rb+") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+
+
+def _is_locked(path: Path) -> bool:
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):  # a read-only copy of the run
+        return False
+
+
+def _tensorboard(folder: Path) -> Writer | None:
+    if find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    return SummaryWriter(str(folder / "tensorboard"))

@@ -1,0 +1,78 @@
+"""A trained stage's critic as curator: it tells which of the previous stage's samples no real photograph explains.
+
+The critic of stage k sees an enlargement together with what it was made from; shown one made from a broken sample, it is not fooled. Its
+scores order the samples of one previous stage under one run. They say nothing across runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from installation.errors import CheckpointError, ModelError
+from installation.latent.sphere import seed_z, to_sphere
+from installation.models import checkpoint
+from installation.models.cascade import Cascade
+from installation.models.network import Upscaler
+from installation.training.stage.networks import Critic
+from installation.training.state import load_state
+
+
+def rank_seeds(
+    discriminator_state: Path,
+    generator: Path,
+    stage: Path,
+    seeds: Iterable[int],
+    *,
+    psi: float = 0.7,
+    device: str = "auto",
+) -> np.ndarray:
+    """float64 [number of seeds]: the higher, the better; in the order of `seeds`.
+
+    discriminator_state: a stage run's state.safetensors. generator: the base. stage: that run's checkpoint. seeds: as a show names
+    portraits. psi: truncation. CheckpointError or ModelError where the three do not belong together.
+    """
+    base, last = checkpoint.load(generator), checkpoint.load(stage)
+    cascade = Cascade(base, [last], device=device, graph=False)
+    critic = load_critic(discriminator_state).to(cascade.placement.device)
+    if not isinstance(last, Upscaler) or last.scale != 2**critic.joins_at:
+        raise ModelError("the critic was trained for another scale", where=str(discriminator_state))
+    z_dim = cascade.generator.z_dim
+    scores = []
+    with torch.inference_mode():
+        for seed in seeds:
+            z = torch.from_numpy(to_sphere(seed_z(seed, z_dim))[None]).float()
+            lo = cascade.generator.synthesis(cascade.truncate(cascade.mapping(z), psi)).clamp(-1, 1)
+            scores.append(float(score(critic, last, lo)[0]))
+    return np.array(scores)
+
+
+def best(seeds: Sequence[int], scores: np.ndarray, share: float = 0.5) -> list[int]:
+    """The better `share` of the seeds, best first; equal scores in the order given."""
+    order = np.argsort(-scores, kind="stable")[: max(1, round(share * len(seeds)))]
+    return [seeds[i] for i in order]
+
+
+@torch.inference_mode()
+def score(critic: Critic, stage: Upscaler, lo: Tensor) -> Tensor:
+    """lo [N, 3, h, w], -1..1 -> [N] float32: the critic's mean verdict over the patches of each enlargement."""
+    return critic(stage(lo), lo).float().mean(dim=(1, 2, 3))
+
+
+def load_critic(path: Path) -> Critic:
+    """The critic in a stage run's state. CheckpointError if there is none."""
+    state = load_state(path)
+    fix = "Give the state.safetensors of a stage's run"
+    if state is None:
+        raise CheckpointError("there is no such file", where=str(path), fix=fix)
+    weights = state.part("critic")
+    try:
+        critic = Critic(state.facts["critic_widths"], state.facts["scale"])
+        critic.load_state_dict(weights)
+    except (KeyError, TypeError, IndexError, RuntimeError) as error:
+        raise CheckpointError("it holds no critic of a stage", where=str(path), fix=fix) from error
+    return critic.requires_grad_(False).eval()

@@ -1,0 +1,105 @@
+"""What a run shows: sheets of enlargements beside bicubic and real ones, a strip along a walk, and numbers on held-out pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from installation.models import projection
+from installation.models.network import Upscaler
+from installation.training.runs import Run
+from installation.training.stage.degrade import Degradation, pair
+from installation.training.stage.source import Crops, Previous
+from installation.training.stage.steadiness import flicker, shift_loss
+
+ROWS = 4
+FRAMES = 6  # of the strip
+STEP = 0.03  # radians between frames: about a tenth of a second of a slow wall
+MARGIN = 4  # small px at a crop's border, not measured: the world ends there
+_SEED = 7
+
+
+class Sheets:
+    """Draws into a run's folder. Everything on them is fixed, so that two moments of a run can be laid over one another."""
+
+    def __init__(
+        self, run: Run, crops: Crops, previous: Previous | None, degradation: Degradation, scale: int, multiple: int
+    ) -> None:
+        """crops: of held-out pictures. multiple: that a stage wants its input's sides in."""
+        self.run, self.previous, self.scale = run, previous, scale
+        self.side = crops.side // (scale * multiple) * multiple * scale
+        self.real = crops.fixed(ROWS)[:, :, : self.side, : self.side]
+        self.lo, self.target = pair(self.real, scale, degradation, torch.Generator().manual_seed(_SEED))
+        self.samples, self.walk = [], []
+        if previous is not None:
+            rng = torch.Generator().manual_seed(_SEED)
+            small = min(self.side // scale, min(previous.size) // multiple * multiple)
+            self.samples = [_centre(previous.at(previous.latents(1, rng), 0.7), small) for _ in range(ROWS)]
+            here, there = previous.latents(1, rng), previous.latents(1, rng)
+            places = [here * math.cos(STEP * k) + there * math.sin(STEP * k) for k in range(FRAMES)]
+            self.walk = [_centre(previous.at(z, 0.7), small) for z in places]
+
+    @torch.no_grad()
+    def draw(self, stage: Upscaler, nimg: int) -> Mapping[str, float]:
+        """Writes the pictures; gives numbers (see the comments) on held-out pictures and, where there is one, the previous stage's walk."""
+        scale = self.scale
+        out = torch.cat([stage(lo[None]) for lo in self.lo])
+        plain = torch.cat([_bicubic(lo[None], scale) for lo in self.lo])
+        rows = [_row(self.lo[i], plain[i], out[i], self.target[i], scale) for i in range(len(out))]
+        self.run.picture("held_out", _frame(torch.cat(rows, dim=1)), nimg)
+        inner = slice(MARGIN * scale, -MARGIN * scale)
+        detail, wanted = (x - projection.up(self.lo, scale) for x in (out, self.target))
+        numbers = {
+            "psnr": _psnr(out, self.target, inner),
+            "psnr_bicubic": _psnr(plain, self.target, inner),
+            # How much detail, as a share of what is there in truth: below 1 blurs, above 1 invents.
+            "detail": float((detail.square().mean() / wanted.square().mean().clamp_min(1e-12)).sqrt()),
+            # Detail that hangs on where the pixel grid lies, in 8-bit levels.
+            "shift_levels": 127.5 * self._shift(stage),
+        }
+        if self.samples:
+            made = [stage(lo) for lo in self.samples]
+            rows = [
+                _row(lo[0], _bicubic(lo, scale)[0], img[0], None, scale)
+                for lo, img in zip(self.samples, made, strict=True)
+            ]
+            self.run.picture("previous", _frame(torch.cat(rows, dim=1)), nimg)
+            self.run.picture("walk", _frame(torch.cat([stage(lo)[0] for lo in self.walk], dim=2)), nimg)
+            numbers["flicker"] = flicker(stage, self.walk, scale)
+        return numbers
+
+    def _shift(self, stage: Upscaler) -> float:
+        side = self.side - self.scale * stage.input_multiple
+        img = self.real[:, :, : side + self.scale, : side + self.scale]
+        return float(shift_loss(stage, img, self.scale, (1, self.scale // 2), MARGIN * self.scale))
+
+
+def _row(lo: Tensor, plain: Tensor, out: Tensor, real: Tensor | None, scale: int) -> Tensor:
+    """[3, H, W] each, side by side: lo by nearest neighbour, bicubic, the stage, the truth if there is one."""
+    blocks = lo.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
+    return torch.cat([blocks, plain, out, *([] if real is None else [real])], dim=2)
+
+
+def _bicubic(lo: Tensor, scale: int) -> Tensor:
+    return F.interpolate(lo, scale_factor=scale, mode="bicubic", align_corners=False)
+
+
+def _psnr(a: Tensor, b: Tensor, inner: slice) -> float:
+    """dB, of a range of 2."""
+    error = (a - b)[:, :, inner, inner].clamp(-2, 2).square().mean().clamp_min(1e-12)
+    return float(10 * (4 / error).log10())
+
+
+def _centre(img: Tensor, side: int) -> Tensor:
+    top, left = ((length - side) // 2 for length in img.shape[2:])
+    return img[:, :, top : top + side, left : left + side]
+
+
+def _frame(img: Tensor) -> np.ndarray:
+    """[3, H, W], -1..1 -> uint8 [H, W, 3]."""
+    return img.mul(127.5).add(127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()

@@ -1,0 +1,117 @@
+"""What a run needs to go on, in a file that is whole or not there: a `.safetensors` with facts as JSON, and the one before it.
+
+A save writes beside the file, flushes to the disk, keeps the last state as the second generation and renames. Whatever kills it, one
+whole state is left; a damaged one is recognised by its checksum and the generation before is taken.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from installation.errors import CheckpointError, OutputError
+
+FORMAT = 1
+_FACTS, _SUM, _FORMAT = "facts", "sha256", "format"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """tensors: on the CPU, in the dtypes they were stored in. facts: what JSON can hold. path: the generation it came from."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+    path: Path
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with `prefix.`, without it."""
+        return {
+            name[len(prefix) + 1 :]: tensor for name, tensor in self.tensors.items() if name.startswith(prefix + ".")
+        }
+
+
+def previous(path: Path) -> Path:
+    """Where the generation before lies."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def save_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write a state over the one in `path`, which becomes the generation before.
+
+    OutputError if the disk is full or refuses: then both old generations are untouched. ValueError if facts are not JSON.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(dict(facts), allow_nan=False, sort_keys=True)
+    metadata = {_FORMAT: str(FORMAT), _FACTS: text, _SUM: _checksum(plain, text)}
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(plain, temporary, metadata=metadata)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        if path.exists():
+            os.replace(path, previous(path))
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        what = "the disk is full" if full else f"the state could not be written ({error})"
+        fix = (
+            "Make room and give the same command again: the last state is kept"
+            if full
+            else "May this user write there?"
+        )
+        raise OutputError(what, where=str(path), fix=fix) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_state(path: Path) -> State | None:
+    """The newest whole state, or None where there is none at all. CheckpointError if files are there but none of them is whole."""
+    faults = []
+    for candidate in (path, previous(path)):
+        if not candidate.exists():
+            continue
+        try:
+            return _read(candidate)
+        except CheckpointError as error:
+            faults.append(error.what)
+    if not faults:
+        return None
+    fix = "Begin anew in another folder, with this run's G_ema.safetensors as warm start"
+    raise CheckpointError("no state in it can be read: " + "; ".join(faults), where=str(path), fix=fix)
+
+
+def _read(path: Path) -> State:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping; clone: the file must not stay mapped while a save renames it
+        text = metadata[_FACTS]
+        facts = json.loads(text)
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path.name} is no state of ours or is cut short", where=str(path)) from error
+    if metadata.get(_FORMAT) != str(FORMAT):
+        raise CheckpointError(f"{path.name} has format {metadata.get(_FORMAT)}, this program reads {FORMAT}")
+    if _checksum(tensors, text) != metadata.get(_SUM):
+        raise CheckpointError(f"{path.name} is damaged: its checksum is wrong", where=str(path))
+    return State(tensors, facts, path)
+
+
+def _checksum(tensors: Mapping[str, Tensor], facts: str) -> str:
+    digest = hashlib.sha256(facts.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

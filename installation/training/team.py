@@ -1,0 +1,74 @@
+"""The processes that train one network together: `torchrun` starts them, alone there is one. Same code for both.
+
+No wrapper around the networks: gradients are averaged by `optimiser.average_gradients`. The processes share the run's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """rank: this process, of `size`. control: a group of its own for decisions, on the CPU, so that a GPU's queue is never waited for."""
+
+    rank: int = 0
+    size: int = 1
+    control: Any = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and decides."""
+        return self.rank == 0
+
+    def share(self, n: int) -> slice:
+        """This process's rows of a batch of n, which is a multiple of `size`."""
+        part = n // self.size
+        return slice(self.rank * part, (self.rank + 1) * part)
+
+    def agree(self, value: int) -> int:
+        """The leader's whole number, in every process."""
+        if self.size == 1:
+            return value
+        number = torch.tensor([value], dtype=torch.int64)
+        dist.broadcast(number, 0, group=self.control)
+        return int(number.item())
+
+    def mean(self, value: float) -> float:
+        """The mean of every process's number, the same in all."""
+        if self.size == 1:
+            return value
+        number = torch.tensor([value], dtype=torch.float64)
+        dist.all_reduce(number, group=self.control)
+        return number.item() / self.size
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.size > 1:
+            dist.barrier(group=self.control)
+
+
+@contextmanager
+def assemble(device: torch.device) -> Iterator[Team]:
+    """The team this process belongs to: torchrun's, one that is already in use, or just this process."""
+    if not dist.is_available():
+        yield Team()
+        return
+    began = False
+    if not dist.is_initialized() and dist.is_torchelastic_launched():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        began = True
+    try:
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            yield Team(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo"))
+        else:
+            yield Team()
+    finally:
+        if began:
+            dist.destroy_process_group()

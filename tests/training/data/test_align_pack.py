@@ -1,0 +1,176 @@
+"""From a manifest to a dataset: crops of the right faces, nothing enlarged, everything accounted for."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from installation.errors import ConfigError, OutputError
+from installation.training.data import align as align_module
+from installation.training.data.align import Aligned, align
+from installation.training.data.manifest import Manifest
+from installation.training.data.mtcnn import MTCNN
+from installation.training.data.pack import pack
+from installation.training.data.scan import scan
+from installation.training.picture import read_picture
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def scanned(
+    tmp_path_factory: pytest.TempPathFactory, shared_dir: Path, detector: MTCNN, hashing: None
+) -> tuple[Path, Path]:
+    """(folder, manifest) of six portraits; one file holds two of them, side by side."""
+    folder = tmp_path_factory.mktemp("raw") / "mine"
+    (folder / "sub").mkdir(parents=True)
+    source = shared_dir / "data/portraits_congress"
+    for i in (174, 435, 609):
+        shutil.copy(source / f"{i:05d}.jpg", folder / "sub" / f"{i:05d}.jpg")
+    pair = [read_picture(source / f"{i:05d}.jpg").pixels[:275, :225] for i in (87, 696)]
+    Image.fromarray(np.concatenate([np.pad(p, ((0, 0), (30, 30), (0, 0)), mode="edge") for p in pair], 1)).save(
+        folder / "pair.png"
+    )
+    shutil.copy(source / "00261.jpg", folder / "dropped.jpg")
+    manifest = folder.parent / "m.jsonl"
+    scan(folder, manifest, workers=1, with_text=False)
+    with Manifest.writing(manifest) as opened:
+        for name, entry in list(opened.entries.items()):
+            decision = "drop" if "dropped" in name else "keep"
+            opened.put(replace(entry, decision=decision, by="hand"))
+    return folder, manifest
+
+
+@pytest.fixture
+def manifest(scanned: tuple[Path, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copy(scanned[1], tmp_path / "m.jsonl"))
+
+
+def aligned(manifest: Path, size: int = SIZE) -> Aligned:
+    return align(manifest, manifest.parent / f"crops{size}", size=size, workers=1)
+
+
+def test_every_face_of_the_kept_pictures_is_cut(manifest: Path) -> None:
+    assert aligned(manifest) == Aligned(crops=5, pictures=4, passed={})
+    files = sorted(path.relative_to(manifest.parent / "crops64").as_posix() for path in manifest.parent.rglob("*.png"))
+    assert files == [
+        "mine/pair.png#face2.png",
+        "mine/pair.png.png",
+        *(f"mine/sub/{n}.jpg.png" for n in ("00174", "00435", "00609")),
+    ]
+
+
+def test_eyes_lie_where_ffhq_has_them(manifest: Path, detector: MTCNN) -> None:
+    align(manifest, manifest.parent / "c", size=160, workers=1)
+    crop = read_picture(manifest.parent / "c/mine/sub/00435.jpg.png").pixels
+    _, points, _ = detector.detect(crop, 40)
+    eyes = points[0][:2] / 160
+    assert np.abs(eyes[:, 1] - 0.48).max() < 0.05
+    assert eyes[1, 0] - eyes[0, 0] == pytest.approx(0.25, abs=0.05)
+    assert eyes[:, 0].mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_second_run_cuts_nothing_anew(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = aligned(manifest)
+    monkeypatch.setattr(align_module, "_write", None)
+    assert aligned(manifest) == first
+
+
+def test_what_is_smaller_than_asked_is_passed_over_not_enlarged(manifest: Path) -> None:
+    found = aligned(manifest, 240)
+    assert found.crops == 0
+    assert found.passed == {"smaller than 240 px": 5}
+
+
+def test_a_picture_dropped_since_is_left_out(manifest: Path) -> None:
+    aligned(manifest)
+    with Manifest.writing(manifest) as opened:
+        opened.put(replace(opened.entries["mine/sub/00174.jpg"], decision="drop"))
+    assert aligned(manifest).crops == 4
+    assert pack(manifest, manifest.parent / "d.safetensors", size=SIZE).names == [
+        "mine/pair.png",
+        "mine/pair.png#face2",
+        "mine/sub/00435.jpg",
+        "mine/sub/00609.jpg",
+    ]
+
+
+def test_a_source_changed_since_the_scan_is_said(manifest: Path, scanned: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(scanned[0], tmp_path / "mine"))
+    (folder / "sub/00174.jpg").write_bytes(b"other")
+    text = manifest.read_text(encoding="utf-8").replace(
+        json.dumps(str(scanned[0]))[1:-1], json.dumps(str(folder))[1:-1]
+    )
+    manifest.write_text(text, encoding="utf-8")
+    assert aligned(manifest).passed == {"changed since the scan": 1}
+
+
+def test_a_full_disk_is_named_and_the_next_run_goes_on(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Path] = []
+    write = Path.write_bytes
+
+    def fill(path: Path, data: bytes) -> int:
+        if len(done) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        done.append(path)
+        return write(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", fill)
+        with pytest.raises(OutputError, match="No space left"):
+            aligned(manifest)
+    assert aligned(manifest).crops == 5
+
+
+def test_a_size_out_of_range_is_an_error(manifest: Path) -> None:
+    with pytest.raises(ConfigError, match="between"):
+        aligned(manifest, 0)
+
+
+def test_the_dataset_holds_the_crops(manifest: Path) -> None:
+    aligned(manifest)
+    data = pack(manifest, manifest.parent / "d.safetensors", size=SIZE)
+    crop = read_picture(manifest.parent / "crops64/mine/sub/00435.jpg.png").pixels
+    assert np.array_equal(data.images[data.names.index("mine/sub/00435.jpg")].transpose(1, 2, 0), crop)
+    data.verify()
+
+
+def test_the_dataset_says_where_everything_came_from(manifest: Path) -> None:
+    aligned(manifest)
+    data = pack(manifest, manifest.parent / "d.safetensors", size=SIZE, licences={"mine": "public domain"})
+    facts = data.manifest
+    assert facts["sources"] == [{"name": "mine", "licence": "public domain", "pictures": 5, "kept": 5}]
+    assert facts["counts"] == {"keep": 4, "drop": 1, "uncertain": 0, "packed": 5}
+    entries = Manifest.read(manifest.parent / facts["manifest_file"]).entries
+    assert facts["source_sha256"][-1] == entries["mine/sub/00609.jpg"].sha256
+
+
+def test_a_smaller_dataset_is_made_from_larger_crops(manifest: Path) -> None:
+    aligned(manifest)
+    data = pack(manifest, manifest.parent / "d.safetensors", size=32)
+    assert data.images.shape == (5, 3, 32, 32)
+
+
+def test_no_crop_of_the_size_says_what_to_run(manifest: Path) -> None:
+    with pytest.raises(OutputError, match="data align"):
+        pack(manifest, manifest.parent / "d.safetensors", size=SIZE)
+
+
+@pytest.mark.parametrize("fault", ["gone", "changed"])
+def test_a_crop_that_is_not_as_it_was_stops_the_packing(manifest: Path, fault: str) -> None:
+    aligned(manifest)
+    crop = next((manifest.parent / "crops64").rglob("00174*.png"))
+    if fault == "gone":
+        crop.unlink()
+    else:
+        crop.write_bytes(b"other")
+    with pytest.raises(OutputError, match="align"):
+        pack(manifest, manifest.parent / "d.safetensors", size=SIZE)
+    assert not list(manifest.parent.glob("*d.safetensors*"))

@@ -1,0 +1,47 @@
+"""Many processes, and what becomes of the work when one of them dies."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from installation.training.data.pool import cores, each
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def double_or_die(x: int) -> int:
+    if x == 5:
+        os._exit(1)
+    return 2 * x
+
+
+def refuse(x: int) -> int:
+    raise ValueError(f"not {x}")
+
+
+def lost(x: int) -> int:
+    return -x
+
+
+def test_one_worker_needs_no_pool() -> None:
+    assert list(each(double, range(4), workers=1, died=lost)) == [0, 2, 4, 6]
+
+
+def test_there_is_a_core() -> None:
+    assert cores() >= 1
+
+
+@pytest.mark.slow
+def test_one_task_that_kills_its_process_costs_only_itself() -> None:
+    found = sorted(each(double_or_die, range(12), workers=2, died=lost))
+    assert found == sorted([-5, *(2 * x for x in range(12) if x != 5)])
+
+
+@pytest.mark.slow
+def test_what_the_work_raises_passes_through() -> None:
+    with pytest.raises(ValueError, match="not 0"):
+        list(each(refuse, range(3), workers=2, died=lost))

@@ -1,0 +1,207 @@
+"""A folder as an artist has it: good portraits, copies, fakes, rubbish. What was planted is found, and nothing ends the run."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from installation.errors import ConfigError, OutputError
+from installation.training.data import scan as module
+from installation.training.data.manifest import Entry, Manifest
+from installation.training.data.mtcnn import MTCNN
+from installation.training.data.rules import Rules
+from installation.training.data.scan import Summary, scan
+from installation.training.picture import decode_picture, read_picture, resize, to_uint8
+from tests.training.data.conftest import enlarged, jpeg
+
+# Sharp studio photographs of different people.
+GOOD = [f"{i:05d}" for i in (87, 174, 435, 609, 696)]
+VICTIMS = {"up": "00218", "mangled": "00327", "low": "00436", "soft": "00545"}
+
+
+def plant(folder: Path, shared: Path) -> None:
+    source = shared / "data/portraits_congress"
+    (folder / "sub").mkdir(parents=True)
+    for name in GOOD:
+        shutil.copy(source / f"{name}.jpg", folder / f"{name}.jpg")
+    shutil.copy(source / f"{GOOD[0]}.jpg", folder / "sub/copy.jpg")
+    first = read_picture(source / f"{GOOD[1]}.jpg").pixels
+    (folder / "smaller copy.jpg").write_bytes(jpeg(to_uint8(resize(first, 150, 183)), 75))
+    victims = {key: read_picture(source / f"{name}.jpg").pixels for key, name in VICTIMS.items()}
+    (folder / "up.jpg").write_bytes(jpeg(enlarged(victims["up"], 2.5), 92))
+    Image.fromarray(decode_picture(jpeg(victims["mangled"], 12)).pixels).save(folder / "mangled.png")
+    (folder / "low.jpg").write_bytes(jpeg(victims["low"], 25))
+    soft = to_uint8(gaussian_filter(victims["soft"].astype(float), (4, 4, 0)))
+    (folder / "soft.jpg").write_bytes(jpeg(soft, 92))
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "cut.jpg").write_bytes((source / f"{GOOD[2]}.jpg").read_bytes()[:3000])
+    Image.fromarray(np.full((200, 200, 3), 90, np.uint8)).save(folder / "nobody.png")
+    (folder / ".hidden.jpg").write_bytes(b"x")
+
+
+@pytest.fixture(scope="module")
+def curated(
+    tmp_path_factory: pytest.TempPathFactory, shared_dir: Path, detector: MTCNN, hashing: None
+) -> tuple[Path, Path, Summary]:
+    """(folder, manifest, summary) of one scan of the planted folder."""
+    folder = tmp_path_factory.mktemp("raw") / "mine"
+    plant(folder, shared_dir)
+    manifest = folder.parent / "m.jsonl"
+    return folder, manifest, scan(folder, manifest, workers=1, with_text=False)
+
+
+def entries(curated: tuple[Path, Path, Summary]) -> dict[str, Entry]:
+    return {name.removeprefix("mine/"): entry for name, entry in Manifest.read(curated[1]).entries.items()}
+
+
+def codes(entry: Entry) -> list[str]:
+    return [reason.split(":")[0] for reason in entry.reasons]
+
+
+def test_the_good_ones_are_kept(curated: tuple[Path, Path, Summary]) -> None:
+    found = entries(curated)
+    assert [(name, found[f"{name}.jpg"].reasons) for name in GOOD if found[f"{name}.jpg"].decision != "keep"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("sub/copy.jpg", "duplicate"),
+        ("smaller copy.jpg", "near-duplicate"),
+        ("up.jpg", "upscaled"),
+        ("mangled.png", "blocky"),
+        ("low.jpg", "jpeg"),
+        ("soft.jpg", "blurred"),
+        ("notes.txt", "unreadable"),
+        ("empty.jpg", "unreadable"),
+        ("cut.jpg", "unreadable"),
+        ("nobody.png", "no-face"),
+    ],
+)
+def test_each_planted_fault_is_found(curated: tuple[Path, Path, Summary], name: str, code: str) -> None:
+    entry = entries(curated)[name]
+    assert entry.decision != "keep"
+    assert code in codes(entry)
+
+
+def test_a_copy_names_the_picture_that_stays(curated: tuple[Path, Path, Summary]) -> None:
+    assert f"of mine/{GOOD[1]}.jpg" in entries(curated)["smaller copy.jpg"].reasons[0]
+
+
+def test_hidden_files_are_left_alone(curated: tuple[Path, Path, Summary]) -> None:
+    assert ".hidden.jpg" not in entries(curated)
+
+
+def test_the_summary_counts_what_the_manifest_says(curated: tuple[Path, Path, Summary]) -> None:
+    summary = curated[2]
+    assert sum(summary.counts.values()) == summary.measured == len(entries(curated))
+    assert set(summary.unreadable) == {"mine/notes.txt", "mine/empty.jpg", "mine/cut.jpg"}
+
+
+def test_every_picture_has_its_scores_and_digest(curated: tuple[Path, Path, Summary]) -> None:
+    for entry in entries(curated).values():
+        assert entry.error or {"detail", "blockiness", "drawing", "brightness", "border"} <= entry.scores.keys()
+        assert len(entry.sha256) == 64
+
+
+def test_a_second_scan_measures_nothing_and_says_the_same(curated: tuple[Path, Path, Summary]) -> None:
+    folder, manifest, _ = curated
+    before = Manifest.read(manifest).entries
+    assert scan(folder, manifest, workers=1, with_text=False).measured == 0
+    assert Manifest.read(manifest).entries == before
+
+
+def test_other_rules_need_no_new_measuring(curated: tuple[Path, Path, Summary], tmp_path: Path) -> None:
+    folder, manifest, _ = curated
+    copy = tmp_path / "m.jsonl"
+    shutil.copy(manifest, copy)
+    strict = scan(folder, copy, workers=1, with_text=False, rules=Rules(side=5000))
+    assert (strict.measured, strict.counts["keep"]) == (0, 0)
+
+
+def test_what_was_decided_by_hand_stays(curated: tuple[Path, Path, Summary], tmp_path: Path) -> None:
+    folder, manifest, _ = curated
+    copy = tmp_path / "m.jsonl"
+    shutil.copy(manifest, copy)
+    with Manifest.writing(copy) as opened:
+        opened.put(replace(opened.entries["mine/up.jpg"], decision="keep", by="hand"))
+    scan(folder, copy, workers=1, with_text=False)
+    assert Manifest.read(copy).entries["mine/up.jpg"].decision == "keep"
+
+
+def test_a_scan_that_was_stopped_goes_on(curated: tuple[Path, Path, Summary], tmp_path: Path) -> None:
+    folder, manifest = curated[0], tmp_path / "m.jsonl"
+
+    def stop(done: int, _: int, __: str) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(folder, manifest, workers=1, with_text=False, progress=stop)
+    assert len(Manifest.read(manifest).entries) == 3
+    whole = scan(folder, manifest, workers=1, with_text=False)
+    assert whole.measured == len(Manifest.read(manifest).entries) - 3
+    assert whole.counts == curated[2].counts
+
+
+def test_a_folder_of_text_files_is_an_error(tmp_path: Path, detector: MTCNN, hashing: None) -> None:
+    (tmp_path / "words").mkdir()
+    for i in range(3):
+        (tmp_path / f"words/{i}.txt").write_text("words")
+    with pytest.raises(OutputError, match="none of the 3 files is a picture"):
+        scan(tmp_path / "words", tmp_path / "m.jsonl", workers=1)
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path, detector: MTCNN, hashing: None) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(OutputError, match="holds no file"):
+        scan(tmp_path / "none", tmp_path / "m.jsonl")
+
+
+@pytest.mark.parametrize("name", ["gone", "file"])
+def test_what_is_no_folder_is_an_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="folder"):
+        scan(tmp_path / name, tmp_path / "m.jsonl")
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "check_tools", list)
+
+    def walk(folder: str, onerror: object) -> list[object]:
+        assert callable(onerror)
+        onerror(PermissionError(13, "Permission denied", f"{folder}/locked"))
+        return []
+
+    monkeypatch.setattr(module.os, "walk", walk)
+    with pytest.raises(OutputError, match="locked"):
+        scan(tmp_path, tmp_path / "m.jsonl")
+
+
+def test_a_manifest_of_other_folders_is_refused(
+    curated: tuple[Path, Path, Summary], tmp_path: Path, detector: MTCNN
+) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/x.txt").write_text("x")
+    with pytest.raises(ConfigError, match="other folders"):
+        scan(tmp_path / "b", curated[1], workers=1)
+
+
+def test_one_picture_is_enough(tmp_path: Path, portrait: np.ndarray, detector: MTCNN, hashing: None) -> None:
+    (tmp_path / "one").mkdir()
+    Image.fromarray(portrait).save(tmp_path / "one/a.png")
+    assert scan(tmp_path / "one", tmp_path / "m.jsonl", workers=1, with_text=False).counts["keep"] == 1
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_finds(curated: tuple[Path, Path, Summary], tmp_path: Path) -> None:
+    folder, manifest, _ = curated
+    scan(folder, tmp_path / "m.jsonl", workers=2, with_text=False)
+    assert Manifest.read(tmp_path / "m.jsonl").entries == Manifest.read(manifest).entries

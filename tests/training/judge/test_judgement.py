@@ -1,0 +1,80 @@
+"""Judgements on disk and side by side: no difference where there is none, refusal where they do not compare."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from installation.errors import ConfigError, OutputError
+from installation.training.judge.judgement import Judgement, Number, compare, read_judgement
+
+RNG = np.random.RandomState(0)
+SHARED = RNG.standard_normal(32)
+
+
+def judged(q: float, name: str = "a", *, scatter: float = 1.0, kd: float = 5.0) -> Judgement:
+    halves = tuple((q + scatter * RNG.standard_normal(32)).tolist())
+    found = {"q": Number.of(q, halves), "kd": Number(kd, 0.1)}
+    return Judgement("k" * 64, "base", name, "c" * 64, 1000, {"psi": 1.0}, found, "2026-01-01T00:00:00Z")
+
+
+def test_what_is_written_comes_back(tmp_path: Path) -> None:
+    one = judged(50.0)
+    assert read_judgement(one.write(tmp_path / "a.judgement.json")) == one
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 9}'])
+def test_a_damaged_judgement_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.judgement.json"
+    path.write_text(text)
+    with pytest.raises(OutputError):
+        read_judgement(path)
+
+
+def test_a_difference_within_two_errors_is_none() -> None:
+    assert compare(judged(50.0), judged(51.5, "b"))[0].text == "no difference"
+
+
+def test_a_larger_one_names_the_better() -> None:
+    first = compare(judged(50.0), judged(60.0, "b"))[0]
+    assert (first.name, first.text) == ("q", "b is better")
+    assert first.delta == pytest.approx(10)
+
+
+def test_a_smaller_distance_is_the_better_one() -> None:
+    verdicts = {one.name: one.text for one in compare(judged(50.0, kd=5.0), judged(50.0, "b", kd=9.0))}
+    assert verdicts["kd"] == "a is better"
+
+
+def test_what_the_pictures_do_to_both_cancels() -> None:
+    def tied(q: float, name: str) -> Judgement:
+        halves = tuple((q + 5 * SHARED + 0.1 * RNG.standard_normal(32)).tolist())
+        return replace(judged(q, name), numbers={"q": Number.of(q, halves)})
+
+    first = compare(tied(50.0, "a"), tied(52.0, "b"))[0]
+    assert first.a.se > 3
+    assert first.se < 0.3
+    assert first.text == "b is better"
+
+
+def test_different_kits_are_refused() -> None:
+    with pytest.raises(ConfigError, match="different kits"):
+        compare(judged(50.0), replace(judged(50.0), kit="x" * 64))
+
+
+def test_different_settings_are_refused_and_named() -> None:
+    with pytest.raises(ConfigError, match=r"psi 1\.0 and 0\.7"):
+        compare(judged(50.0), replace(judged(50.0), settings={"psi": 0.7}))
+
+
+def test_a_base_and_a_stage_are_refused() -> None:
+    with pytest.raises(ConfigError, match="base"):
+        compare(judged(50.0), replace(judged(50.0), kind="stage"))
+
+
+@pytest.mark.parametrize(("q", "said"), [(61.26, "Q 61.3"), (-20.0, "Q 0.0"), (130.0, "Q 100.0")])
+def test_the_headline_is_held_to_0_to_100(q: float, said: str) -> None:
+    assert judged(q).headline().startswith(said)

@@ -1,0 +1,126 @@
+"""Judging a stage: detail where there should be some, fidelity to the small picture, steadiness on a walk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from installation.errors import ModelError
+from installation.models import checkpoint, random_weights
+from installation.models.network import Upscaler
+from installation.training.judge import planted
+from installation.training.judge.kit import Kit, make_kit
+from installation.training.judge.spectrum import high_frequencies
+from installation.training.judge.stage import detail, grow, judge_stage, psnr, shrink, steadiness
+
+from .conftest import faces, packed
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Kit:
+    """A kit of 64 px pictures."""
+    folder = tmp_path_factory.mktemp("large")
+    return make_kit(packed(folder / "l.safetensors", 160, 64), folder / "kit", n=60, held_out=0.3, trained=False)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("base") / "base.safetensors"
+    generator = random_weights.stylegan2(noise=False)
+    checkpoint.save(path, generator.state_dict(), checkpoint.describe(generator, name="base"))
+    return path
+
+
+def stage_file(folder: Path, gain: float) -> Path:
+    """An SRVGG whose own part is `gain` times a random network's; with 0 it repeats every pixel."""
+    stage = random_weights.srvgg()
+    tensors = {
+        name: tensor * (gain if name.startswith("body.6") else 1.0) for name, tensor in stage.state_dict().items()
+    }
+    path = folder / f"stage{gain:g}.safetensors"
+    checkpoint.save(path, tensors, checkpoint.describe(stage, name=f"stage{gain:g}"))
+    return path
+
+
+class Stub(Upscaler):
+    """A stage that is one function."""
+
+    arch = "srvgg"
+    scale = 2
+
+    def __init__(self, call: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._call = call
+
+    def forward(self, img: Tensor) -> Tensor:
+        return self._call(img)
+
+
+def test_a_stage_is_judged_with_every_measure(large: Kit, base: Path, tmp_path: Path) -> None:
+    one = judge_stage(stage_file(tmp_path, 0.0), large, base=base)
+    assert set(one.numbers) == {"q", "lb", "hf_distance", "lowres_psnr", "paired_psnr", "steadiness"}
+    assert one.numbers["lowres_psnr"].value > 30
+    assert (tmp_path / f"stage0.{large.hash[:8]}.judgement.json").exists()
+
+
+def test_a_stage_that_spoils_the_picture_scores_lower(large: Kit, tmp_path: Path) -> None:
+    plain, spoilt = (judge_stage(stage_file(tmp_path, gain), large) for gain in (0.0, 1.0))
+    assert spoilt.q.value < plain.q.value
+    assert spoilt.numbers["lowres_psnr"].value < plain.numbers["lowres_psnr"].value - 5
+    assert any("no base" in text for text in plain.warnings)
+
+
+def test_detail_drawn_anew_in_every_picture_flickers(base: Path) -> None:
+    noise = torch.Generator().manual_seed(0)
+    still = torch.randn(1, 3, 64, 64, generator=noise)
+
+    def fresh(img: Tensor) -> Tensor:
+        return grow(img, 2) + 0.1 * torch.randn(1, 3, 64, 64, generator=noise)
+
+    kept, drawn = (
+        steadiness(Stub(call), base, 5, 1.0, "cpu") for call in (lambda img: grow(img, 2) + 0.1 * still, fresh)
+    )
+    assert drawn.value > 3 * kept.value
+
+
+def test_a_stage_that_does_not_fit_the_kit_is_refused(large: Kit, tmp_path: Path) -> None:
+    stage = random_weights.srvgg(scale=3)
+    checkpoint.save(tmp_path / "three.safetensors", stage.state_dict(), checkpoint.describe(stage, name="three"))
+    with pytest.raises(ModelError, match="×3"):
+        judge_stage(tmp_path / "three.safetensors", large)
+
+
+def test_a_generator_is_no_stage(large: Kit, base: Path) -> None:
+    with pytest.raises(ModelError, match="no stage"):
+        judge_stage(base, large)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_detail_is_what_the_small_picture_does_not_hold(scale: int) -> None:
+    small = torch.randn(1, 3, 12, 12)
+    smooth = grow(small, scale)
+    assert shrink(smooth, scale).shape == small.shape
+    assert float(detail(torch.ones(1, 3, 12 * scale, 12 * scale), scale).abs().max()) < 1e-3
+    assert float(detail(smooth, scale).square().mean()) < 0.2 * float(smooth.square().mean())
+
+
+def test_blur_takes_high_frequencies_and_noise_adds_them() -> None:
+    images = faces(12, 64)
+    clean, blurred, noisy = (
+        high_frequencies(x, 2).mean(0) for x in (images, planted.blur(images, 1.0), planted.noise(images, 12))
+    )
+    assert (blurred < clean).all()
+    assert (noisy > clean).all()
+    assert (noisy - clean)[-1] > 3
+
+
+def test_psnr_in_decibel() -> None:
+    zeros = np.zeros((1, 3, 8, 8), np.uint8)
+    assert psnr(zeros, zeros) == 99
+    assert psnr(zeros, zeros + 255) == pytest.approx(0)
+    assert psnr(zeros, zeros + 1) == pytest.approx(48.13, abs=0.01)

@@ -1,0 +1,96 @@
+"""The critic as curator: real small pictures above broken ones, the same seeds as a show's, and files that hold no critic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from installation.errors import CheckpointError
+from installation.latent.sphere import seed_z, to_sphere
+from installation.models import checkpoint, projection
+from installation.training.dataset import Dataset
+from installation.training.stage.configs import resolve
+from installation.training.stage.rank import best, load_critic, rank_seeds, score
+from installation.training.stage.source import Crops, Previous
+from installation.training.stage.trainee import StageTrainee
+from installation.training.stage.trainer import train_stage
+from tests.training.stage.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Dataset, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train_stage(dataset.path, folder, scale=2, kimg=0.02, device="cpu", set=TINY, previous=base)
+    return folder
+
+
+def test_every_seed_has_a_score_and_it_is_that_of_the_shows_portrait(run: Path, base: Path) -> None:
+    state, stage = run / "state.safetensors", run / "G_ema.safetensors"
+    scores = rank_seeds(state, base, stage, range(5), psi=0.8, device="cpu")
+    assert scores.shape == (5,)
+    assert np.isfinite(scores).all()
+    generator, enlarge = checkpoint.load(base), checkpoint.load(stage)
+    lo = generator(torch.from_numpy(to_sphere(seed_z(3, generator.z_dim))[None]).float(), 0.8).clamp(-1, 1)  # type: ignore[operator]
+    assert float(score(load_critic(state), enlarge, lo)) == pytest.approx(scores[3], abs=1e-5)  # type: ignore[arg-type]
+
+
+def test_the_best_come_first() -> None:
+    assert best([10, 11, 12, 13], np.array([0.1, 3.0, -1.0, 2.0])) == [11, 13]
+    assert best([5], np.array([0.0]), 0.1) == [5]
+
+
+def test_a_file_without_a_critic_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_critic(tmp_path / "none.safetensors")
+    with pytest.raises(CheckpointError):
+        load_critic(run / "G_ema.safetensors")
+
+
+class Planted(Previous):
+    """A previous stage of which every second sample is broken: by noise, or by a checkerboard."""
+
+    def __init__(self, dataset: Dataset, indices: np.ndarray, side: int) -> None:
+        self.crops = Crops(dataset, indices, side, torch.device("cpu"))
+
+    def draw(self, n: int, side: int, rng: torch.Generator) -> Tensor:
+        good = projection.down(self.crops.draw(n, rng), 2)
+        return torch.cat([good[0::2], *(spoil(img[None], i, rng) for i, img in enumerate(good[1::2]))])
+
+    def walk(self, n: int, side: int, rng: torch.Generator, angle: float = 0.03) -> tuple[Tensor, Tensor]:
+        lo = self.draw(n, side, rng)
+        return lo, lo
+
+
+def spoil(img: Tensor, kind: int, rng: torch.Generator) -> Tensor:
+    if kind % 2:
+        return img + 0.25 * torch.randn(img.shape, generator=rng)
+    y, x = torch.meshgrid(torch.arange(img.shape[2]), torch.arange(img.shape[3]), indexing="ij")
+    return img + 0.2 * ((x + y) % 2 * 2.0 - 1)
+
+
+@pytest.mark.slow
+def test_after_brief_training_broken_samples_rank_below_good_ones(dataset: Dataset) -> None:
+    """On pictures that were not trained on; the stage enlarges both kinds, so only the critic can tell them apart."""
+    learn, held = dataset.split(0.3)
+    config = resolve("nano", TINY | {"lr_critic": "0.004", "gamma": "0.0001", "batch": "8", "gan": "0.003"})
+    trainee = StageTrainee(
+        config,
+        2,
+        0,
+        Crops(dataset, learn, config.crop + 2, torch.device("cpu")),
+        previous=Planted(dataset, learn, config.crop),
+    )
+    for _ in range(900):
+        trainee.step()
+    stage = trainee.shown()
+    good = projection.down(torch.from_numpy(np.array(dataset.images[held])).float() / 127.5 - 1, 2)
+    rng = torch.Generator().manual_seed(0)
+    better = [
+        float((score(trainee.critic, stage, good)[:, None] > score(trainee.critic, stage, bad)[None]).float().mean())
+        for bad in (spoil(good, kind, rng) for kind in (0, 1))
+    ]
+    assert min(better) > 0.75, better

@@ -1,0 +1,182 @@
+"""A stage's run from end to end, small: it learns, goes on where it was killed, refuses what does not fit, and its result is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from installation.errors import ConfigError
+from installation.models import checkpoint, projection
+from installation.models.cascade import Cascade
+from installation.models.header import read_header
+from installation.training.dataset import Dataset
+from installation.training.features import efficientnet
+from installation.training.loop import Pace
+from installation.training.runs import list_runs, read_run
+from installation.training.stage.configs import resolve
+from installation.training.stage.crops import make_crops
+from installation.training.stage.source import Crops, Previous
+from installation.training.stage.trainee import StageTrainee
+from installation.training.stage.trainer import train_stage
+from installation.training.state import load_state
+from tests.training.stage.conftest import TINY
+
+CPU = torch.device("cpu")
+
+
+def _trainee(dataset: Dataset, base: Path | None = None, scale: int = 2, **changes: str) -> StageTrainee:
+    config = resolve("nano", TINY | changes)
+    crops = Crops(dataset, dataset.split(0.1)[0], config.crop + scale, CPU)
+    return StageTrainee(config, scale, 0, crops, previous=Previous([base], CPU) if base else None)
+
+
+def _run(dataset: Dataset, out: Path, kimg: float, **options):
+    changes = TINY | options.pop("set", {})
+    return train_stage(dataset.path, out, scale=2, kimg=kimg, device="cpu", set=changes, **options)
+
+
+def test_the_paired_difference_falls_in_thirty_steps(dataset: Dataset) -> None:
+    trainee = _trainee(dataset, warm_kimg="1000")
+    losses = [float(trainee.step()["l1"]) for _ in range(30)]
+    assert np.mean(losses[-6:]) < 0.8 * np.mean(losses[:6])
+
+
+def test_with_a_previous_stage_and_a_critic_every_loss_is_there_and_finite(dataset: Dataset, base: Path) -> None:
+    trainee = _trainee(dataset, base)
+    numbers = dict(trainee.step())
+    assert set(numbers) == {"l1", "critic", "sure", "r1", "gan", "shift", "walk"}
+    assert all(bool(value.isfinite()) for value in numbers.values())
+    assert trainee.sound()
+
+
+def test_the_critic_learns_to_tell_real_from_made(dataset: Dataset) -> None:
+    trainee = _trainee(dataset, lr_critic="0.002", gan="0.001", lr_stage="0.00001")
+    with torch.no_grad():
+        trainee.stage.last.weight.zero_()  # only smooth enlargements are made
+    sure = [float(trainee.step()["sure"]) for _ in range(100)]
+    assert np.mean(sure[-10:]) > 0.7
+
+
+def test_the_critic_also_looks_at_what_the_picture_was_made_from(dataset: Dataset) -> None:
+    trainee = _trainee(dataset)
+    img, lo = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 16, 16)
+    assert not torch.allclose(trainee.critic(img, lo), trainee.critic(img, lo.flip(0)))
+
+
+def test_a_run_cut_in_two_ends_with_the_same_weights(dataset: Dataset, base: Path, tmp_path: Path) -> None:
+    for place, ends in (("whole", [0.04]), ("parts", [0.012, 0.04])):
+        for kimg in ends:
+            _run(dataset, tmp_path / place / "run", kimg, previous=base)
+    whole, parts = (load_state(tmp_path / place / "run" / "state.safetensors") for place in ("whole", "parts"))
+    assert whole is not None
+    assert parts is not None
+    assert whole.facts["nimg"] == parts.facts["nimg"] == 40
+    assert all(torch.equal(whole.tensors[name], parts.tensors[name]) for name in whole.tensors)
+
+
+def test_numbers_that_are_none_send_it_back_and_it_goes_on(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, broken = StageTrainee.step, []
+
+    def once_broken(self: StageTrainee):
+        numbers = step(self)
+        if self.nimg >= 20 and not broken:
+            broken.append(self.nimg)
+            with torch.no_grad():
+                next(self.stage.parameters()).fill_(float("nan"))
+        return numbers
+
+    monkeypatch.setattr(StageTrainee, "step", once_broken)
+    outcome = _run(dataset, tmp_path / "run", 0.04, pace=Pace(check_s=0, save_s=0, show_kimg=1000))
+    assert broken
+    assert outcome.rolled_back == 1
+    stage = checkpoint.load(tmp_path / "run" / "G_ema.safetensors")
+    assert all(bool(tensor.isfinite().all()) for tensor in stage.state_dict().values())
+
+
+def test_its_checkpoint_follows_the_base_in_a_cascade(dataset: Dataset, base: Path, tmp_path: Path) -> None:
+    _run(dataset, tmp_path / "run", 0.02, previous=base)
+    path = tmp_path / "run" / "G_ema.safetensors"
+    header = read_header(path)
+    assert (header.arch, header.scale, header.nimg) == ("stage", 2, 20)
+    assert "CC0-1.0" in header.licence
+    assert dataset.sha256 in header.training_data
+    cascade = Cascade(checkpoint.load(base), [checkpoint.load(path)], device="cpu")
+    ws = cascade.mapping(torch.randn(1, cascade.generator.z_dim))
+    lo = cascade.generator.synthesis(ws)
+    assert (projection.down(cascade(ws), 2) - lo).abs().max() < 1e-5
+
+
+def test_a_run_leaves_numbers_and_pictures(dataset: Dataset, base: Path, tmp_path: Path) -> None:
+    _run(dataset, tmp_path / "run", 0.02, previous=base)
+    (run,) = list_runs(tmp_path)
+    assert (run.kind, run.fault) == ("stage", "")
+    assert {"psnr", "psnr_bicubic", "detail", "shift_levels", "flicker", "l1"} <= run.last.keys()
+    assert run.parents["previous"] == checkpoint.fingerprint(base)
+    names = {path.name.split("-")[0] for path in (tmp_path / "run" / "pictures").iterdir()}
+    assert names == {"held_out", "previous", "walk"}
+
+
+def test_a_stage_after_a_stage_learns_from_the_whole_cascade(dataset: Dataset, base: Path, tmp_path: Path) -> None:
+    _run(dataset, tmp_path / "first", 0.008, previous=base)
+    first = tmp_path / "first" / "G_ema.safetensors"
+    _run(dataset, tmp_path / "second", 0.008, previous=[base, first])
+    assert len(read_run(tmp_path / "second").parents) == 2
+
+
+def test_the_perceptual_loss_is_there_where_the_features_are(dataset: Dataset, tmp_path: Path) -> None:
+    if not efficientnet.installed():
+        pytest.skip("the extra with the trained features is not installed")
+    _run(dataset, tmp_path / "run", 0.008, features=efficientnet.find_weights())
+    assert "perceptual" in read_run(tmp_path / "run").last
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"set": {"crop": "96"}}, "64 px, crops of 98 px"),
+        ({"config": "nanno"}, "did you mean 'nano'"),
+        ({"scale": 3}, "enlarges by 2 or 4"),
+        ({"resume": "maybe"}, "auto or never"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_the_first_step(
+    changes: dict, message: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    options = {"config": "nano", "scale": 2, "device": "cpu"} | changes
+    options["set"] = TINY | changes.get("set", {})
+    with pytest.raises(ConfigError, match=message):
+        train_stage(dataset.path, tmp_path / "run", kimg=1, **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_a_run_is_not_begun_anew(dataset: Dataset, tmp_path: Path) -> None:
+    _run(dataset, tmp_path / "run", 0.004)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        _run(dataset, tmp_path / "run", 0.004, resume="never")
+    with pytest.raises(ConfigError, match="gamma"):
+        _run(dataset, tmp_path / "run", 0.004, set={"gamma": "2"})
+
+
+@pytest.mark.slow
+def test_on_real_pictures_it_soon_beats_the_bicubic_enlargement(shared_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for path in sorted((shared_dir / "data" / "portraits_studio_hires").glob("*.jpg"))[:16]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    data = make_crops(folder, tmp_path / "crops.safetensors", size=128, per_picture=8)
+    changes = TINY | {
+        "crop": "64",
+        "warm_kimg": "1000",
+        "horizon_kimg": "4",
+        "noise": "0",
+        "steady": "0",
+        "held_out": "0.2",
+    }
+    train_stage(data.path, tmp_path / "run", config="nano", scale=2, kimg=4, device="cpu", set=changes)
+    last = read_run(tmp_path / "run").last
+    assert last["psnr"] > last["psnr_bicubic"] + 0.1

@@ -1,0 +1,232 @@
+"""Runs are folders: written by one process, read by many, whole after a kill, damaged ones listed and not fatal."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from installation.errors import ConfigError, OutputError
+from installation.training import run_report, runs
+from installation.training.judge.judgement import Judgement, Number, beside
+from installation.training.runs import Run, list_runs, read_run
+
+CONFIG = {"seed": 1, "channels": (16, 8), "gamma": 0.05}
+
+
+def begin(root: Path, name: str = "first", **changes: object) -> Run:
+    config = {**CONFIG, **changes}
+    return Run.begin(root, "base", name, config, dataset_sha256="d" * 64, parents={"warm_start": "p" * 64})
+
+
+def judgement(q: float, kit: str = "k" * 64, nimg: int = 1000, subject: str = "portraits") -> Judgement:
+    halves = tuple(q + 0.1 * (-1) ** i for i in range(8))
+    return Judgement(kit, "base", subject, "c" * 64, nimg, {"psi": 1.0}, {"q": Number.of(q, halves)}, "2026-01-01")
+
+
+def test_a_run_says_what_was_decided(tmp_path: Path) -> None:
+    with begin(tmp_path):
+        pass
+    said = json.loads((tmp_path / "first" / "run.json").read_text())
+    assert said["config"] == {"seed": 1, "channels": [16, 8], "gamma": 0.05}
+    assert said["dataset_sha256"] == "d" * 64
+    assert said["parents"] == {"warm_start": "p" * 64}
+    assert said["code"].count("+") == 1
+    assert said["started"]
+
+
+def test_numbers_come_back_as_they_were_logged(tmp_path: Path) -> None:
+    with begin(tmp_path) as run:
+        run.log(100, loss_g=1.5, loss_d=0.5)
+        run.log(200, loss_g=1.25)
+    (info,) = list_runs(tmp_path)
+    assert info.nimg == 200
+    assert info.last == {"loss_g": 1.25, "loss_d": 0.5}
+
+
+def test_a_number_that_is_not_finite_is_kept_as_none(tmp_path: Path) -> None:
+    with begin(tmp_path) as run:
+        run.log(100, loss=float("nan"))
+    assert read_run(run.folder).rows[0]["loss"] is None
+
+
+def test_the_same_command_goes_on_in_the_same_folder(tmp_path: Path) -> None:
+    with begin(tmp_path) as run:
+        run.log(100, loss=1.0)
+    before = (run.folder / "run.json").read_bytes()
+    with begin(tmp_path) as run:
+        run.log(200, loss=0.5)
+    assert (run.folder / "run.json").read_bytes() == before
+    assert [row["nimg"] for row in read_run(run.folder).rows] == [100, 200]
+
+
+def test_another_config_is_refused_and_every_difference_named(tmp_path: Path) -> None:
+    begin(tmp_path).close()
+    with pytest.raises(ConfigError, match=r"extra is nothing, not 2; gamma is 0\.05, not 0\.1"):
+        begin(tmp_path, gamma=0.1, extra=2)
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "con:1", "x" * 65, "dot."])
+def test_a_name_that_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="name"):
+        begin(tmp_path, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_config_that_is_not_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="JSON"):
+        begin(tmp_path, path=tmp_path)
+
+
+def test_a_second_process_is_refused_while_the_first_writes(tmp_path: Path) -> None:
+    code = textwrap.dedent(f"""
+        from pathlib import Path
+        from installation.errors import OutputError
+        from installation.training.runs import Run
+        try:
+            Run.begin(Path({str(tmp_path)!r}), "base", "first", {CONFIG!r}, dataset_sha256="d" * 64,
+                      parents={{"warm_start": "p" * 64}})
+        except OutputError as error:
+            print(error.what)
+    """)
+    with begin(tmp_path) as run:
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        assert read_run(run.folder).running
+    assert said.stdout.strip() == "another process is writing this run"
+    assert not read_run(run.folder).running
+
+
+def test_a_line_cut_short_is_passed_over_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    with begin(tmp_path) as run:
+        run.log(100, loss=1.0)
+    with (run.folder / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"nimg": 200, "lo')
+    assert read_run(run.folder).nimg == 100
+    with begin(tmp_path) as run:
+        run.log(300, loss=0.5)
+    assert [row["nimg"] for row in read_run(run.folder).rows] == [100, 300]
+
+
+def test_what_came_after_the_state_a_run_went_back_to_is_void(tmp_path: Path) -> None:
+    with begin(tmp_path) as run:
+        for nimg in (100, 200, 300):
+            run.log(nimg, loss=float(nimg))
+        run.log(200, loss=7.0)
+    rows = read_run(run.folder).rows
+    assert [(row["nimg"], row["loss"]) for row in rows] == [(100, 100.0), (200, 200.0), (200, 7.0)]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"kind": "base"}', '{"format": 99, "kind": 1}'])
+def test_a_damaged_run_is_listed_as_damaged(tmp_path: Path, text: str) -> None:
+    begin(tmp_path, "good").close()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.json").write_text(text)
+    good, bad = list_runs(tmp_path)
+    assert (good.name, good.fault) == ("good", "")
+    assert bad.name == "bad"
+    assert "run.json" in bad.fault
+    assert "damaged" in run_report.as_text(run_report.LIST_HEADS, run_report.list_rows([good, bad]))
+
+
+def test_a_damaged_run_is_not_begun_again(tmp_path: Path) -> None:
+    begin(tmp_path).close()
+    (tmp_path / "first" / "run.json").write_text("{")
+    with pytest.raises(OutputError, match="damaged"):
+        begin(tmp_path)
+
+
+def test_no_folder_no_runs(tmp_path: Path) -> None:
+    assert list_runs(tmp_path / "none") == []
+
+
+def test_a_full_disk_is_one_clear_error_and_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with begin(tmp_path) as run:
+        run.log(100, loss=1.0)
+        opened = Path.open
+
+        def full(path: Path, *args: object, **kwargs: object) -> object:
+            if path.name == "metrics.jsonl":
+                raise OSError(28, "No space left on device")
+            return opened(path, *args, **kwargs)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+        monkeypatch.setattr(Path, "open", full)
+        with pytest.raises(OutputError, match="No space left"):
+            run.log(200, loss=0.5)
+        monkeypatch.undo()
+    assert read_run(run.folder).nimg == 100
+
+
+def test_a_picture_is_a_png_by_name_and_nimg(tmp_path: Path) -> None:
+    frame = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    with begin(tmp_path) as run:
+        path = run.picture("samples", frame, 12_000)
+    assert path.relative_to(run.folder).as_posix() == "pictures/samples-0000012000.png"
+    assert np.array_equal(np.asarray(Image.open(path)), frame)
+
+
+def test_tensorboard_gets_the_numbers_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Board:
+        seen: list[tuple[str, float, int]] = []  # noqa: RUF012
+
+        def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+            self.seen.append((tag, scalar_value, global_step))
+
+        def flush(self) -> None: ...
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(runs, "_tensorboard", lambda folder: Board())
+    with begin(tmp_path) as run:
+        run.log(100, loss__g=1.0, bad=float("inf"))
+    assert Board.seen == [("loss/g", 1.0, 100)]
+
+
+def test_two_runs_side_by_side_show_what_differs(tmp_path: Path) -> None:
+    for name, gamma, q in (("a", 0.05, 40.0), ("b", 0.1, 45.0)):
+        with begin(tmp_path, name, gamma=gamma) as run:
+            run.log(1000, loss=gamma)
+        judgement(q, subject=name).write(beside(run.folder / "network.safetensors", "k" * 64))
+    a, b = list_runs(tmp_path)
+    compared = run_report.compare(a, b)
+    assert compared.config == (("gamma", "0.05", "0.1"),)
+    assert compared.numbers == (("loss", "0.05", "0.1"),)
+    assert compared.verdicts[0].text == "b is better"
+    assert run_report.verdict_rows(compared.verdicts)[0][0] == "Q"
+
+
+def test_runs_judged_with_different_kits_are_refused(tmp_path: Path) -> None:
+    for name, kit in (("a", "1" * 64), ("b", "2" * 64)):
+        with begin(tmp_path, name) as run:
+            judgement(40.0, kit).write(beside(run.folder / "network.safetensors", kit))
+    with pytest.raises(ConfigError, match="different kits"):
+        run_report.compare(*list_runs(tmp_path))
+
+
+def test_the_newest_checkpoint_s_judgement_counts(tmp_path: Path) -> None:
+    with begin(tmp_path) as run:
+        for nimg, q in ((1000, 30.0), (3000, 50.0), (2000, 40.0)):
+            judgement(q, nimg=nimg).write(beside(run.folder / f"network-{nimg}.safetensors", "k" * 64))
+    newest = read_run(run.folder).judgement
+    assert newest is not None
+    assert newest.q.value == 50.0
+
+
+def test_curves_are_drawn_for_every_number(tmp_path: Path) -> None:
+    with begin(tmp_path) as run:
+        for nimg in range(0, 5000, 100):
+            run.log(nimg, loss_g=np.sin(nimg / 500), loss_d=1.0)
+    path = run_report.draw_curves([read_run(run.folder)], tmp_path / "curves.png")
+    picture = np.asarray(Image.open(path))
+    assert picture.shape == (424, 720, 3)
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
+
+
+def test_curves_of_a_run_without_numbers_are_an_error(tmp_path: Path) -> None:
+    begin(tmp_path).close()
+    with pytest.raises(OutputError, match="no numbers"):
+        run_report.draw_curves(list_runs(tmp_path), tmp_path / "curves.png")
