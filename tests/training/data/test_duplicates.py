@@ -37,7 +37,7 @@ def test_studio_portraits_of_different_people_are_no_copies(hashing: None, share
 def test_a_chain_of_copies_is_one_group() -> None:
     codes = ["0" * 16, "0" * 14 + "0f", "0" * 14 + "ff"]
     chain = [Entry(f"s/{i}", sha256=str(i), hashes={"phash": code, "dhash": code}) for i, code in enumerate(codes)]
-    assert [each.names for each in groups(chain, Limits(phash=4, dhash=4))] == [["s/0", "s/1", "s/2"]]
+    assert [each.names for each in groups(chain, Limits(phash=(4, 4), dhash=(4, 4)))] == [["s/0", "s/1", "s/2"]]
 
 
 def test_more_pictures_than_a_block_are_compared_all() -> None:
