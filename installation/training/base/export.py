@@ -44,13 +44,16 @@ def export(
 
 
 def licence_text(manifest: Mapping[str, Any]) -> str:
-    """The licences a dataset's manifest names, each once; "" if it names none."""
-    found = manifest.get("licences")
-    if isinstance(found, str):
-        return found
-    if isinstance(found, Mapping):
-        found = found.values()
-    return "; ".join(dict.fromkeys(str(one) for one in found)) if found else ""
+    """The licences that a dataset's manifest names (`sources` with a `licence` each, or plain `licences`), each once; "" if none."""
+    sources, plain = manifest.get("sources"), manifest.get("licences")
+    found = [one.get("licence") for one in sources if isinstance(one, Mapping)] if isinstance(sources, list) else []
+    if isinstance(plain, Mapping):
+        found += plain.values()
+    elif isinstance(plain, list):
+        found += plain
+    elif isinstance(plain, str):
+        found.append(plain)
+    return "; ".join(dict.fromkeys(str(one) for one in found if one))
 
 
 def warm_start(trainee: BaseTrainee, path: Path) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
+import psutil
 import pytest
 
 from installation.training.data.pool import cores, each
@@ -43,5 +46,24 @@ def test_one_task_that_kills_its_process_costs_only_itself() -> None:
 
 @pytest.mark.slow
 def test_what_the_work_raises_passes_through() -> None:
-    with pytest.raises(ValueError, match="not 0"):
+    with pytest.raises(ValueError, match=r"not \d"):
         list(each(refuse, range(3), workers=2, died=lost))
+
+
+@pytest.mark.slow
+def test_workers_end_when_their_parent_is_killed() -> None:
+    code = (
+        "import time\n"
+        "from installation.training.data.pool import each\n"
+        "if __name__ == '__main__':\n"
+        "    for _ in each(abs, iter([1, 2, 3]), workers=2, died=abs):\n"
+        "        print(_, flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        children = psutil.Process(parent.pid).children(recursive=True)
+        assert children
+        parent.kill()
+    assert psutil.wait_procs(children, timeout=10)[1] == []

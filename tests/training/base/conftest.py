@@ -1,0 +1,54 @@
+"""Small data for training: coloured discs on coloured ground, and the smallest recipe that has every part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from installation.training.dataset import write_dataset
+
+SMALL = {
+    "size": "32",
+    "channels": "8,8,8,8",
+    "critic_channels": "8,8,8,8",
+    "z_dim": "8",
+    "w_dim": "8",
+    "batch": "8",
+    "warm_kimg": "0.05",
+    "augment_kimg": "0.2",
+    "show_kimg": "0.2",
+    "held_out": "0.3",
+}
+
+
+def discs(count: int, size: int, seed: int = 0) -> list[np.ndarray]:
+    """uint8 [3, size, size] each: a disc of one colour about the middle, on another."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:size, :size] + 0.5
+    pictures = []
+    for _ in range(count):
+        y, x = size * rng.uniform(0.4, 0.6, 2)
+        inside = np.hypot(rows - y, columns - x) < size * rng.uniform(0.2, 0.35)
+        ground, disc = rng.integers(0, 120, 3), rng.integers(130, 256, 3)
+        pictures.append(np.where(inside, disc[:, None, None], ground[:, None, None]).astype(np.uint8))
+    return pictures
+
+
+def pack_discs(path: Path, size: int = 32, count: int = 128) -> Path:
+    names = [f"disc{i}.png" for i in range(count)]
+    write_dataset(path, discs(count, size), names=names, manifest={"licences": ["CC0-1.0"]}, size=size)
+    return path
+
+
+@pytest.fixture(scope="session")
+def disc_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A packed dataset of 128 discs, 32 px."""
+    return pack_discs(tmp_path_factory.mktemp("discs") / "discs32.safetensors")
+
+
+@pytest.fixture(scope="session")
+def small() -> dict[str, str]:
+    """Overrides that make `tiny` a 32 px network which takes 20 steps in a second."""
+    return dict(SMALL)

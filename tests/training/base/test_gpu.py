@@ -1,0 +1,55 @@
+"""What only a GPU can show: bfloat16, the probe, torch.compile, and the same run on a CPU afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from installation.training.base.config import BaseConfig, resolve
+from installation.training.base.export import STATE_NAME
+from installation.training.base.plan import Plan
+from installation.training.base.probe import probe
+from installation.training.base.steps import Steps
+from installation.training.base.train import train_base
+from installation.training.state import load_state
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.slow,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here"),
+]
+
+
+@pytest.fixture
+def config() -> BaseConfig:
+    return resolve("c64", {"batch": "16"})
+
+
+def test_the_probe_stays_within_two_minutes_and_picks_the_fastest(config: BaseConfig) -> None:
+    result = probe(config, torch.device("cuda"))
+    print(result.table())
+    assert result.seconds < 120
+    assert result.best in {row.plan for row in result.rows if row.images_per_s}
+
+
+def test_half_precision_and_compilation_change_little(config: BaseConfig) -> None:
+    device = torch.device("cuda")
+    plain = Steps(config, Plan(16), device, seed=0)
+    compiled = Steps(config, Plan(16, compiled=True), device, seed=0)
+    z = torch.randn(16, config.z_dim, device=device)
+    with torch.no_grad():
+        img = plain.generator(z)
+        assert (compiled.fast_generator(z) - img).abs().mean() < 0.02 * img.abs().mean()
+        half, full = plain.critic(img, 4), plain.critic(img, 4, full=True)
+    assert (half - full).abs().mean() < 0.1 * full.std() + 0.02
+
+
+def test_a_run_begun_on_a_gpu_goes_on_on_a_cpu(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "discs"
+    assert train_base(disc_data, out, kimg=0.16, device="cuda", set=small).nimg == 160
+    assert train_base(disc_data, out, kimg=0.2, device="cpu", set=small).nimg == 200
+    state = load_state(out / STATE_NAME)
+    assert state is not None
+    assert all(bool(tensor.isfinite().all()) for tensor in state.tensors.values())

@@ -1,0 +1,116 @@
+"""Runs in processes of their own: killed at any moment, and two that train as one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from installation.training.base.export import STATE_NAME
+from installation.training.base.train import train_base
+from installation.training.state import load_state
+
+_RUN = """
+import sys
+from pathlib import Path
+from installation.training.base.train import train_base
+from installation.training.loop import Pace
+
+if __name__ == "__main__":
+    data, out, kimg, save_s, *pairs = sys.argv[1:]
+    outcome = train_base(
+        Path(data), Path(out), kimg=float(kimg), device="cpu", set=dict(pair.split("=") for pair in pairs),
+        pace=Pace(save_s=float(save_s), show_kimg=1000.0),
+    )
+    print("ended at", outcome.nimg)
+"""
+
+
+def command(folder: Path, data: Path, small: dict[str, str], *, kimg: float, save_s: float) -> list[str]:
+    """What to give a Python to train in folder/run."""
+    script = folder / "run.py"
+    script.write_text(_RUN)
+    pairs = [f"{key}={value}" for key, value in small.items()]
+    return [str(script), str(data), str(folder / "run"), str(kimg), str(save_s), *pairs]
+
+
+def launch(arguments: list[str]) -> tuple[int, str]:
+    """Train with two processes; (exit code, what they wrote to stderr). None of them is left."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = subprocess.Popen(
+        [sys.executable, *launcher, *arguments], env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    try:
+        _, stderr = process.communicate(timeout=90)
+    finally:
+        if process.poll() is None:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
+            process.wait()
+    return process.returncode, stderr
+
+
+def environment() -> dict[str, str]:
+    root = str(Path(__file__).resolve().parents[3])
+    return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+
+
+def nimg(folder: Path) -> int:
+    state = load_state(folder / "run" / STATE_NAME)
+    return -1 if state is None else int(state.facts["nimg"])
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_goes_on(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
+    """Killed without warning, while it writes a state every few steps; then left alone."""
+    arguments = command(tmp_path, disc_data, small, kimg=1.2, save_s=0.0)
+    reached = [-1]
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, *arguments], env=environment())
+        try:
+            deadline = time.monotonic() + 60
+            while nimg(tmp_path) < reached[-1] + 40 and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+        finally:
+            process.kill()
+            process.wait()
+        reached.append(nimg(tmp_path))
+        assert reached[-1] > reached[-2]
+    answer = subprocess.run(
+        [sys.executable, *arguments], env=environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert answer.stdout.strip() == "ended at 1200", answer.stderr
+    assert not list((tmp_path / "run").glob("*.part"))
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
+    """The same 12 steps: alone, and as two processes that share each batch and sum their gradients."""
+    small = {**small, "augment_kimg": "0"}
+    train_base(disc_data, tmp_path / "alone", kimg=0.096, device="cpu", set=small)
+    arguments = command(tmp_path, disc_data, small, kimg=0.096, save_s=60)
+    code, stderr = launch(arguments)
+    assert code == 0, stderr[-3000:]
+    alone, together = load_state(tmp_path / "alone" / STATE_NAME), load_state(tmp_path / "run" / STATE_NAME)
+    assert alone is not None
+    assert together is not None
+    assert together.facts["count"] == alone.facts["count"] == 12
+    for name, tensor in alone.tensors.items():
+        # The relativistic loss does not feel the logits' common offset: its gradient is rounding, which Adam makes steps of.
+        if "critic.out.bias" not in name and "critic_v.out.bias" not in name:
+            assert torch.allclose(together.tensors[name], tensor, rtol=2e-3, atol=2e-4), name
+
+
+@pytest.mark.slow
+def test_two_processes_need_a_batch_they_can_share(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
+    arguments = command(tmp_path, disc_data, {**small, "batch": "7"}, kimg=0.1, save_s=60)
+    code, stderr = launch(arguments)
+    assert code != 0
+    assert "cannot be shared by 2 processes" in stderr

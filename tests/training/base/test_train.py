@@ -1,0 +1,238 @@
+"""A base run from packed pictures to a checkpoint the wall shows: resume, roll back, warm start, clear errors. On coloured discs, 32 px."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from installation.errors import CheckpointError, ConfigError, EngineError, OutputError
+from installation.models import checkpoint
+from installation.models.header import read_header
+from installation.models.network import Generator
+from installation.training.base import train as module
+from installation.training.base.export import EXPORT_NAME, STATE_NAME, licence_text
+from installation.training.base.steps import Steps
+from installation.training.base.train import train_base
+from installation.training.loop import Outcome, Pace
+from installation.training.state import load_state
+from tests.training.base.conftest import pack_discs
+
+
+def run(data: Path, out: Path, small: Mapping[str, str], *, kimg: float = 0.16, **options: Any) -> Outcome:
+    return train_base(data, out, config="tiny", kimg=kimg, device="cpu", set=small, **options)
+
+
+def tensors(out: Path) -> dict[str, torch.Tensor]:
+    state = load_state(out / STATE_NAME)
+    assert state is not None
+    return state.tensors
+
+
+@pytest.fixture(scope="module")
+def finished(disc_data: Path, small: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 0.32 kimg: 40 steps."""
+    out = tmp_path_factory.mktemp("runs") / "discs"
+    outcome = run(disc_data, out, small, kimg=0.32)
+    assert (outcome.nimg, outcome.reason) == (320, "kimg")
+    return out
+
+
+def test_the_wall_can_show_what_comes_out(finished: Path) -> None:
+    network = checkpoint.load(finished / EXPORT_NAME)
+    assert isinstance(network, Generator)
+    frame = network(torch.randn(2, network.z_dim), 0.7)
+    assert frame.shape == (2, 3, 32, 32)
+    assert frame.isfinite().all()
+
+
+def test_the_checkpoint_says_where_it_comes_from(finished: Path) -> None:
+    header = read_header(finished / EXPORT_NAME)
+    assert header.nimg == 320
+    assert "CC0-1.0" in header.licence
+    assert "128 pictures" in header.training_data
+    assert "gamma" in header.notes
+
+
+@pytest.mark.parametrize(
+    ("manifest", "text"),
+    [
+        ({"sources": [{"name": "a", "licence": "MIT"}, {"licence": "CC0-1.0"}, {"licence": "MIT"}]}, "MIT; CC0-1.0"),
+        ({"licences": ["CC0-1.0"]}, "CC0-1.0"),
+        ({"licences": {"a": "CC0-1.0", "b": "CC0-1.0"}, "sources": ["a", "b"]}, "CC0-1.0"),
+        ({"licences": "MIT"}, "MIT"),
+        ({"sources": [{"name": "a", "licence": ""}, {}], "licences": None}, ""),
+    ],
+)
+def test_licences_are_found_wherever_a_manifest_keeps_them(manifest: dict[str, Any], text: str) -> None:
+    assert licence_text(manifest) == text
+
+
+def test_weights_are_stored_in_16_bits(finished: Path) -> None:
+    header = read_header(finished / EXPORT_NAME)
+    assert (finished / EXPORT_NAME).stat().st_size < 2 * header.parameters + 8000
+
+
+def test_pictures_and_curves_lie_in_the_folder(finished: Path) -> None:
+    names = {path.name.rsplit("-", 1)[0] for path in (finished / "pictures").glob("*.png")}
+    assert names == {"samples", "samples-psi0.7", "walk", "reals"}
+    with Image.open(finished / "curves.png") as page:
+        assert page.width > 400
+    rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert {"loss_critic", "loss_generator", "r_t", "overfit", "augment_p"} <= {key for row in rows for key in row}
+
+
+def test_the_sheet_of_real_pictures_is_the_dataset(finished: Path) -> None:
+    """Discs: the middle is one flat bright colour, the corner a flat dark one."""
+    frame = np.asarray(Image.open(next((finished / "pictures").glob("reals-*.png"))))
+    assert frame[16, 16].mean() > frame[0, 0].mean() + 10
+
+
+def test_snapshots_of_its_history_are_kept(finished: Path) -> None:
+    shown = [read_header(path).nimg for path in sorted((finished / "snapshots").glob("*.safetensors"))]
+    assert shown == [0, 200, 320]
+
+
+def test_stopping_and_going_on_is_the_same_as_not_stopping(
+    finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    """40 steps at once against 20, and 20 in another process's place: every tensor of the state, to the last bit but for rounding."""
+    out = tmp_path / "discs"
+    run(disc_data, out, small, kimg=0.16)
+    run(disc_data, out, small, kimg=0.32)
+    whole, parts = tensors(finished), tensors(out)
+    assert whole.keys() == parts.keys()
+    for name, tensor in whole.items():
+        assert torch.allclose(parts[name], tensor, rtol=1e-5, atol=1e-6), name
+
+
+def test_another_seed_is_another_run(finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
+    run(disc_data, tmp_path / "discs", small, kimg=0.04, seed=1)
+    assert not torch.equal(tensors(tmp_path / "discs")["critic.out.weight"], tensors(finished)["critic.out.weight"])
+
+
+@pytest.mark.parametrize("where", ["weights", "loss"])
+def test_nan_rolls_back_by_itself(
+    disc_data: Path, small: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    real, spoiled = Steps.step, []
+
+    def step(self: Steps, batch: Any, count: int, **options: Any) -> dict[str, torch.Tensor]:
+        numbers = real(self, batch, count, **options)
+        if count == 12 and not spoiled:
+            spoiled.append(count)
+            if where == "loss":
+                return {**numbers, "loss_critic": torch.tensor(float("nan"))}
+            with torch.no_grad():
+                next(self.generator.parameters()).mul_(float("nan"))
+        return numbers
+
+    monkeypatch.setattr(Steps, "step", step)
+    events: list[str] = []
+    outcome = run(
+        disc_data, tmp_path / "discs", small, pace=Pace(check_s=0.0), progress=lambda p: events.append(p.event)
+    )
+    assert (outcome.nimg, outcome.rolled_back) == (160, 1)
+    assert any("halved" in event for event in events)
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors(tmp_path / "discs").values())
+    state = load_state(tmp_path / "discs" / STATE_NAME)
+    assert state is not None
+    assert state.facts["loop"]["lr_factor"] == 0.5
+
+
+def test_training_that_always_breaks_down_ends_with_a_reason(
+    disc_data: Path, small: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Steps, "step", lambda self, batch, count, **options: {"r_t": torch.tensor(float("nan"))})
+    with pytest.raises(EngineError, match="breaks down"):
+        run(disc_data, tmp_path / "discs", small, pace=Pace(check_s=0.0))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "ns"},
+        {"penalty": "difference"},
+        {"augment": "ada", "augment_target": "0.2"},
+        {"augment": "off", "flip": "false"},
+        {"path_weight": "2", "path_kimg": "0"},
+        {"gamma": "0", "group": "3", "mapping_layers": "3"},
+    ],
+    ids=lambda changes: next(iter(changes)) + "=" + next(iter(changes.values())),
+)
+def test_every_option_trains(
+    disc_data: Path, small: dict[str, str], tmp_path: Path, changes: Mapping[str, str]
+) -> None:
+    outcome = run(disc_data, tmp_path / "discs", {**small, **changes}, kimg=0.08)
+    assert (outcome.nimg, outcome.rolled_back) == (80, 0)
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors(tmp_path / "discs").values())
+
+
+def test_a_warm_start_begins_with_a_checkpoints_pictures(
+    finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "warm"
+    run(disc_data, out, {**small, "warm_kimg": "0.024"}, kimg=0.024, warm_start_from=finished / EXPORT_NAME)
+    given, got = checkpoint.load(finished / EXPORT_NAME), tensors(out)
+    for name, tensor in given.state_dict().items():
+        if name != "mapping.w_avg":
+            # Until the warm-up ends the discriminator learns alone.
+            assert torch.equal(got[f"generator.{name}"], tensor), name
+    assert json.loads((out / "run.json").read_text())["parents"]["warm_start"]
+    run(disc_data, out, {**small, "warm_kimg": "0.024"}, kimg=0.04, warm_start_from=finished / EXPORT_NAME)
+    assert not torch.equal(tensors(out)["generator.synthesis.b4.const"], got["generator.synthesis.b4.const"])
+
+
+def test_a_warm_start_from_a_run_takes_its_discriminator_too(
+    finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "warm"
+    run(disc_data, out, {**small, "lr_critic": "1e-9", "lr_generator": "1e-9"}, kimg=0.016, warm_start_from=finished)
+    assert torch.allclose(tensors(out)["critic.fc.weight"], tensors(finished)["critic.fc.weight"], atol=1e-6)
+
+
+def test_a_warm_start_of_another_shape_is_refused(
+    finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="channels is"):
+        run(disc_data, tmp_path / "w", {**small, "channels": "16,8,8,8"}, warm_start_from=finished / EXPORT_NAME)
+
+
+def test_a_dataset_of_another_size_is_refused(small: dict[str, str], tmp_path: Path) -> None:
+    data = pack_discs(tmp_path / "d.safetensors", size=16, count=40)
+    with pytest.raises(ConfigError, match="16 px"):
+        run(data, tmp_path / "r", small)
+
+
+def test_one_picture_is_too_few(small: dict[str, str], tmp_path: Path) -> None:
+    data = pack_discs(tmp_path / "d.safetensors", count=1)
+    with pytest.raises(ConfigError, match="fewer than one batch"):
+        run(data, tmp_path / "r", small)
+
+
+def test_a_folder_of_something_else_is_no_dataset(small: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "text.safetensors").write_text("hello, I am a text file, and rather a long one")
+    with pytest.raises(OutputError):
+        run(tmp_path / "text.safetensors", tmp_path / "r", small)
+
+
+def test_a_folder_that_holds_another_run_is_left_alone(finished: Path, disc_data: Path, small: dict[str, str]) -> None:
+    before = (finished / STATE_NAME).read_bytes()
+    with pytest.raises(ConfigError, match="loss"):
+        run(disc_data, finished, {**small, "loss": "ns"})
+    with pytest.raises(ConfigError, match="already holds"):
+        run(disc_data, finished, small, resume="never")
+    assert (finished / STATE_NAME).read_bytes() == before
+
+
+def test_on_a_cpu_nothing_is_probed(
+    disc_data: Path, small: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "probe", lambda *args, **options: pytest.fail("probed"))
+    run(disc_data, tmp_path / "discs", small, kimg=0.008)
