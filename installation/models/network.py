@@ -73,6 +73,10 @@ class Generator(Network):
         """ws pulled towards the centre: centre + psi * (ws - centre). psi: a number or a tensor that broadcasts to [N, num_ws, w_dim]."""
         raise NotImplementedError
 
+    def style_weights(self) -> Sequence[Sequence[Tensor]]:
+        """For each layer of ws the matrices [outputs, w_dim] that make styles of it, all to one scale; nothing where they are not told."""
+        return ()
+
     def forward(self, z: Tensor, psi: Tensor | float = 1.0) -> Tensor:
         """z -> img: the three steps in a row, of the first class."""
         return self.synthesis(self.truncate(self.mapping(z), psi))

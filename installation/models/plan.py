@@ -27,3 +27,12 @@ def picture_size(base: Header, stages: Sequence[Header]) -> tuple[int, int]:
             fix = "Leave out a stage"
             raise ModelError(f"it would give {width}x{height}, more than {MAX_SIDE} px a side", where=where, fix=fix)
     return width, height
+
+
+def wall_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """(width, height) of the pictures of a show whose models make these sizes: the largest of the first one's aspect.
+
+    What is smaller is enlarged to it, and what has another aspect lies within it.
+    """
+    width, height = sizes[0]
+    return max(size for size in sizes if size[0] * height == size[1] * width)
