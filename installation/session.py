@@ -17,7 +17,8 @@ SESSION = "session.json"
 
 
 class Session(BaseModel):
-    """size: the cascade's picture (width, height). base, stages: checkpoint files. still: a picture for the first
+    """size: of the pictures (width, height). base, stages: the cascade's checkpoint files. models: those of the show's
+    other models, by name, generator first. still: a picture for the first
     seconds, or none. pictures: where snapshots go. headless: no window. identity, state_folder: where the store keeps
     the last picture and state of this show. verbose: log more.
     """
@@ -30,10 +31,16 @@ class Session(BaseModel):
     size: tuple[int, int]
     base: Path
     stages: tuple[Path, ...]
+    models: dict[str, tuple[Path, ...]] = {}
     still: Path | None
     pictures: Path
     headless: bool
     verbose: bool = False
+
+    @property
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        """The checkpoints of every model of the show, its first one first."""
+        return {self.show.cascade.name: (self.base, *self.stages), **self.models}
 
     def write(self, run_folder: Path) -> None:
         """OutputError when the disk refuses."""

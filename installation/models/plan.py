@@ -10,17 +10,20 @@ from installation.models.header import Header
 MAX_SIDE = 16384  # largest texture side that GL promises on the hardware shows run on
 
 
-def picture_size(base: Header, stages: Sequence[Header]) -> tuple[int, int]:
-    """(width, height) of the finished picture, px. ModelError names the network that cannot stand where it does."""
+def picture_size(base: Header, stages: Sequence[Header], *, key: str = "cascade") -> tuple[int, int]:
+    """(width, height) of the finished picture, px. ModelError names the network that cannot stand where it does.
+
+    key: of these networks in the show.
+    """
     if base.role != "generator" or not base.size:
         raise ModelError(
-            f"{base.name} enlarges pictures and cannot make one", where="cascade.base", fix="Name a generator"
+            f"{base.name} enlarges pictures and cannot make one", where=f"{key}.base", fix="Name a generator"
         )
     height, width = base.shape
     for number, header in enumerate(stages):
-        where = f"cascade.stages[{number}]"
+        where = f"{key}.stages[{number}]"
         if header.role != "upscaler":
-            fix = "Only cascade.base may be a generator"
+            fix = f"Only {key}.base may be a generator"
             raise ModelError(f"{header.name} makes pictures and cannot enlarge one", where=where, fix=fix)
         height, width = height * header.scale, width * header.scale
         if max(height, width) > MAX_SIDE:

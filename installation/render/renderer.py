@@ -57,6 +57,13 @@ class Renderer:
         """Draws the state into `out`, a Frame of `size`, complete on return. False when the picture is not finite."""
         return self._packer.pack(self.img(state), out)
 
+    @torch.inference_mode()
+    def prove(self, state: ShowState) -> None:
+        """One picture of the state, not recorded for replay, on whatever thread: EngineError when it is not finite."""
+        img = self.cascade.enlarge(self._latents.synthesise(state))
+        if not bool(img.isfinite().all()):
+            raise EngineError("its first picture has NaN or infinite values", where=self.cascade.generator.arch)
+
     def draw(self, state: ShowState, out: np.ndarray) -> None:
         """`render` for whoever cannot go on without a picture: EngineError when it is not finite."""
         if not self.render(state, out):
