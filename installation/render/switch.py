@@ -86,7 +86,8 @@ class Switch:
         img = self._drawn(str(name), state)
         for name, share in others:
             total += share
-            img = torch.lerp(img, self._drawn(str(name), state), share / total)
+            # As they would be seen: what a network draws beyond white would outshine the other picture.
+            img = torch.lerp(img.clamp(-1.0, 1.0), self._drawn(str(name), state).clamp(-1.0, 1.0), share / total)
         return img
 
     def close(self) -> None:
@@ -118,7 +119,7 @@ class Switch:
     def _follow(self, state: ShowState) -> None:
         """Exactly the models of the state, loaded now."""
         self._picks = state.picks[_SELECT]
-        wanted = {str(name) for name, _ in shares(self._picks, state.t)}
+        wanted = {str(pick.value) for pick in self._picks}
         self._renderers = {name: renderer for name, renderer in self._renderers.items() if name in wanted}
         for name in wanted - self._renderers.keys():
             self._renderers[name] = self._open(name)
