@@ -275,6 +275,53 @@ def models_add(
     _print(str(_add_model(name, again=again)))
 
 
+@models_app.command("axes")
+def models_axes(
+    name: Annotated[str, typer.Argument(help="A model's name or file: a generator with a w.")],
+    source: Annotated[str, typer.Option(help="pca (where w varies most) or sefa (what the layers answer to).")] = "pca",
+    first: Annotated[int, typer.Option(help="Index of the first axis shown.", min=0, max=63)] = 0,
+    count: Annotated[int, typer.Option(help="How many axes.", min=1, max=64)] = 16,
+    layers: Annotated[str, typer.Option(help="FIRST-LAST, for example 0-5; all if not given.")] = "",
+    seed: Annotated[int, typer.Option(help="The portrait that is moved.", min=0, max=4294967295)] = 0,
+    psi: Annotated[float, typer.Option(help="Its truncation.", min=0.0, max=1.5)] = 0.7,
+    side: Annotated[int, typer.Option(help="Size of a small picture, px.", min=16, max=512)] = 128,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The PNG; NAME_axes.png if not given.")] = None,
+) -> None:
+    """A contact sheet of a network's axes, to find names for them: rows are axes, columns -3 to +3 sigma.
+
+    Its axes are found once and kept beside its file.
+    """
+    from installation.models import library
+    from installation.models.header import read_header
+    from installation.output import stills
+    from installation.resources import checkpoints_dir
+    from installation.show.config import Axis
+
+    if source not in ("pca", "sefa"):
+        raise typer.BadParameter("pca or sefa is wanted", param_hint="--source")
+    file = library.find(name, [checkpoints_dir()])
+    header = read_header(file)
+    if not header.w_dim:
+        fix = "Axes are directions in w; networks of the StyleGAN family have one"
+        raise ModelError("the network has no w", where=header.name, fix=fix)
+    out = out or Path(f"{file.stem}_axes.png")
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise typer.BadParameter(f"{str(out)!r} is not a .png file", param_hint="--out")
+    span = _parse_layers(layers)
+    last = min(first + count, 64, header.w_dim)
+    if first >= last:
+        raise typer.BadParameter(f"the network has {min(header.w_dim, 64)} axes", param_hint="--first")
+    shown = [
+        Axis.model_validate({"name": f"{source}{index}", "source": source, "index": index, "layers": span})
+        for index in range(first, last)
+    ]
+    from installation.render import axes_sheet
+
+    frame = axes_sheet.draw(file, axes_sheet.Sheet(shown, seed=seed, psi=psi, side=side))
+    stills.save(out, frame)
+    _say(f"{out}: {len(shown)} axes of {header.name}")
+
+
 @app.command("wall-process", hidden=True)
 def wall_process(run_folder: Path) -> None:
     """One of the supervisor's two children: the wall."""
@@ -453,6 +500,16 @@ def _parse_size(text: str) -> tuple[int, int]:
     if len(parts) != 2 or not all(part.isdecimal() and 1 <= int(part) <= 16384 for part in parts):
         raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT with 1 to 16384 pixels each", param_hint="--size")
     return int(parts[0]), int(parts[1])
+
+
+def _parse_layers(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d{1,2})(?:-(\d{1,2}))?", text)
+    span = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if not span[0] <= span[1] < 32:
+        raise typer.BadParameter(f"{text!r} is not FIRST-LAST, from 0 to 31", param_hint="--layers")
+    return span
 
 
 def _log_to_stderr(verbose: bool) -> None:
