@@ -56,6 +56,7 @@ class StyleGAN2(Generator):
         channels = wholes("channels", channels, 1, 8192, least=1, most=10)
         base = wholes("base", base, 1, 64, least=2, most=2)
         layers, c_dim = whole("mapping_layers", mapping_layers, 1, 64), whole("c_dim", c_dim, 0, 65536)
+        self.c_dim = c_dim
         width = w_dim if mapping_width is None else whole("mapping_width", mapping_width, 1, 8192)
         clamp = None if conv_clamp is None else real("conv_clamp", conv_clamp, 1e-3, 60000)
         self.config = {
