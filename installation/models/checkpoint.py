@@ -118,6 +118,10 @@ def _builder(arch: Arch) -> Callable[[dict[str, Any], Mapping[str, Tensor]], Net
         from installation.models import dcgan
 
         network_type = dcgan.DCGAN
+    elif arch == "mobilestylegan":
+        from installation.models import mobilestylegan
+
+        network_type = mobilestylegan.MobileStyleGAN
     elif arch == "stage":
         from installation.models import stage
 

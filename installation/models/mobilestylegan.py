@@ -28,7 +28,6 @@ SLOPE = 0.2
 BAND_ROWS = 32  # of a block's output on a CPU; always even. 64 channels of 512 px: 4 MB
 
 
-
 class MobileStyleGAN(Generator):
     """See the module. channels: width of each resolution from 4x4 up; the picture is twice the size of the last.
 
@@ -64,7 +63,7 @@ class MobileStyleGAN(Generator):
 
     @staticmethod
     def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        """The constructor arguments, read from the shapes of a state dict with our names. ModelError if a tensor that tells one is missing."""
+        """The constructor arguments, read from the shapes of a state dict with our names. ModelError if one is missing."""
         try:
             channels = [tensors["synthesis.b4.const"].shape[0]]
             while (name := f"synthesis.b{4 << len(channels)}.conv1.pointwise") in tensors:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from installation.models.dcgan import DCGAN
+from installation.models.mobilestylegan import MobileStyleGAN
 from installation.models.network import N
 from installation.models.srvgg import SRVGG
 from installation.models.stylegan2 import StyleGAN2
@@ -38,6 +39,21 @@ def stylegan2(seed: int = 0, **config: Any) -> StyleGAN2:
         "conv_clamp": 256.0,
     }
     return _filled(StyleGAN2(**(small | config)), seed, fill)
+
+
+def mobilestylegan(seed: int = 0, **config: Any) -> MobileStyleGAN:
+    """A MobileStyleGAN; by default 32 px and very small."""
+
+    def fill(name: str, tensor: Tensor, rng: torch.Generator) -> None:
+        if name.endswith(("affine.bias", "up.bias")):
+            tensor.fill_(1.0)
+        elif tensor.ndim > 1 and not name.endswith(("const", "noise")):
+            tensor.normal_(0, 1 / math.sqrt(tensor[0].numel()), generator=rng)
+        else:
+            tensor.normal_(0, 1 if name.endswith("const") else 0.1, generator=rng)
+
+    small: dict[str, Any] = {"z_dim": 16, "w_dim": 16, "channels": [16, 16, 12], "mapping_layers": 2}
+    return _filled(MobileStyleGAN(**(small | config)), seed, fill)
 
 
 def dcgan(seed: int = 0, **config: Any) -> DCGAN:

@@ -15,6 +15,9 @@ from installation.models.importers.openvino_ir import Node, read_ir
 
 Tensors = dict[str, np.ndarray]
 
+MAX_LAYERS = 64  # of the mapping
+MAX_SIDE = 2048  # of the picture
+
 _SQRT_HALF = 0.5**0.5
 _PLAIN = {"pads_begin": "0, 0", "pads_end": "0, 0", "strides": "1, 1", "dilations": "1, 1"}
 _PADDED = _PLAIN | {"pads_begin": "1, 1", "pads_end": "1, 1"}
@@ -49,7 +52,7 @@ class _Graph:
 
     def inputs(self, node: Node, kind: str, count: int) -> list[Node]:
         """The nodes that feed `node`, which must be of that kind with so many inputs."""
-        if node.kind != kind or len(node.inputs) != count or len(node.shapes) > 1 and kind != "VariadicSplit":
+        if node.kind != kind or len(node.inputs) != count or (len(node.shapes) > 1 and kind != "VariadicSplit"):
             raise self.refuse(node, f"a {kind} of {count}")
         return [self._nodes[key] for key, _ in node.inputs]
 
@@ -92,10 +95,16 @@ class _Graph:
         matrix = self.constant(weight, None, None)
         return matrix, self.constant(bias, 1, len(matrix)).reshape(-1)
 
-    def reshaped(self, node: Node) -> tuple[Node, tuple[int, ...]]:
+    def reshaped(self, node: Node, rank: int) -> tuple[Node, tuple[int, ...]]:
         """What a Reshape is applied to, and the shape it gives."""
         source, _ = self.inputs(node, "Reshape", 2)
-        return source, node.shapes[0]
+        return source, self.shape(node, rank)
+
+    def shape(self, node: Node, rank: int) -> tuple[int, ...]:
+        """What the file says of the size of a node's first output."""
+        if not node.shapes or len(node.shapes[0]) != rank:
+            raise self.refuse(node, f"of {rank} dimensions")
+        return node.shapes[0]
 
 
 def _mapping(graph: _Graph) -> Tensors:
@@ -110,13 +119,15 @@ def _mapping(graph: _Graph) -> Tensors:
         graph.scalar(factor, 2**0.5)
         total = graph.leaky(gained)
         product, bias = graph.inputs(total, "Add", 2)
-        bias = graph.reshaped(bias)[0] if bias.kind == "Reshape" else bias
+        bias = graph.reshaped(bias, 2)[0] if bias.kind == "Reshape" else bias
         node, weight = graph.inputs(product, "MatMul", 2)
         graph.attributes(product, {"transpose_a": "false", "transpose_b": "true"})
         matrix = graph.constant(weight, None, None)
         if bias.values is None or bias.values.size != len(matrix):
             raise graph.refuse(bias, f"a bias of {len(matrix)}")
         found.append((matrix, bias.values.reshape(-1)))
+        if len(found) > MAX_LAYERS:
+            raise graph.refuse(node, f"one of at most {MAX_LAYERS} layers")
     _normalised(graph, node, parameter)
     tensors: Tensors = {}
     for i, (weight, bias) in enumerate(reversed(found)):
@@ -156,15 +167,15 @@ def _synthesis(graph: _Graph) -> Tensors:
         "synthesis.torgb.bias": graph.constant(bias, 1, 12, 1, 1).reshape(-1),
     }
     node = _modulated(graph, source, style, tensors, "synthesis.torgb.affine")
-    while True:
-        resolution = node.shapes[0][-1]
+    resolution = min(graph.shape(node, 4)[-1], MAX_SIDE)
+    while resolution > 4:
         block = f"synthesis.b{resolution}"
-        if resolution == 4:
-            _first_layer(graph, node, style, tensors, block)
-            return tensors
         for name in ("conv1", "conv0"):
             node = _separable(graph, node, style, tensors, f"{block}.{name}", resolution)
         node = _modulated(graph, _transformed(graph, node), style, tensors, f"{block}.up")
+        resolution //= 2
+    _first_layer(graph, node, style, tensors, "synthesis.b4")
+    return tensors
 
 
 def _modulated(graph: _Graph, node: Node, style: Node, tensors: Tensors, name: str) -> Node:
@@ -179,7 +190,7 @@ def _modulated(graph: _Graph, node: Node, style: Node, tensors: Tensors, name: s
             vector, factor = inner, graph.scalar(number)
         if vector.kind != "Reshape":
             continue
-        affine, shape = graph.reshaped(vector)
+        affine, shape = graph.reshaped(vector, 4)
         weight, bias = graph.linear(affine, style)
         if shape != (1, len(weight), 1, 1):
             raise graph.refuse(vector, "a factor for each channel")
@@ -215,7 +226,7 @@ def _first_layer(graph: _Graph, node: Node, style: Node, tensors: Tensors, name:
     tensors[f"{name}.weight"] = graph.constant(weight, None, None, 3, 3)
     const = _modulated(graph, x, style, tensors, f"{name}.affine")
     for kind in ("Tile", "Broadcast"):  # to the batch: the number of pictures
-        if const.shapes[0][0] != 1:
+        if graph.shape(const, 4)[0] != 1:
             raise graph.refuse(const, "for one picture")
         const = graph.inputs(const, kind, 2)[0]
     tensors[f"{name}.const"] = graph.constant(const, 1, None, 4, 4)[0]
@@ -260,7 +271,7 @@ def _split_bands(graph: _Graph, low: Node, high: tuple[Node, Node, Node]) -> Nod
     """The node whose first quarter of channels is `low`, and whose others are, channel by channel, the three high bands."""
     source, axis, lengths = graph.inputs(low, "VariadicSplit", 3)
     graph.scalar(axis, 1)
-    channels = source.shapes[0][1]
+    channels = graph.shape(source, 4)[1]
     if lengths.values is None or lengths.values.tolist() != [channels // 4, channels - channels // 4]:
         raise graph.refuse(low, "a split into a quarter and three")
     for k, band in enumerate(high):
@@ -270,7 +281,7 @@ def _split_bands(graph: _Graph, low: Node, high: tuple[Node, Node, Node]) -> Nod
             raise graph.refuse(band, f"high band {k}")
         stacked, axis, lengths = graph.inputs(split, "VariadicSplit", 3)
         graph.scalar(axis, 2)
-        whole, shape = graph.reshaped(stacked)
+        whole, shape = graph.reshaped(stacked, 5)
         one_each = lengths.values is not None and lengths.values.tolist() == [1, 1, 1]
         if whole is not low or stacked.inputs[0][1] != 1 or shape[1:3] != (channels // 4, 3) or not one_each:
             raise graph.refuse(stacked, "the high bands of each channel")

@@ -133,8 +133,9 @@ def _parse(xml: bytes, where: str) -> tuple[dict[str, _Layer], list[dict[str, st
 
     def end(tag: str) -> None:
         if layer and path[:3] == ["net", "layers", "layer"] and path[4:] == ["port", "dim"]:
-            ports = layer.inputs if path[3] == "input" else layer.outputs
-            ports[-1][1].append(_whole(text, "a size", where))
+            ports = {"input": layer.inputs, "output": layer.outputs}.get(path[3])
+            if ports:
+                ports[-1][1].append(_whole(text, "a size", where))
         path.pop()
 
     def characters(data: str) -> None:
