@@ -42,16 +42,8 @@ class Child:
         """OSError when the system cannot. A session of its own (POSIX) or a process group (Windows): Ctrl-C in the
         terminal reaches the supervisor alone, and what the child starts can be ended with it."""
         flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
-        # OpenMP's threads spin while they wait, by default: with wall and engine on the same cores, a picture that takes
-        # 0.9 s took 3 to 16 (random-face, two busy cores).
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         self._process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=os.name == "posix",
-            creationflags=flags,
-            env=environment,
+            self.command, stdin=subprocess.PIPE, bufsize=0, start_new_session=os.name == "posix", creationflags=flags
         )
 
     def ended(self) -> int | None:
