@@ -114,6 +114,14 @@ def _builder(arch: Arch) -> Callable[[dict[str, Any], Mapping[str, Tensor]], Net
         from installation.models import stylegan2
 
         network_type = stylegan2.StyleGAN2
+    elif arch == "stylegan3":
+        from installation.models import stylegan3
+
+        network_type = stylegan3.StyleGAN3
+    elif arch == "r3gan":
+        from installation.models import r3gan
+
+        network_type = r3gan.R3GAN
     elif arch == "dcgan":
         from installation.models import dcgan
 
