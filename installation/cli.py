@@ -58,6 +58,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # none where it was closed
             stream.reconfigure(errors="replace")  # a terminal of another time has no ×, and is no reason to fail
+    # OpenMP's waiting threads spin by default and so take the cores from wall and engine: on two busy cores a picture of 0.9 s took
+    # 3 to 16. Read when torch is loaded, here and in every child.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except InstallationError as error:
