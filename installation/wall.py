@@ -233,8 +233,10 @@ class Wall:
         engine = "waiting for the engine" if self._playhead.starved(state.t) else self._parts.board.status("engine")
         key = nearest_key(state.strands[-1], self._parts.show)
         portrait = f"seed {key.seed}" if key.stop is None else f"stop {key.stop + 1}"
+        models = self._parts.show.model_names()
+        model = f"   model {state.values['model/select']}" if len(models) > 1 else ""
         return (
-            self._parts.title,
+            self._parts.title + model,
             f"{stats.fps:.1f} fps   p99 {stats.p99_ms:.1f} ms   late {stats.late}",
             f"engine {engine}",
             f"{portrait}   position {state.strands[-1].position:.2f}   drift {state.velocity.at(state.t):+.3f} kf/s",
