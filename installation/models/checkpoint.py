@@ -126,6 +126,14 @@ def _builder(arch: Arch) -> Callable[[dict[str, Any], Mapping[str, Tensor]], Net
         from installation.models import dcgan
 
         network_type = dcgan.DCGAN
+    elif arch == "fastgan":
+        from installation.models import fastgan
+
+        network_type = fastgan.FastGAN
+    elif arch == "pggan":
+        from installation.models import pggan
+
+        network_type = pggan.PGGAN
     elif arch == "mobilestylegan":
         from installation.models import mobilestylegan
 
