@@ -130,6 +130,10 @@ def _builder(arch: Arch) -> Callable[[dict[str, Any], Mapping[str, Tensor]], Net
         from installation.models import fastgan
 
         network_type = fastgan.FastGAN
+    elif arch == "lucidrains":
+        from installation.models import lucidrains
+
+        network_type = lucidrains.LucidrainsStyleGAN2
     elif arch == "pggan":
         from installation.models import pggan
 

@@ -32,12 +32,13 @@ def macs(header: Header, tensors: Mapping[str, TensorInfo], side: int = UPSCALER
         levels = {name: _LEVEL.match(name) for name in kernels}
         halvings = {name: int(m[2]) + (m[1] != "bodies") if m else 0 for name, m in levels.items()}
         return sum(math.prod(shape) * side * side >> 2 * halvings[name] for name, shape in kernels.items())
-    if header.arch in ("fastgan", "pggan"):
-        # Block i runs at 8 << i px; what is outside the blocks ends the network, but for PGGAN's `first` at 4 px and FastGAN's gates.
+    if header.arch in ("fastgan", "pggan", "lucidrains"):
+        # Block 0 runs at 4 or 8 px; what is outside the blocks ends the network, but for `first` at 4 px and FastGAN's gates.
+        smallest = 4 if header.arch == "lucidrains" else 8
         total = 0
         for name, shape in kernels.items():
             if found := _BLOCK.match(name):
-                resolution = 8 << int(found[1])
+                resolution = smallest << int(found[1])
             else:
                 resolution = 4 if name.startswith("first.") else 1 if name.startswith("gates.") else header.size
             total += math.prod(shape) * resolution**2

@@ -23,6 +23,7 @@ Arch = Literal[
     "r3gan",
     "dcgan",
     "fastgan",
+    "lucidrains",
     "mobilestylegan",
     "pggan",
     "srvgg",

@@ -219,3 +219,70 @@ class FastGAN(nn.Module):
                 x = x * gate.main(features[i - 3])
             features.append(x)
         return self.to_big(features[-1])
+
+
+def lucidrains(channels: Sequence[int], z_dim: int = 12, layers: int = 3, seed: int = 0) -> State:
+    """The `GAN` of lucidrains' stylegan2-pytorch 1.9, its averaged halves."""
+    rng = torch.Generator().manual_seed(seed)
+    state: State = {}
+
+    def put(name: str, *shape: int, scale: float = 1.0) -> None:
+        state[name] = torch.randn(*shape, generator=rng) * scale
+
+    def linear(name: str, inputs: int, outputs: int, scale: float) -> None:
+        put(f"{name}.weight", outputs, inputs, scale=scale)
+        put(f"{name}.bias", outputs, scale=scale)
+
+    for i in range(layers):
+        linear(f"SE.net.{2 * i}", z_dim, z_dim, 3.0)
+    put("GE.initial_block", 1, channels[0], 4, 4)
+    put("GE.initial_conv.weight", channels[0], channels[0], 3, 3, scale=0.1)
+    put("GE.initial_conv.bias", channels[0], scale=0.1)
+    for i, outputs in enumerate(channels):
+        name, inputs = f"GE.blocks.{i}", channels[max(i - 1, 0)]
+        for k, width in ((1, inputs), (2, outputs)):
+            linear(f"{name}.to_style{k}", z_dim, width, 0.3)
+            linear(f"{name}.to_noise{k}", 1, outputs, 0.3)
+            put(f"{name}.conv{k}.weight", outputs, width, 3, 3)
+        linear(f"{name}.to_rgb.to_style", z_dim, outputs, 0.3)
+        put(f"{name}.to_rgb.conv.weight", 3, outputs, 1, 1, scale=0.1)
+        if i < len(channels) - 1:
+            state[f"{name}.to_rgb.upsample.1.f"] = torch.tensor([1.0, 2.0, 1.0])
+    return state
+
+
+def lucidrains_w(state: State, z: Tensor, rate: float) -> Tensor:
+    x, i = z / z.norm(dim=1, keepdim=True), 0
+    while f"SE.net.{i}.weight" in state:
+        x = F.leaky_relu(F.linear(x, state[f"SE.net.{i}.weight"] * rate, state[f"SE.net.{i}.bias"] * rate), 0.2)
+        i += 2
+    return x
+
+
+def lucidrains_picture(state: State, w: Tensor, noise: Tensor) -> Tensor:
+    """w [1, z_dim], noise [size, size] -> the picture, 0..1, with modulated weights."""
+
+    def affine(name: str, x: Tensor) -> Tensor:
+        return F.linear(x, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    x = F.conv2d(state["GE.initial_block"], state["GE.initial_conv.weight"], state["GE.initial_conv.bias"], padding=1)
+    img = torch.zeros(1, 3, 4, 4)
+    i = 0
+    while f"GE.blocks.{i}.conv1.weight" in state:
+        name = f"GE.blocks.{i}"
+        if i:
+            x = F.interpolate(x, scale_factor=2, mode="bilinear")
+            img = F.pad(F.interpolate(img, scale_factor=2, mode="bilinear"), (1, 1, 1, 1), mode="reflect")
+            img = (img[..., :-2] + 2 * img[..., 1:-1] + img[..., 2:]) / 4
+            img = (img[:, :, :-2] + 2 * img[:, :, 1:-1] + img[:, :, 2:]) / 4
+        side = x.shape[2]
+        for k in (1, 2):
+            weight = state[f"{name}.conv{k}.weight"] * (affine(f"{name}.to_style{k}", w)[0, None, :, None, None] + 1)
+            weight = weight / weight.square().sum(dim=(1, 2, 3), keepdim=True).add(1e-8).sqrt()
+            grain = affine(f"{name}.to_noise{k}", noise[:side, :side, None]).permute(2, 1, 0)
+            x = F.leaky_relu(F.conv2d(x, weight, padding=1) + grain, 0.2)
+        weight = state[f"{name}.to_rgb.conv.weight"] * (
+            affine(f"{name}.to_rgb.to_style", w)[0, None, :, None, None] + 1
+        )
+        img, i = img + F.conv2d(x, weight), i + 1
+    return img.clamp(0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -13,14 +14,15 @@ import torch
 from torch import Tensor
 
 from installation.errors import CheckpointError, ModelError
-from installation.models import checkpoint
-from installation.models.importers import dcgan, fastgan, pggan, rosinality
+from installation.models import checkpoint, library
+from installation.models.header import read_header
+from installation.models.importers import dcgan, families, fastgan, lucidrains, pggan, rosinality
 from installation.models.importers.inert import Inert
 from installation.models.importers.safe_pickle import read_pickle
 from installation.models.network import Generator, restore
 from tests.models import original_layouts
 
-MODULES = {"rosinality": rosinality, "pggan": pggan, "fastgan": fastgan, "dcgan": dcgan}
+MODULES = {"rosinality": rosinality, "lucidrains": lucidrains, "pggan": pggan, "fastgan": fastgan, "dcgan": dcgan}
 
 
 def read(content: Any, folder: Path) -> Any:
@@ -81,6 +83,44 @@ def test_rosinality_without_noise_maps_gets_constant_ones(tmp_path: Path) -> Non
     bare = {name: tensor for name, tensor in state.items() if not name.startswith("noises.")}
     first, second = (rosinality.convert({"g_ema": dict(bare)}, where="test")[2] for _ in range(2))
     assert torch.equal(first["synthesis.b8.conv1.noise_const"], second["synthesis.b8.conv1.noise_const"])
+
+
+@pytest.mark.parametrize("rate", [None, 0.02])
+def test_lucidrains_makes_what_its_equations_make(tmp_path: Path, rate: float | None) -> None:
+    """The equations were compared with the code of its release 1.9.0, which made the same pictures to 2e-6."""
+    state = original_layouts.lucidrains([12, 8, 8, 6])
+    if rate:
+        (tmp_path / ".config.json").write_text(json.dumps({"lr_mlp": rate}))
+    value = read({"GAN": state, "version": "1.9.0"}, tmp_path)
+    assert lucidrains.matches(value)
+    assert families.detect(value) is next(row for row in families.FAMILIES if row.name == "lucidrains")
+    converted = lucidrains.convert(value, where=str(tmp_path / "file.pt"))
+    network = network_of(converted, tmp_path)
+    z = torch.randn(2, 12, generator=torch.Generator().manual_seed(1))
+    ws = network.mapping(z)
+    torch.testing.assert_close(ws[:, 0], original_layouts.lucidrains_w(state, z, rate or 0.1))
+    for i in range(2):
+        expected = original_layouts.lucidrains_picture(state, ws[i : i + 1, 0], converted[2]["noise"])
+        assert float(((expected > 0) & (expected < 1)).float().mean()) > 0.05
+        assert float((network.synthesis(ws)[i : i + 1] - (expected * 2 - 1)).abs().max()) <= 2e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("GE.attns.0.0.fn.g", r"attention layers, which this program does not have \(written by 1.9.0\)"),
+        ("GE.to_initial_block.weight", "without a constant input"),
+        ("", "before release 1.0"),
+    ],
+)
+def test_lucidrains_networks_of_another_kind_are_named(name: str, reason: str) -> None:
+    state = original_layouts.lucidrains([4, 4])
+    if name:
+        state[name] = torch.zeros(1)
+    else:
+        del state["GE.initial_conv.weight"]
+    with pytest.raises(ModelError, match=reason):
+        lucidrains.convert({"GAN": state, "version": "1.9.0"}, where="test")
 
 
 @pytest.mark.parametrize("channels", [[8], [12, 8, 6]])
@@ -206,6 +246,7 @@ def files() -> dict[str, Any]:
     torch.manual_seed(0)
     return {
         "rosinality": {"g_ema": original_layouts.rosinality([8, 6])},
+        "lucidrains": {"GAN": original_layouts.lucidrains([6, 4])},
         "pggan": {"avgG": original_layouts.ProgressiveGAN(6, [6, 4]).state_dict()},
         "fastgan": {"g": original_layouts.FastGAN(6, [4, 4, 4], projected=False).state_dict()},
     }
@@ -235,13 +276,13 @@ def rename(state: dict[str, Tensor], name: str) -> None:
 
 
 @pytest.mark.parametrize("spoil", [drop, widen, flatten, poison, rename])
-@pytest.mark.parametrize("family", ["rosinality", "pggan", "fastgan"])
+@pytest.mark.parametrize("family", ["rosinality", "lucidrains", "pggan", "fastgan"])
 def test_every_spoilt_tensor_gives_a_clear_error(family: str, spoil: Spoil, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fastgan, "PIXELS", 0)
     content = files()[family]
     (key,) = content
     # What a network may do without, and what is not looked at.
-    free = ("kernel", "num_batches_tracked", "to_128", "noises", "toRGBLayers.0")
+    free = ("kernel", "num_batches_tracked", "to_128", "noises", "upsample.1.f", "toRGBLayers.0")
     statistics = ("running_mean", "running_var") if family == "fastgan" and spoil is poison else ()
     for name in content[key]:
         if any(part in name for part in free + statistics):
@@ -252,6 +293,21 @@ def test_every_spoilt_tensor_gives_a_clear_error(family: str, spoil: Spoil, monk
             continue  # one number is flat already
         with pytest.raises((ModelError, CheckpointError)):
             build(MODULES[family].convert({key: state}, where="test"))
+
+
+@pytest.mark.parametrize("name", ["rosinality", "lucidrains", "pggan", "fastgan"])
+def test_models_add_finds_the_family_out_by_itself(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastgan, "PIXELS", 0)
+    torch.save(files()[name], tmp_path / "mine.pt")
+    said: list[str] = []
+    path = library.add(
+        str(tmp_path / "mine.pt"), progress=lambda what, share: said.append(what), data_dir=tmp_path / "m"
+    )
+    title = next(row.title for row in families.FAMILIES if row.name == name)
+    assert any(line.startswith("mine: taken for") for line in said), said
+    described = dict(library.describe(library.Entry("mine", path, read_header(path))))
+    assert described["work"] != "not known"
+    assert title.split()[0].casefold() in described["notes"].casefold() or "StyleGAN2" in described["notes"]
 
 
 def test_a_cut_file_is_refused_at_every_length(tmp_path: Path) -> None:

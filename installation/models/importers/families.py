@@ -15,7 +15,7 @@ from torch import Tensor
 from installation.errors import CheckpointError, ModelError
 from installation.models.checkpoint import describe
 from installation.models.header import Header
-from installation.models.importers import nvidia, stylegan2_tf
+from installation.models.importers import dcgan, fastgan, lucidrains, nvidia, pggan, rosinality, stylegan2_tf
 from installation.models.importers.safe_pickle import SourceFile, read_pickle
 from installation.models.network import Network, restore
 
@@ -55,6 +55,12 @@ FAMILIES = (
     Family("stylegan3", "StyleGAN3", nvidia.is_stylegan3, _of(nvidia.stylegan3)),
     Family("r3gan", "R3GAN", nvidia.is_r3gan, _of(nvidia.r3gan)),
     Family("stylegan2-tf", "StyleGAN2 (TensorFlow)", stylegan2_tf.matches, _of(stylegan2_tf.convert)),
+    Family("rosinality", "StyleGAN2 (rosinality)", rosinality.matches, _of(rosinality.convert)),
+    Family("lucidrains", "StyleGAN2 (lucidrains)", lucidrains.matches, _of(lucidrains.convert)),
+    Family("fastgan", "FastGAN", fastgan.matches, _of(fastgan.convert)),
+    Family("projected-gan", "Projected GAN's FastGAN", fastgan.is_projected, _of(fastgan.convert_projected)),
+    Family("pggan", "progressive GAN", pggan.matches, _of(pggan.convert)),
+    Family("dcgan", "DCGAN", dcgan.matches, _of(dcgan.convert)),
 )
 
 
