@@ -130,6 +130,10 @@ def _builder(arch: Arch) -> Callable[[dict[str, Any], Mapping[str, Tensor]], Net
         from installation.models import fastgan
 
         network_type = fastgan.FastGAN
+    elif arch == "lightweightgan":
+        from installation.models import lightweightgan
+
+        network_type = lightweightgan.LightweightGAN
     elif arch == "lucidrains":
         from installation.models import lucidrains
 

@@ -12,6 +12,8 @@ from installation.models.stylegan3_plan import Bands, plan
 
 UPSCALER_INPUT = 256
 _LEVEL = re.compile(r"(steps|lifts|bodies)\.(\d+)\.")
+_LAYER = re.compile(r"layers\.(\d{1,2})\.(\w+)\.")
+_ATTENTION = re.compile(r"attentions\.(\d{1,2})\.")
 _BLOCK = re.compile(r"blocks\.(\d{1,2})\.")
 _SIDE = re.compile(r"synthesis\.b(\d+)\.")
 _STAGE = re.compile(r"stages\.(\d{1,2})\.(\w+)\.")
@@ -32,6 +34,21 @@ def macs(header: Header, tensors: Mapping[str, TensorInfo], side: int = UPSCALER
         levels = {name: _LEVEL.match(name) for name in kernels}
         halvings = {name: int(m[2]) + (m[1] != "bodies") if m else 0 for name, m in levels.items()}
         return sum(math.prod(shape) * side * side >> 2 * halvings[name] for name, shape in kernels.items())
+    if header.arch == "lightweightgan":
+        # A layer's 1x1 convolution and the attention before it run before the doubling.
+        total = 0
+        before = header.config.get("attention")
+        if not isinstance(before, list) or not all(isinstance(i, int) and 0 <= i < 16 for i in before):
+            return None
+        for name, shape in kernels.items():
+            if found := _LAYER.match(name):
+                level = int(found[1]) + (found[2] == "conv")
+            elif found := _ATTENTION.match(name):
+                level = before[int(found[1])] if int(found[1]) < len(before) else 0
+            else:
+                continue
+            total += math.prod(shape) * (4 << level) ** 2
+        return total
     if header.arch in ("fastgan", "pggan", "lucidrains"):
         # Block 0 runs at 4 or 8 px; what is outside the blocks ends the network, but for `first` at 4 px and FastGAN's gates.
         smallest = 4 if header.arch == "lucidrains" else 8

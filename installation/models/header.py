@@ -23,6 +23,7 @@ Arch = Literal[
     "r3gan",
     "dcgan",
     "fastgan",
+    "lightweightgan",
     "lucidrains",
     "mobilestylegan",
     "pggan",

@@ -286,3 +286,131 @@ def lucidrains_picture(state: State, w: Tensor, noise: Tensor) -> Tensor:
         )
         img, i = img + F.conv2d(x, weight), i + 1
     return img.clamp(0, 1)
+
+
+class _Blur(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("f", torch.tensor([1.0, 2.0, 1.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        x = (x[..., :-2] + 2 * x[..., 1:-1] + x[..., 2:]) / 4
+        return (x[:, :, :-2] + 2 * x[:, :, 1:-1] + x[:, :, 2:]) / 4
+
+
+class _Shuffle(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(width, 4 * width, 1), nn.SiLU(), nn.PixelShuffle(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class _Context(nn.Module):
+    def __init__(self, inputs: int, outputs: int, side: int, *, frequencies: bool) -> None:
+        super().__init__()
+        if frequencies:
+            self.register_buffer("dct_weights", torch.randn(1, inputs, side, side) / side)
+        else:
+            self.to_k = nn.Conv2d(inputs, 1, 1)
+        width = max(3, outputs // 2)
+        self.net = nn.Sequential(
+            nn.Conv2d(inputs, width, 1), nn.LeakyReLU(0.1), nn.Conv2d(width, outputs, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if hasattr(self, "to_k"):
+            weights = self.to_k(x).flatten(1).softmax(dim=1).view(len(x), 1, *x.shape[2:])
+        else:
+            weights = self.get_buffer("dct_weights")
+        return self.net((x * weights).sum(dim=(2, 3), keepdim=True))
+
+
+class _Norm(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.g = nn.Parameter(torch.rand(1, width, 1, 1) + 0.5)
+        self.b = nn.Parameter(torch.randn(1, width, 1, 1) * 0.1)
+
+
+class _TwoAttentions(nn.Module):
+    """8 heads; loops over heads, places and neighbours instead of one sum over all."""
+
+    def __init__(self, width: int, head: int = 64) -> None:
+        super().__init__()
+        inner, self.head = 8 * head, head
+        self.to_lin_q, self.to_q = (nn.Conv2d(width, inner, 1, bias=False) for _ in range(2))
+        self.to_lin_kv = nn.Module()
+        depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+        self.to_lin_kv.net = nn.Sequential(depthwise, nn.Conv2d(width, 2 * inner, 1, bias=False))
+        self.to_kv = nn.Conv2d(width, 2 * inner, 1, bias=False)
+        self.to_out = nn.Conv2d(2 * inner, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [1, width, h, w]."""
+        _, _, height, width = x.shape
+        net = self.to_lin_kv.net
+        assert isinstance(net, nn.Sequential)
+        far, near = [], []
+        for h in range(8):
+            at = slice(h * self.head, (h + 1) * self.head)
+            q, (k, v) = self.to_lin_q(x)[0, at].flatten(1), (p[0, at].flatten(1) for p in net(x).chunk(2, dim=1))
+            far.append(v @ k.softmax(dim=1).T @ (q.softmax(dim=0) / math.sqrt(self.head)))
+            q, (k, v) = self.to_q(x)[0, at], (F.pad(p[0, at], (1, 1, 1, 1)) for p in self.to_kv(x).chunk(2, dim=1))
+            places = []
+            for i in range(height):
+                for j in range(width):
+                    keys, values = (p[:, i : i + 3, j : j + 3].flatten(1) for p in (k, v))
+                    places.append(values @ (q[:, i, j] @ keys / math.sqrt(self.head)).softmax(dim=0))
+            near.append(torch.stack(places, dim=1))
+        both = torch.cat([F.gelu(torch.cat(far)), torch.cat(near)]).view(1, -1, height, width)
+        return self.to_out(both)
+
+
+class LightweightGAN(nn.Module):
+    """The layout of the generator of lucidrains' lightweight-gan 1.2. attention: layers with attention before them."""
+
+    def __init__(self, z_dim: int, channels: Sequence[int], attention: Sequence[int], *, frequencies: bool) -> None:
+        super().__init__()
+
+        def norm(width: int) -> nn.Module:
+            layer = nn.BatchNorm2d(width)
+            for tensor in (layer.weight, layer.running_var):
+                nn.init.uniform_(tensor, 0.5, 1.5)  # type: ignore[arg-type]
+            for tensor in (layer.bias, layer.running_mean):
+                nn.init.normal_(tensor, 0, 0.2)  # type: ignore[arg-type]
+            return layer
+
+        self.initial_conv = nn.Sequential(nn.ConvTranspose2d(z_dim, 2 * z_dim, 4), norm(2 * z_dim), nn.GLU(dim=1))
+        self.layers = nn.ModuleList()
+        for i, (a, b) in enumerate(pairwise([z_dim, *channels])):
+            conv = nn.Sequential(nn.ZeroPad2d((2, 1, 2, 1)), nn.Conv2d(a, 2 * b, 4))
+            parts = nn.ModuleList([nn.Sequential(_Shuffle(a), _Blur(), conv, _Noise(), norm(2 * b), nn.GLU(dim=1))])
+            if i >= 1 and i + 3 < len(channels):
+                parts.add_module("1", _Context(b, channels[i + 3], 8 << i, frequencies=frequencies))
+            if i in attention:
+                block = nn.Module()
+                block.norm, block.fn = _Norm(a), _TwoAttentions(a)
+                parts.add_module("2", block)
+            self.layers.append(parts)
+        self.out_conv = nn.Conv2d(channels[-1], 3, 3, padding=1)
+        nn.init.constant_(self.out_conv.bias, 0.5)  # type: ignore[arg-type]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z [1, z_dim] -> the picture, 0..1."""
+        x = self.initial_conv(z[:, :, None, None])
+        x = x / x.norm(dim=1, keepdim=True)
+        gates: dict[int, Tensor] = {}
+        for i, parts in enumerate(self.layers):
+            modules = dict(parts.named_children())
+            if "2" in modules:
+                norm, fn = modules["2"].norm, modules["2"].fn
+                y = (x - x.mean(dim=1, keepdim=True)) / x.var(dim=1, unbiased=False, keepdim=True).add(1e-5).sqrt()
+                x = x + fn(y * norm.g + norm.b)  # type: ignore[operator,union-attr]
+            x = modules["0"](x)
+            if "1" in modules:
+                gates[i + 3] = modules["1"](x)
+            x = x * gates.get(i, torch.ones(()))
+        return self.out_conv(x).clamp(0, 1)

@@ -16,13 +16,20 @@ from torch import Tensor
 from installation.errors import CheckpointError, ModelError
 from installation.models import checkpoint, library
 from installation.models.header import read_header
-from installation.models.importers import dcgan, families, fastgan, lucidrains, pggan, rosinality
+from installation.models.importers import dcgan, families, fastgan, lightweightgan, lucidrains, pggan, rosinality
 from installation.models.importers.inert import Inert
 from installation.models.importers.safe_pickle import read_pickle
 from installation.models.network import Generator, restore
 from tests.models import original_layouts
 
-MODULES = {"rosinality": rosinality, "lucidrains": lucidrains, "pggan": pggan, "fastgan": fastgan, "dcgan": dcgan}
+MODULES = {
+    "rosinality": rosinality,
+    "lightweight-gan": lightweightgan,
+    "lucidrains": lucidrains,
+    "pggan": pggan,
+    "fastgan": fastgan,
+    "dcgan": dcgan,
+}
 
 
 def read(content: Any, folder: Path) -> Any:
@@ -121,6 +128,29 @@ def test_lucidrains_networks_of_another_kind_are_named(name: str, reason: str) -
         del state["GE.initial_conv.weight"]
     with pytest.raises(ModelError, match=reason):
         lucidrains.convert({"GAN": state, "version": "1.9.0"}, where="test")
+
+
+@pytest.mark.parametrize("frequencies", [False, True])
+def test_lightweight_gan_makes_what_its_equations_make(tmp_path: Path, frequencies: bool) -> None:
+    """The network was compared with the code of release 1.2.1 too, which made the same pictures to 2e-6."""
+    torch.manual_seed(0)
+    original = original_layouts.LightweightGAN(8, [8, 6, 6, 5, 5, 4], [1], frequencies=frequencies).eval()
+    value = read({"GAN": {f"GE.{name}": t for name, t in original.state_dict().items()}, "version": "1.2.1"}, tmp_path)
+    assert families.detect(value) is next(row for row in families.FAMILIES if row.name == "lightweight-gan")
+    converted = lightweightgan.convert(value, where="test")
+    assert converted[1]["gates"] == [[1, 4], [2, 5]]
+    network = network_of(converted, tmp_path)
+    for i, parts in enumerate(original.layers):
+        noise = parts.get_submodule("0.3")
+        assert isinstance(noise, original_layouts._Noise)
+        noise.map = converted[2][f"layers.{i}.noise"]
+    z = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        img = network.synthesis(network.mapping(z))
+        for i in range(2):
+            expected = original(z[i : i + 1])
+            assert float(((expected > 0) & (expected < 1)).float().mean()) > 0.2
+            assert float((img[i : i + 1] - (expected * 2 - 1)).abs().max()) <= 2e-5
 
 
 @pytest.mark.parametrize("channels", [[8], [12, 8, 6]])
@@ -242,11 +272,17 @@ def test_a_dcgan_of_any_width_is_told_from_its_shapes(tmp_path: Path, key: str |
     assert (config, title) == ({"z_dim": 7, "channels": [10, 6]}, "DCGAN, 16 px")
 
 
+def lightweight_state() -> dict[str, Tensor]:
+    original = original_layouts.LightweightGAN(8, [6, 5, 5, 4, 4], [1], frequencies=False)
+    return {f"GE.{name}": tensor for name, tensor in original.state_dict().items()}
+
+
 def files() -> dict[str, Any]:
     torch.manual_seed(0)
     return {
         "rosinality": {"g_ema": original_layouts.rosinality([8, 6])},
         "lucidrains": {"GAN": original_layouts.lucidrains([6, 4])},
+        "lightweight-gan": {"GAN": lightweight_state()},
         "pggan": {"avgG": original_layouts.ProgressiveGAN(6, [6, 4]).state_dict()},
         "fastgan": {"g": original_layouts.FastGAN(6, [4, 4, 4], projected=False).state_dict()},
     }
@@ -276,13 +312,13 @@ def rename(state: dict[str, Tensor], name: str) -> None:
 
 
 @pytest.mark.parametrize("spoil", [drop, widen, flatten, poison, rename])
-@pytest.mark.parametrize("family", ["rosinality", "lucidrains", "pggan", "fastgan"])
+@pytest.mark.parametrize("family", ["rosinality", "lucidrains", "lightweight-gan", "pggan", "fastgan"])
 def test_every_spoilt_tensor_gives_a_clear_error(family: str, spoil: Spoil, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fastgan, "PIXELS", 0)
     content = files()[family]
     (key,) = content
     # What a network may do without, and what is not looked at.
-    free = ("kernel", "num_batches_tracked", "to_128", "noises", "upsample.1.f", "toRGBLayers.0")
+    free = ("kernel", "num_batches_tracked", "to_128", "noises", "upsample.1.f", "0.1.f", "toRGBLayers.0")
     statistics = ("running_mean", "running_var") if family == "fastgan" and spoil is poison else ()
     for name in content[key]:
         if any(part in name for part in free + statistics):
@@ -295,7 +331,7 @@ def test_every_spoilt_tensor_gives_a_clear_error(family: str, spoil: Spoil, monk
             build(MODULES[family].convert({key: state}, where="test"))
 
 
-@pytest.mark.parametrize("name", ["rosinality", "lucidrains", "pggan", "fastgan"])
+@pytest.mark.parametrize("name", ["rosinality", "lucidrains", "lightweight-gan", "pggan", "fastgan"])
 def test_models_add_finds_the_family_out_by_itself(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fastgan, "PIXELS", 0)
     torch.save(files()[name], tmp_path / "mine.pt")

@@ -15,7 +15,16 @@ from torch import Tensor
 from installation.errors import CheckpointError, ModelError
 from installation.models.checkpoint import describe
 from installation.models.header import Header
-from installation.models.importers import dcgan, fastgan, lucidrains, nvidia, pggan, rosinality, stylegan2_tf
+from installation.models.importers import (
+    dcgan,
+    fastgan,
+    lightweightgan,
+    lucidrains,
+    nvidia,
+    pggan,
+    rosinality,
+    stylegan2_tf,
+)
 from installation.models.importers.safe_pickle import SourceFile, read_pickle
 from installation.models.network import Network, restore
 
@@ -57,6 +66,7 @@ FAMILIES = (
     Family("stylegan2-tf", "StyleGAN2 (TensorFlow)", stylegan2_tf.matches, _of(stylegan2_tf.convert)),
     Family("rosinality", "StyleGAN2 (rosinality)", rosinality.matches, _of(rosinality.convert)),
     Family("lucidrains", "StyleGAN2 (lucidrains)", lucidrains.matches, _of(lucidrains.convert)),
+    Family("lightweight-gan", "lightweight-gan", lightweightgan.matches, _of(lightweightgan.convert)),
     Family("fastgan", "FastGAN", fastgan.matches, _of(fastgan.convert)),
     Family("projected-gan", "Projected GAN's FastGAN", fastgan.is_projected, _of(fastgan.convert_projected)),
     Family("pggan", "progressive GAN", pggan.matches, _of(pggan.convert)),
