@@ -10,11 +10,24 @@ import torch
 
 from installation.errors import ModelError
 from installation.models import axes, checkpoint, random_weights
+from installation.models.lucidrains import LucidrainsStyleGAN2
 from installation.models.network import Generator
 from installation.render import axes_sheet
 from installation.show.config import Axis
 
+
+def lucidrains(seed: int) -> LucidrainsStyleGAN2:
+    network = LucidrainsStyleGAN2(z_dim=16, channels=[12, 8, 8])
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            tensor.normal_(0, 0.2, generator=rng)
+    network.requires_grad_(False).eval().prepare()
+    return network
+
+
 FAMILIES = {
+    "lucidrains": lucidrains,
     "stylegan2": random_weights.stylegan2,
     "stylegan3": random_weights.stylegan3,
     "mobilestylegan": random_weights.mobilestylegan,
