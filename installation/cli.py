@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from installation import cli_training
+from installation import cli_judging, cli_training
 from installation.errors import CheckpointError, InstallationError, ModelError, OutputError
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ models_app = typer.Typer(name="models", help="The networks on this machine.", no
 app.add_typer(models_app)
 app.add_typer(cli_training.data_app, name="data")
 app.add_typer(cli_training.train_app, name="train")
-app.add_typer(cli_training.judge_app, name="judge")
-app.add_typer(cli_training.runs_app, name="runs")
+app.add_typer(cli_judging.judge_app, name="judge")
+app.add_typer(cli_judging.runs_app, name="runs")
 
 ShowArgument = Annotated[str, typer.Argument(help="A default show's name or a .toml file.", metavar="[SHOW]")]
 

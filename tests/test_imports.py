@@ -37,6 +37,7 @@ EDGES: dict[str, set[str]] = {
     # The command line and its helpers, which put the parts together.
     "cli": {"*"},
     "cli_training": {"training"},
+    "cli_judging": {"cli_training", "training", "models"},
     "children": ROOMS | {"wall", "session", "resources"},
     "wall": {"show", "control", "latent", "engine", "output", "session"},
     "still": ROOMS - {"control", "service"} | {"session", "resources"},
@@ -75,7 +76,7 @@ OWNERS = {
     "mido": {"control"},
     "rtmidi": {"control"},
     "pydantic": {"show", "session"},
-    "typer": {"cli", "cli_training"},
+    "typer": {"cli", "cli_training", "cli_judging"},
     "rich": {"cli", "cli_training", "listing", "service"},
 }
 # The doctor's questions to the drivers, each asked in a child process of its own.

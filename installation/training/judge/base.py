@@ -63,7 +63,7 @@ def judge_base(
         facts={"kit": kit.describe(), "parameters": header.parameters, "size": header.size},
     )
     if write:
-        judgement.write(beside(checkpoint, kit.hash))
+        judgement.write(beside(checkpoint, kit.hash, psi))
     return judgement
 
 
