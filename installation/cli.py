@@ -45,6 +45,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(name="models", help="The networks on this machine.", no_args_is_help=True)
 app.add_typer(models_app)
+app.command()(cli_training.atelier)
 app.add_typer(cli_training.data_app, name="data")
 app.add_typer(cli_training.train_app, name="train")
 app.add_typer(cli_judging.judge_app, name="judge")

@@ -115,7 +115,7 @@ def ab(
         sets = [pictures_of(source, size, count=count, psi=psi, base=base, progress=tell) for source in (first, second)]
     a, b = name_of(first), name_of(second)
     names = (a, b) if a != b else (str(first), str(second))
-    blind = Blind(*sets, answers, names=names, question=question, count=count, seed=seed)
+    blind = Blind(sets[0], sets[1], answers, names=names, question=question, count=count, seed=seed)
     found = serve(blind, port, ready=lambda address: typer.echo(f"{address}  (left, right; down for no difference)"))
     typer.echo(found.text)
     typer.echo(f"{a} {found.a_wins} · {b} {found.b_wins} · no difference {found.same} · answers in {answers}")

@@ -26,14 +26,19 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 def scan(
     folders: list[Path],
     manifest: Annotated[Path, typer.Option(help="Where every picture and score is written.")],
+    size: Annotated[
+        int | None,
+        typer.Option(help="Edge of the crops that are wanted, px: what it hides is no reason.", min=16, max=4096),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure everything anew.")] = False,
     text: Annotated[bool, typer.Option(help="Look for text and watermarks too.")] = True,
 ) -> None:
     """Scores every picture below the folders and decides: keep, drop, uncertain. Interrupted, it goes on."""
+    from installation.training.data.rules import Rules
     from installation.training.data.scan import scan as run
 
     with counted("scanning") as tell:
-        summary = run(folders, manifest, progress=tell, resume=not again, with_text=text)
+        summary = run(folders, manifest, progress=tell, resume=not again, rules=Rules(size=size), with_text=text)
     typer.echo(" · ".join(f"{decision} {count}" for decision, count in summary.counts.items()))
     for reason, count in sorted(summary.dropped.items(), key=lambda row: -row[1]):
         typer.echo(f"  dropped for {reason}: {count}")
@@ -178,6 +183,69 @@ def stage(
         progress=_say_progress,
     )
     _say_outcome(outcome)
+
+
+def atelier(
+    pictures: Annotated[list[Path], typer.Argument(help="One or more folders of photographs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for everything that is made.")],
+    minutes: Annotated[float, typer.Option(help="Of training, over all calls together.", min=0.1)] = 30.0,
+    kimg: Annotated[
+        float | None, typer.Option(help="Instead of minutes: thousands of images for each network.", min=0.001)
+    ] = None,
+    config: Annotated[str, typer.Option(help="Of the base: tiny, c64, b128, b256 or a256.")] = "tiny",
+    stage_config: Annotated[str, typer.Option(help="nano, realtime or tile4k.")] = "nano",
+    n: Annotated[int, typer.Option(help="Pictures each judgement makes.", min=50, max=50000)] = 1000,
+    licence: Annotated[list[str] | None, typer.Option(help="FOLDER=LICENCE, goes into every model card.")] = None,
+    text: Annotated[bool, typer.Option(help="Look for text and watermarks too.")] = True,
+    seed: int = 0,
+    device: Device = "auto",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="base.KEY=VALUE or stage.KEY=VALUE changes a config's field.")
+    ] = None,
+) -> None:
+    """The whole way: photographs judged and cropped, a base and a stage trained and judged, a show for the wall.
+
+    Killed at any moment, the same command goes on.
+    """
+    from installation.training.atelier import Ears, Wishes, make
+
+    sets: dict[str, dict[str, str]] = {"base": {}, "stage": {}}
+    for key, value in pairs(overrides, "--set").items():
+        network, dot, name = key.partition(".")
+        if not dot or network not in sets:
+            raise typer.BadParameter(f"{key!r} begins with neither base. nor stage.", param_hint="--set")
+        sets[network][name] = value
+    wishes = Wishes(
+        minutes=minutes,
+        kimg=kimg,
+        config=config,
+        stage_config=stage_config,
+        base_set=sets["base"],
+        stage_set=sets["stage"],
+        n=n,
+        seed=seed,
+        device=device,
+        licences=pairs(licence, "--licence"),
+        with_text=text,
+    )
+    with counted("") as tell:
+        ears = Ears(
+            begins=lambda what: typer.echo(f"{what} …"),
+            counted=tell,
+            shared=lambda what, share: tell(round(1000 * share), 1000, what) if share is not None else None,
+            trained=_say_progress,
+        )
+        made = make(pictures, out, wishes, ears)
+    if made.show is None:
+        typer.echo("stopped; the same command goes on")
+        return
+    for judgement in made.judgements:
+        typer.echo(f"{judgement.kind}: {judgement.headline()}")
+    if not made.scale:
+        typer.echo(
+            "no stage: too few faces are large enough for one; `installation train stage` takes any large pictures"
+        )
+    typer.echo(f"{made.show}\nplay it:  installation run {made.show}")
 
 
 @contextmanager

@@ -105,3 +105,18 @@ def test_the_copy_kept_by_hand_stays() -> None:
     names = ["s/a", "s/b"]
     found = decide_all([GOOD, other], [Same(names, dict.fromkeys(names, "sha256"))], Rules())
     assert (found["s/a"].decision, found["s/b"].decision) == ("drop", "keep")
+
+
+def test_what_the_wanted_size_hides_is_no_reason() -> None:
+    large = replace(
+        GOOD, scores={**SCORES, "blockiness": 1.8, "jpeg_quality": 60}, faces=[{**FACE, "side": 1200.0, "detail": 0.5}]
+    )
+    assert decide(large, Rules()).decision == "drop"
+    assert decide(large, Rules(size=256)).decision == "keep"
+    assert [reason.split(":")[0] for reason in decide(large, Rules(size=1024)).reasons] == [
+        "upscaled",
+        "blocky",
+        "jpeg",
+    ]
+    gross = replace(large, scores={**SCORES, "blockiness": 3.0})
+    assert decide(gross, Rules(size=256)).decision == "drop"
