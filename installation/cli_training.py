@@ -158,6 +158,12 @@ def stage(
     config: Annotated[str, typer.Option(help="nano, realtime or tile4k.")] = "nano",
     scale: Annotated[int, typer.Option(min=2, max=4)] = 4,
     previous: Annotated[list[Path] | None, typer.Option(help="The cascade before it, base first.")] = None,
+    perceptual: Annotated[
+        bool,
+        typer.Option(
+            "--perceptual", help="EfficientNet-Lite0 features in the loss (extra `eval`); flatters KD and SW2."
+        ),
+    ] = False,
     minutes: Minutes = None,
     kimg: Kimg = None,
     resume: Resume = "auto",
@@ -166,6 +172,8 @@ def stage(
     overrides: Overrides = None,
 ) -> None:
     """Trains an enlarging stage on windows of high-resolution pictures and on samples of the cascade before it."""
+    from installation.training.features.efficientnet import find_weights
+    from installation.training.runs import network_in
     from installation.training.stage.trainer import train_stage
 
     outcome = train_stage(
@@ -179,7 +187,8 @@ def stage(
         seed=seed,
         device=device,
         set=pairs(overrides, "--set"),
-        previous=previous or None,
+        previous=[network_in(path) for path in previous or ()] or None,
+        features=find_weights() if perceptual else None,
         progress=_say_progress,
     )
     _say_outcome(outcome)

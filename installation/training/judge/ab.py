@@ -240,10 +240,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not self._ours():
             return
-        blind, parts = self.server.blind, self.path.strip("/").split("/")
-        if self.path == "/":
+        blind, path = self.server.blind, self._asked_for()
+        parts = path.removeprefix("/").split("/")
+        if path == "/":
             self._send(HTTPStatus.OK, "text/html; charset=utf-8", PAGE.encode())
-        elif self.path == "/state":
+        elif path == "/state":
             self._state()
         elif len(parts) == 3 and parts[0] == "picture" and all(_is_number(part) for part in parts[1:]):
             try:
@@ -258,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         length = self.headers.get("Content-Length", "")
         # A page of another site can make a browser send a form, but not JSON with this type and without being asked first.
-        if self.path != "/answer" or self.headers.get("Content-Type") != "application/json":
+        if self._asked_for() != "/answer" or self.headers.get("Content-Type") != "application/json":
             self._fail(HTTPStatus.NOT_FOUND)
             return
         if not _is_number(length) or int(length) > _MOST_BODY:
@@ -296,6 +297,10 @@ class _Handler(BaseHTTPRequestHandler):
             "result": blind.result().text if over else None,
         }
         self._send(HTTPStatus.OK, "application/json", json.dumps(said).encode())
+
+    def _asked_for(self) -> str:
+        """As the browser wrote it: some releases of the standard library make `//` a `/`, others do not."""
+        return self.requestline.split()[1]
 
     def _ours(self) -> bool:
         """Only this machine by its own name: a site whose name is made to point here (DNS rebinding) is refused."""

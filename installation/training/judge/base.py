@@ -154,7 +154,8 @@ def _run_of(checkpoint: Path) -> dict[str, object] | None:
 
 
 def _uses_features(config: dict[str, object]) -> bool:
-    return any(
+    """Whether trained features were in a loss: by its weight, unless the run says that it had none."""
+    return config.get("perceptual_features") is not False and any(
         name.startswith(("perceptual", "projected")) and isinstance(value, (int, float)) and value > 0
         for name, value in config.items()
     )
