@@ -131,7 +131,7 @@ def copies(originals: list[tuple[str, np.ndarray]], network: Features) -> Table:
         return Entry(name, sha256=name, hashes=codes)
 
     here = [entry(name, pixels) for name, pixels in originals]
-    limits = [Limits(), Limits(loose=16), Limits(loose=20)]
+    limits = [Limits(loose=loose) for loose in (14, 16, 20)]
     table = Table(
         "copy", "pHash bits", "dHash bits", "cosine", *(f"found, asked (loose {one.loose})" for one in limits)
     )

@@ -12,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     from installation.training.loop import Outcome, Progress
 
+MOST_NAMED = 20
+
 data_app = typer.Typer(help="Pictures in: judged, cropped, packed.", no_args_is_help=True)
 train_app = typer.Typer(help="Networks trained, continued.", no_args_is_help=True)
 
@@ -44,6 +46,10 @@ def scan(
         typer.echo(f"  dropped for {reason}: {count}")
     for reason, count in sorted(summary.asked.items(), key=lambda row: -row[1]):
         typer.echo(f"  uncertain for {reason}: {count}")
+    for name, why in list(summary.unreadable.items())[:MOST_NAMED]:
+        typer.echo(f"  {name}: {why}", err=True)
+    if (more := len(summary.unreadable) - MOST_NAMED) > 0:
+        typer.echo(f"  and {more} more that cannot be read: they are in the manifest", err=True)
     for missing in summary.missing:
         typer.echo(f"  not measured: {missing}", err=True)
 

@@ -10,6 +10,7 @@ from typing import Any
 from installation.training.data.duplicates import Same
 from installation.training.data.manifest import Decision, Entry
 
+_STANDING = {"keep": 2, "uncertain": 1, "drop": 0}
 # Times that a picture is made smaller from which on it hides JPEG's blocks.
 HIDES_BLOCKS = 2.0
 # The reasons that say "this is not a picture of its own", whatever else it is.
@@ -137,10 +138,13 @@ def _judge_face(face: dict[str, Any], rules: Rules, drop: list[str], judge: Any)
     judge("turned", face["turned"], rules.turned, f"nose {face['turned']} eye distances off the middle")
 
 
-def _worth(entry: Entry) -> tuple[bool, bool, float, float, int]:
-    """Larger is better: kept by hand, not dropped by itself, true px, JPEG quality, size of the file. Of equals the first stays."""
+def _worth(entry: Entry) -> tuple[bool, int, float, float, int]:
+    """Larger is better: kept by hand, kept, not dropped, true px, JPEG quality, size of the file. Of equals the first stays.
+
+    A copy that is asked about where another is not was enlarged, squeezed or lettered since.
+    """
     scores = entry.scores
     sharp = entry.faces[0]["detail"] if entry.faces else scores.get("detail")
     px = scores.get("width", 0) * scores.get("height", 0) * (sharp or 1.0) ** 2
     by_hand = entry.by == "hand" and entry.decision == "keep"
-    return by_hand, entry.decision != "drop", px, scores.get("jpeg_quality") or 100, entry.bytes
+    return by_hand, _STANDING[entry.decision], px, scores.get("jpeg_quality") or 100, entry.bytes

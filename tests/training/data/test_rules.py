@@ -120,3 +120,9 @@ def test_what_the_wanted_size_hides_is_no_reason() -> None:
     ]
     gross = replace(large, scores={**SCORES, "blockiness": 3.0})
     assert decide(gross, Rules(size=256)).decision == "drop"
+
+
+def test_of_copies_the_one_that_needs_no_question_stays() -> None:
+    large = replace(GOOD, name="s/large", scores={**SCORES, "width": 800, "height": 1000, "frames": 3})
+    decided = decide_all([large, GOOD], [Same(["s/large", "s/a"], {"s/large": "hash", "s/a": "hash"})], Rules())
+    assert (decided["s/a"].decision, decided["s/large"].decision) == ("keep", "drop")
