@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from installation.cli_training import Device, shared
+from installation.cli_training import Device, pairs, shared
 
 if TYPE_CHECKING:
     from installation.training.judge.judgement import Judgement
@@ -192,6 +192,39 @@ def compare_runs(
     typer.echo(run_report.comparison_text(run_report.compare(runs)), nl=False)
     if plot is not None:
         typer.echo(f"\n{run_report.write_curves(runs, plot)}")
+
+
+@runs_app.command()
+def card(
+    folder: Annotated[Path, typer.Argument(help="The run's folder.")],
+    dataset: Annotated[Path, typer.Argument(help="What it learnt from.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The .md file to write; printed if not given.")
+    ] = None,
+    fault: Annotated[list[str] | None, typer.Option(help="What somebody saw who looked; may be repeated.")] = None,
+    sheet: Annotated[list[str] | None, typer.Option(help="PICTURE=CAPTION, a path from the card's folder.")] = None,
+) -> None:
+    """A run's model card: pictures, licences, recipe, hours, what the judge said, known faults."""
+    from installation.models.header import read_header
+    from installation.training.card import Card
+    from installation.training.dataset import open_dataset
+    from installation.training.records import write_bytes
+    from installation.training.runs import network_in, read_run
+
+    run = read_run(folder)
+    text = Card(
+        header=read_header(network_in(folder)),
+        run=run,
+        dataset=open_dataset(dataset),
+        judgement=run.judgement,
+        faults=tuple(fault or ()),
+        sheets=tuple((caption, path) for path, caption in pairs(sheet, "--sheet").items()),
+    ).text()
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_bytes(out, text.encode("utf-8"))
+        typer.echo(out)
 
 
 def _keep(judgement: Judgement, checkpoint: Path, out: Path | None, psi: float) -> None:

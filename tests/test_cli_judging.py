@@ -196,3 +196,10 @@ def test_a_stage_without_its_base_cannot_be_shown(place: Path, home: Path) -> No
 
 def test_one_run_alone_is_no_comparison(place: Path, home: Path) -> None:
     refused(home, 2, "two runs", "runs", "compare", str(place / "runs" / "seed1"))
+
+
+def test_a_runs_card_is_written_from_its_records(place: Path, home: Path) -> None:
+    command(home, "runs", "card", str(place / "runs" / "seed1"), str(place / "discs.safetensors"), "-o", "card.md")
+    text = (home / "here" / "card.md").read_text(encoding="utf-8")
+    assert text.startswith("# seed1\n")
+    assert "0.1 kimg" in text

@@ -165,6 +165,7 @@ class RunInfo:
     dataset_sha256: str = ""
     parents: Mapping[str, str] = field(default_factory=dict)
     code: str = ""
+    machine: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
     rows: tuple[Mapping[str, Any], ...] = ()
     judgements: tuple[Judgement, ...] = ()
@@ -209,6 +210,7 @@ def read_run(folder: Path) -> RunInfo:
             dataset_sha256=str(data["dataset_sha256"]),
             parents=data["parents"],
             code=str(data.get("code", "")),
+            machine=data["machine"] if isinstance(data.get("machine"), dict) else {},
             started=str(data.get("started", "")),
             rows=tuple(read_metrics(folder / METRICS_FILE)),
             judgements=tuple(sorted(judgements, key=lambda one: one.made)),
