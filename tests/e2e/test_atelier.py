@@ -83,7 +83,7 @@ def test_photographs_become_a_show_whatever_kills_it_on_the_way(photographs: Pat
     first.communicate()
     scanned = (out / "manifest.jsonl").stat().st_mtime_ns
 
-    done = command(home, *words, "--kimg", "0.1")
+    done = command(home, *words, "--kimg", "0.1", timeout=600)
     assert done.returncode == 0, done.stderr
     assert "scanning" not in done.stdout
     assert (out / "manifest.jsonl").stat().st_mtime_ns == scanned
@@ -102,7 +102,7 @@ def test_photographs_become_a_show_whatever_kills_it_on_the_way(photographs: Pat
     assert frame.std() > 2
 
     show = (out / "show.toml").read_bytes()
-    again = command(home, *words, "--kimg", "0.1")
+    again = command(home, *words, "--kimg", "0.1", timeout=600)
     assert again.returncode == 0, again.stderr
     assert (out / "show.toml").read_bytes() == show
     refused(home, 2, "other pictures", "atelier", str(home), "-o", str(out), *WORDS)
