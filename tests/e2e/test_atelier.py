@@ -18,7 +18,7 @@ from installation.training.runs import list_runs
 from tests.test_cli import command, refused
 
 ROOT = Path(__file__).resolve().parents[2]
-FACES = 90
+FACES = 60
 SMALL = {
     "base.size": "32",
     "base.channels": "16,16,16,16",
@@ -52,12 +52,12 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def photographs(shared_dir: Path, home: Path) -> Path:
-    """90 studio portraits of different people, and what else lies about in such a folder."""
+    """60 studio portraits of different people, and what else lies about in such a folder."""
     if not installed("facenet-pytorch") or not installed("ImageHash"):
         pytest.skip("the extra `data` is not installed")
     folder = home / "photographs"
     folder.mkdir()
-    for path in sorted((shared_dir / "data" / "portraits_congress").glob("*.jpg"))[::9][:FACES]:
+    for path in sorted((shared_dir / "data" / "portraits_congress").glob("*.jpg"))[::14][:FACES]:
         shutil.copy(path, folder)
     (folder / "notes.txt").write_text("nothing to see")
     return folder
