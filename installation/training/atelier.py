@@ -34,7 +34,7 @@ from installation.training.judge.base import judge_base
 from installation.training.judge.judgement import Judgement, beside, read_judgement
 from installation.training.judge.kit import KIT_FILE, Kit, make_kit, open_kit
 from installation.training.judge.stage import judge_stage
-from installation.training.loop import Outcome, Progress
+from installation.training.loop import Progress
 from installation.training.records import write_bytes
 from installation.training.runs import RUN_FILE, network_in, read_run
 from installation.training.stage import configs as stage_configs
@@ -94,65 +94,80 @@ def make(folders: Sequence[Path], out: Path, wishes: Wishes, ears: Ears | None =
     wishes; else as the parts. Nothing that was made is lost.
     """
     ears = ears or Ears()
-    base_configs.resolve(wishes.config, wishes.base_set), stage_configs.resolve(wishes.stage_config, wishes.stage_set)
+    for resolve, name, changes in (
+        (base_configs.resolve, wishes.config, wishes.base_set),
+        (stage_configs.resolve, wishes.stage_config, wishes.stage_set),
+    ):
+        resolve(name, changes)  # an hour of scanning would be a long way to a misspelt word
     place = devices.choose(wishes.device).device
     faces, large = _data(folders, out, wishes, ears)
     fewest = min(len(one) for one in (faces, large) if one is not None)
-    share = min(_MOST_HELD_OUT, max(_HELD_OUT, _WANTED_HELD_OUT / fewest))
-    kits = [_kit(one, out, share, wishes, place, ears) for one in (faces, large) if one is not None]
-    runs = out / "runs"
-    held_out = {"held_out": f"{share:.4g}"}
+    held_out = min(_MOST_HELD_OUT, max(_HELD_OUT, _WANTED_HELD_OUT / fewest))
+    kits = [_kit(one, out, held_out, wishes, place, ears) for one in (faces, large) if one is not None]
+    common = {"held_out": f"{held_out:.4g}"}
 
-    if not (runs / "stage" / RUN_FILE).exists():
-        ears.begins("training the base")
-        ended = _train(
-            runs / "base",
-            BASE_SHARE if large else 1.0,
-            wishes,
-            lambda limits: train_base(
-                faces.path,
-                runs / "base",
-                config=wishes.config,
-                seed=wishes.seed,
-                device=wishes.device,
-                set=held_out | dict(wishes.base_set),
-                progress=ears.trained,
-                **limits,
-            ),
-        )
-        if ended == "signal":
-            return Made(None)
-    base = network_in(runs / "base")
+    if not _base(faces, large is not None, out / "runs", common, wishes, ears):
+        return Made(None)
+    base = network_in(out / "runs" / "base")
     ears.begins("judging the base")
     judgements = [_judged(base, kits[0], lambda: judge_base(base, kits[0], device=place, progress=ears.shared))]
-    scale = large.size // faces.size if large else 0
-    if large is not None:
-        ears.begins(f"training the stage, ×{scale}")
-        ended = _train(
-            runs / "stage",
-            1 - BASE_SHARE,
-            wishes,
-            lambda limits: train_stage(
-                large.path,
-                runs / "stage",
-                config=wishes.stage_config,
-                scale=scale,
-                seed=wishes.seed,
-                device=wishes.device,
-                set=held_out | _crop(wishes, large.size, scale) | dict(wishes.stage_set),
-                previous=[base],
-                progress=ears.trained,
-                **limits,
-            ),
-        )
-        if ended == "signal":
-            return Made(None)
-        stage = network_in(runs / "stage")
-        ears.begins("judging the stage")
-        judgements.append(
-            _judged(stage, kits[1], lambda: judge_stage(stage, kits[1], base=base, device=place, progress=ears.shared))
-        )
+    if large is None:
+        return Made(_show(out, 0), tuple(judgements))
+    scale = large.size // faces.size
+    if not _stage(large, scale, base, out / "runs", common, wishes, ears):
+        return Made(None)
+    stage = network_in(out / "runs" / "stage")
+    ears.begins("judging the stage")
+    judgements.append(
+        _judged(stage, kits[1], lambda: judge_stage(stage, kits[1], base=base, device=place, progress=ears.shared))
+    )
     return Made(_show(out, scale), tuple(judgements), scale)
+
+
+def _base(faces: Dataset, staged: bool, runs: Path, common: Mapping[str, str], wishes: Wishes, ears: Ears) -> bool:
+    """Trains the base, unless the stage has begun; False where it was interrupted."""
+    run = runs / "base"
+    limits = None if (runs / "stage" / RUN_FILE).exists() else _left(run, BASE_SHARE if staged else 1.0, wishes)
+    if limits is None:
+        return True
+    ears.begins("training the base")
+    outcome = train_base(
+        faces.path,
+        run,
+        config=wishes.config,
+        minutes=limits[0],
+        kimg=limits[1],
+        seed=wishes.seed,
+        device=wishes.device,
+        set={**common, **wishes.base_set},
+        progress=ears.trained,
+    )
+    return outcome.reason != "signal"
+
+
+def _stage(
+    large: Dataset, scale: int, base: Path, runs: Path, common: Mapping[str, str], wishes: Wishes, ears: Ears
+) -> bool:
+    """Trains the stage; False where it was interrupted."""
+    run = runs / "stage"
+    limits = _left(run, 1 - BASE_SHARE, wishes)
+    if limits is None:
+        return True
+    ears.begins(f"training the stage, ×{scale}")
+    outcome = train_stage(
+        large.path,
+        run,
+        config=wishes.stage_config,
+        scale=scale,
+        minutes=limits[0],
+        kimg=limits[1],
+        seed=wishes.seed,
+        device=wishes.device,
+        set={**common, **_crop(wishes, large.size, scale), **wishes.stage_set},
+        previous=[base],
+        progress=ears.trained,
+    )
+    return outcome.reason != "signal"
 
 
 def _data(folders: Sequence[Path], out: Path, wishes: Wishes, ears: Ears) -> tuple[Dataset, Dataset | None]:
@@ -202,14 +217,12 @@ def _kit(dataset: Dataset, out: Path, share: float, wishes: Wishes, place: torch
     return open_kit(folder)
 
 
-def _train(run: Path, share: float, wishes: Wishes, go: Callable[[dict[str, float]], Outcome]) -> str:
-    """Trains what is left of the run's share of the time; why it ended."""
+def _left(run: Path, share: float, wishes: Wishes) -> tuple[float | None, float | None] | None:
+    """(minutes, kimg), one of them None: what is left of the run's share of the time. None where nothing is."""
     if wishes.kimg is not None:
-        return go({"kimg": wishes.kimg}).reason
+        return None, wishes.kimg
     left = (wishes.minutes or 0.0) * share - _trained_minutes(run)
-    if left <= 0 and run.exists():
-        return "minutes"
-    return go({"minutes": max(left, 0.0)}).reason
+    return (left, None) if left > 0 else None
 
 
 def _trained_minutes(run: Path) -> float:
