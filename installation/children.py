@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,9 @@ from installation.show.step import step
 if TYPE_CHECKING:
     import numpy as np
 
+    from installation.control.replay import ReplaySource
     from installation.control.source import Source
+    from installation.control.take_log import TakeLog
     from installation.output.preview import Preview
     from installation.output.surface import Surface
 
@@ -88,6 +91,7 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
     surface: Surface | None = None
     sources: list[Source] = []
     preview: Preview | None = None
+    take: TakeLog | None = None
     try:
         from installation import resources
         from installation.control.keyboard import KeyboardSource
@@ -103,6 +107,14 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
         again = board.newest() > 0
         sources += [keyboard, *(_source(make, again) for make in _sources(session))]
         preview = _preview(session, again)
+        state = _where_it_was(board, session)
+        replay = _replay(session, board, state)
+        if replay is not None:
+            sources.append(replay)
+        elif session.take is not None:
+            from installation.control.take_log import TakeLog
+
+            take = TakeLog(session.take, show.table(), state)
         parts = WallParts(
             show=show,
             board=board,
@@ -114,14 +126,17 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
             preview=preview,
             pictures=session.pictures,
             title=show.title,
+            clock=replay,
+            take=take,
         )
-        state = _where_it_was(board, session)
         Wall(parts, state, _still(session, board)).run(lambda: stop.is_set() or not parent.alive())
         return EXIT_TEMPORARY if stop.is_set() and parent.alive() else 0
     finally:
         board.beat("wall", Phase.STOPPING)
         for source in sources:
             source.close()
+        if take is not None:
+            take.close()
         if preview is not None:
             preview.close()
         if surface is not None:
@@ -209,6 +224,19 @@ def _sources(session: Session) -> Iterator[Callable[[], Source]]:
 
         maps = [MidiMap(**entry.model_dump()) for entry in show.midi.map]
         yield lambda: MidiSource(table, maps, port=show.midi.port)
+
+
+def _replay(session: Session, board: Board, state: ShowState) -> ReplaySource | None:
+    """The take that is played; a wall that was started again goes on where the one before it was."""
+    if session.take is None or not session.replay:
+        return None
+    from installation.control import take_files
+    from installation.control.replay import ReplaySource
+    from installation.show.take import read_lines
+
+    records = read_lines(take_files.lines(session.take), session.show)
+    resume = None if board.read_state() is None else state
+    return ReplaySource(session.show.table(), records, time.monotonic, resume=resume)
 
 
 def _source(make: Callable[[], Source], again: bool) -> Source:

@@ -67,19 +67,24 @@ def main() -> None:
 
 @app.command()
 def run(
-    show: ShowArgument = DEFAULT_SHOW,
+    show: Annotated[
+        str | None, typer.Argument(help="A default show's name or a .toml file.", show_default=DEFAULT_SHOW)
+    ] = None,
     windowed: Annotated[bool, typer.Option("--windowed", help="A window instead of the full screen.")] = False,
     headless: Annotated[bool, typer.Option("--headless", help="No window; a live preview page instead.")] = False,
     monitor: Annotated[str | None, typer.Option(help="Name, position (left, +1920+0) or index.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin at the show's beginning, not where it was.")] = False,
     osc_port: Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=65535)] = None,
     preview_port: Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=65535)] = None,
+    take: Annotated[Path | None, typer.Option(help="Writes the performance down, into this folder.")] = None,
+    replay: Annotated[bool, typer.Option("--replay", help="Plays the performance in the folder of --take.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Plays a show on the wall until it is closed: Escape twice, Ctrl-C, SIGTERM.
 
     Without a display it says so and runs headless. Models of the catalogue that are missing are added once.
     """
+    from installation import takes
     from installation.children import resume
     from installation.service import runfolder
     from installation.service.lock import ShowLock
@@ -88,20 +93,28 @@ def run(
     from installation.service.supervisor import Supervisor
 
     _log_to_stderr(verbose)
-    path, config = _load_show(show, _screen_options(windowed, monitor, osc_port, preview_port))
+    changes = _screen_options(windowed, monitor, osc_port, preview_port)
+    played = _take_to_play(take, show, changes) if replay else None
+    path, config = played[:2] if played else _load_show(show or DEFAULT_SHOW, changes)
     if not headless and not _display():
         _say("no display here: the show runs headless")
         headless = True
     lock = ShowLock(path, _state_folder())
     try:
-        session = _session(path, config, headless=headless, verbose=verbose)
+        session = _session(path, config, headless=headless, verbose=verbose, files=played and played[2])
+        if played:
+            session = session.model_copy(update={"take": path.parent, "replay": True})
+        elif take is not None:
+            folder = takes.begin(take.expanduser(), config, (session.base, *session.stages))
+            logging.info("the performance is written down in %s", folder)
+            session = session.model_copy(update={"take": folder.resolve()})
         store = Store(session.identity, session.state_folder)
         folder, board, notes = runfolder.prepare(width=session.size[0], height=session.size[1])
         for note in notes:
             logging.info(note)
         try:
             session.write(folder.path)
-            if not fresh:
+            if not fresh and not replay:
                 resume(board, session, store)
         except BaseException:
             board.close()
@@ -300,6 +313,29 @@ def _load_show(name: str, changes: dict[str, dict[str, Any]]) -> tuple[Path, Sho
     return path, config.load(path, changes)
 
 
+def _take_to_play(
+    folder: Path | None, show: str | None, changes: dict[str, dict[str, Any]]
+) -> tuple[Path, Show, list[Path]]:
+    """A take's header file, its show, and the files of its networks, each the very one it was played with."""
+    from installation import takes
+    from installation.control.take_files import HEADER
+
+    if folder is None:
+        raise typer.BadParameter("name the take's folder with --take", param_hint="--replay")
+    if show is not None:
+        raise typer.BadParameter(f"the take has its own show; leave out {show!r}", param_hint="--replay")
+    folder = folder.expanduser().resolve()
+    header = takes.header(folder, changes)
+    found = takes.checked(folder, header.show)
+    _say(f"a take of {_duration(found.duration_s)}, {found.messages} messages")
+    return folder / HEADER, header.show, takes.networks(header)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
 def _screen_options(
     windowed: bool, monitor: str | None, osc_port: int | None, preview_port: int | None
 ) -> dict[str, dict[str, Any]]:
@@ -315,15 +351,18 @@ def _screen_options(
     return {table: keys for table, keys in changes.items() if keys}
 
 
-def _session(path: Path, config: Show, *, headless: bool, verbose: bool) -> Session:
-    """Models found (fetched where the catalogue has them), the cascade's size read from their headers."""
+def _session(path: Path, config: Show, *, headless: bool, verbose: bool, files: list[Path] | None = None) -> Session:
+    """Models found (fetched where the catalogue has them), the cascade's size read from their headers.
+
+    files: the cascade's checkpoints, where they are known already.
+    """
     import platformdirs
 
     from installation.models.header import read_header
     from installation.models.plan import picture_size
     from installation.session import Session
 
-    files = _ensure_models(config, path.parent)
+    files = files or _ensure_models(config, path.parent)
     base, *stages = (read_header(file) for file in files)
     still_path = path.parent / config.still if config.still else None
     return Session(

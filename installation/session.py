@@ -19,7 +19,8 @@ SESSION = "session.json"
 class Session(BaseModel):
     """size: the cascade's picture (width, height). base, stages: checkpoint files. still: a picture for the first
     seconds, or none. pictures: where snapshots go. headless: no window. identity, state_folder: where the store keeps
-    the last picture and state of this show. verbose: log more.
+    the last picture and state of this show. verbose: log more. take: a take's folder, to be written, or with replay
+    to be played; None = neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +35,8 @@ class Session(BaseModel):
     pictures: Path
     headless: bool
     verbose: bool = False
+    take: Path | None = None
+    replay: bool = False
 
     def write(self, run_folder: Path) -> None:
         """OutputError when the disk refuses."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from installation.control.keyboard import KeyboardSource
 from installation.control.source import Source
+from installation.control.take_log import TakeLog
 from installation.engine.board import Board, Phase
 from installation.latent.walk import nearest_key
 from installation.output import stills
@@ -26,7 +28,7 @@ from installation.output.pacing import Pacer
 from installation.output.playhead import Playhead
 from installation.output.preview import Preview
 from installation.output.surface import Surface
-from installation.show.clock import LiveClock
+from installation.show.clock import LiveClock, Tick
 from installation.show.config import Show
 from installation.show.state import ShowState, to_json
 from installation.show.step import step
@@ -44,7 +46,9 @@ _STATUS_EVERY_S = 1.0
 
 @dataclass(slots=True)
 class WallParts:
-    """What the loop is wired from. keyboard is one of the sources."""
+    """What the loop is wired from. keyboard is one of the sources. clock: None = the monotonic clock's. take: where the
+    performance is written down, None = nowhere.
+    """
 
     show: Show
     board: Board
@@ -56,6 +60,17 @@ class WallParts:
     preview: Preview | None
     pictures: Path
     title: str
+    clock: Clock | None = None
+    take: TakeLog | None = None
+
+
+class Clock(Protocol):
+    """What gives the ticks of the loop: LiveClock, or a take."""
+
+    @property
+    def now_s(self) -> float: ...
+
+    def ticks(self, *, hold: bool = False) -> Iterable[Tick | ShowState]: ...
 
 
 class Wall:
@@ -64,7 +79,7 @@ class Wall:
     def __init__(self, parts: WallParts, state: ShowState, still: np.ndarray | None) -> None:
         self._parts = parts
         self._state = state
-        self._clock = LiveClock(time.monotonic, start_s=state.t, index=state.index)
+        self._clock = parts.clock or LiveClock(time.monotonic, start_s=state.t, index=state.index)
         self._playhead = Playhead(HISTORY)
         # A wall that was started again finds the newest frames still in the ring.
         self._seen = max(parts.board.newest() - parts.board.slots, 0)
@@ -80,7 +95,7 @@ class Wall:
         black = np.zeros((parts.board.height, parts.board.width, 4), np.uint8)
         parts.compositor.upload(self._playhead.spare, black if still is None else still)
         if still is not None:
-            self._playhead.arrive(self._seen, state.t - _STILL_BEFORE_S, state.t)
+            self._playhead.arrive(self._seen, state.t - _STILL_BEFORE_S, self._clock.now_s)
 
     @property
     def state(self) -> ShowState:
@@ -102,19 +117,32 @@ class Wall:
         """One tick: hear, step, tell the engine, take in frames, draw. Whether there is something new to present."""
         parts = self._parts
         self._hear_surface()
-        messages = [message for source in parts.sources for message in source.poll()]
-        tick = self._clock.tick(hold=not self._live or self._playhead.starved(self._state.t))
-        self._state = state = step(self._state, messages, tick, parts.show)
+        pressed = self._step()
+        state, now_s = self._state, self._clock.now_s
         parts.board.write_state(state.index, to_json(state))
         for source in parts.sources:
             source.publish(state.values)
         if self._aim():
             self._take_in_again()
-        self._take_in_frames(state.t)
-        changed = self._draw(state)
-        self._press(state.pressed)
+        self._take_in_frames(now_s)
+        changed = self._draw(state, now_s)
+        self._press(pressed)
         self._report(state)
         return changed
+
+    def _step(self) -> list[str]:
+        """The state of this turn, through all its ticks. Gives the buttons that were pressed."""
+        parts, pressed = self._parts, []
+        for tick in self._clock.ticks(hold=not self._live or self._playhead.starved(self._clock.now_s)):
+            if isinstance(tick, ShowState):
+                self._state = tick
+                continue
+            messages = [message for source in parts.sources for message in source.poll()]
+            self._state = step(self._state, messages, tick, parts.show)
+            pressed += self._state.pressed
+            if parts.take is not None:
+                parts.take.write(tick, messages, self._state)
+        return pressed
 
     def _hear_surface(self) -> None:
         for event in self._parts.surface.poll():
@@ -168,10 +196,10 @@ class Wall:
         pixels = frame.pixels.copy()
         return pixels if frame.valid() else None
 
-    def _draw(self, state: ShowState) -> bool:
+    def _draw(self, state: ShowState, now_s: float) -> bool:
         """Draws, unless every pixel would be the same as before."""
         parts = self._parts
-        view = self._playhead.view(state.t)
+        view = self._playhead.view(now_s)
         a, b, mix = (view.a_slot, view.b_slot, view.mix) if view else (0, 0, 0.0)
         parts.compositor.look(
             a,
@@ -194,7 +222,7 @@ class Wall:
             parts.preview.offer(parts.surface.read)
         return changed
 
-    def _press(self, pressed: tuple[str, ...]) -> None:
+    def _press(self, pressed: Iterable[str]) -> None:
         for name in pressed:
             if name == "hud/snapshot":
                 self._snapshot()
@@ -230,7 +258,11 @@ class Wall:
 
     def _figures(self, state: ShowState) -> tuple[str, ...]:
         stats = self._parts.pacer.stats()
-        engine = "waiting for the engine" if self._playhead.starved(state.t) else self._parts.board.status("engine")
+        engine = (
+            "waiting for the engine"
+            if self._playhead.starved(self._clock.now_s)
+            else self._parts.board.status("engine")
+        )
         key = nearest_key(state.strands[-1], self._parts.show)
         portrait = f"seed {key.seed}" if key.stop is None else f"stop {key.stop + 1}"
         return (

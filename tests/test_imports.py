@@ -41,6 +41,7 @@ EDGES: dict[str, set[str]] = {
     "wall": {"show", "control", "latent", "engine", "output", "session"},
     "still": ROOMS - {"control", "service"} | {"session", "resources"},
     "session": {"show"},
+    "takes": {"show", "control", "models", "resources"},
     "listing": {"show"},
     "__main__": {"cli"},
     "__init__": set(),
