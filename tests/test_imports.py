@@ -75,6 +75,7 @@ OWNERS = {
     "glfw": {"output"},
     "mido": {"control"},
     "rtmidi": {"control"},
+    "imageio_ffmpeg": {"output", "service", "training"},
     "pydantic": {"show", "session"},
     "typer": {"cli", "cli_training"},
     "rich": {"cli", "cli_training", "listing", "service"},
