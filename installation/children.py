@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from installation.control.take_log import TakeLog
     from installation.output.preview import Preview
     from installation.output.surface import Surface
+    from installation.output.video.remote import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,11 @@ _SWITCH_S = 0.001
 # Under Mesa's llvmpipe a 1024 px picture on 1280x720 costs about 10 ms of a core.
 _SOFTWARE_FPS = 30.0
 
-_AWAKE = (ControlMessage("look/blackout", False, 0.0), ControlMessage("drift/pause", False, 0.0))
+_AWAKE = (
+    ControlMessage("look/blackout", False, 0.0),
+    ControlMessage("drift/pause", False, 0.0),
+    ControlMessage("record/on", False),
+)
 
 # On a machine whose cores do everything, a late wall is seen and a late engine is not.
 _ENGINE_NICENESS = 5
@@ -106,6 +111,8 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
         keyboard = KeyboardSource(show.table())
         again = board.newest() > 0
         sources += [keyboard, *(_source(make, again) for make in _sources(session))]
+        recorder = _recorder(session, run_folder)
+        sources.append(recorder)
         preview = _preview(session, again)
         state = _where_it_was(board, session)
         replay = _replay(session, board, state)
@@ -126,6 +133,7 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
             preview=preview,
             pictures=session.pictures,
             title=show.title,
+            recorder=recorder,
             clock=replay,
             take=take,
         )
@@ -163,7 +171,7 @@ def _decode(payload: bytes) -> tuple[float, ShowState]:
 def resume(board: Board, session: Session, store: Store) -> None:
     """Puts the state of the run before on the board, if it is of this very show. Supervisor's process.
 
-    Awake: whoever starts a show that was left blacked out or paused wants to see it.
+    Awake: whoever starts a show that was left blacked out or paused wants to see it, and not to record it.
     """
     payload = store.load_state()
     state = None if payload is None else _fitting(payload, session)
@@ -224,6 +232,19 @@ def _sources(session: Session) -> Iterator[Callable[[], Source]]:
 
         maps = [MidiMap(**entry.model_dump()) for entry in show.midi.map]
         yield lambda: MidiSource(table, maps, port=show.midi.port)
+
+
+def _recorder(session: Session, run_folder: Path) -> Recorder:
+    from installation.output import stills
+    from installation.output.video.remote import Recorder
+
+    def name_film() -> Path:
+        return session.films / stills.snapshot_name(time.time()).replace(".png", ".mp4")
+
+    def command(film: Path) -> list[str]:
+        return [sys.executable, "-m", "installation", "recorder-process", str(run_folder), str(film)]
+
+    return Recorder(command, name_film)
 
 
 def _replay(session: Session, board: Board, state: ShowState) -> ReplaySource | None:

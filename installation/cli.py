@@ -304,6 +304,14 @@ def engine_process(run_folder: Path) -> None:
     raise typer.Exit(engine_main(run_folder, _log_to_stderr))
 
 
+@app.command(name="recorder-process", hidden=True)
+def recorder_process(run_folder: Path, film: Path) -> None:
+    """The wall's child: films it."""
+    from installation.recorder import recorder_main
+
+    raise typer.Exit(recorder_main(run_folder, film, _log_to_stderr))
+
+
 def _load_show(name: str, changes: dict[str, dict[str, Any]]) -> tuple[Path, Show]:
     """The show's file and its config, with command-line choices laid over it."""
     from installation import resources
@@ -374,6 +382,7 @@ def _session(path: Path, config: Show, *, headless: bool, verbose: bool, files: 
         stages=tuple(files[1:]),
         still=still_path if still_path and still_path.is_file() else None,
         pictures=platformdirs.user_pictures_path() / "installation",
+        films=platformdirs.user_videos_path() / "installation",
         headless=headless,
         verbose=verbose,
     )

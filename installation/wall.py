@@ -24,10 +24,12 @@ from installation.latent.walk import nearest_key
 from installation.output import stills
 from installation.output.compositor import Compositor
 from installation.output.hud import HudText
+from installation.output.intake import Intake
 from installation.output.pacing import Pacer
 from installation.output.playhead import Playhead
 from installation.output.preview import Preview
 from installation.output.surface import Surface
+from installation.output.video.remote import Recorder
 from installation.show.clock import LiveClock, Tick
 from installation.show.config import Show
 from installation.show.state import ShowState, to_json
@@ -60,6 +62,7 @@ class WallParts:
     preview: Preview | None
     pictures: Path
     title: str
+    recorder: Recorder | None = None
     clock: Clock | None = None
     take: TakeLog | None = None
 
@@ -81,21 +84,17 @@ class Wall:
         self._state = state
         self._clock = parts.clock or LiveClock(time.monotonic, start_s=state.t, index=state.index)
         self._playhead = Playhead(HISTORY)
-        # A wall that was started again finds the newest frames still in the ring.
-        self._seen = max(parts.board.newest() - parts.board.slots, 0)
+        self._intake = Intake(parts.board, parts.compositor, self._playhead)
         self._hud_text: HudText | None = None
         self._shown: Hashable = None
         self._hud_due_s = self._status_due_s = 0.0
         self._closing = False
-        self._live = False  # whether a frame of this run has come
         self._warm = False
-        self._torn = 0
-        self._slots: dict[int, int] = {}  # which frame of the board each history slot holds
         self._aim()
         black = np.zeros((parts.board.height, parts.board.width, 4), np.uint8)
         parts.compositor.upload(self._playhead.spare, black if still is None else still)
         if still is not None:
-            self._playhead.arrive(self._seen, state.t - _STILL_BEFORE_S, self._clock.now_s)
+            self._playhead.arrive(self._intake.seen, state.t - _STILL_BEFORE_S, self._clock.now_s)
 
     @property
     def state(self) -> ShowState:
@@ -123,8 +122,8 @@ class Wall:
         for source in parts.sources:
             source.publish(state.values)
         if self._aim():
-            self._take_in_again()
-        self._take_in_frames(now_s)
+            self._intake.take_again()
+        self._intake.take(now_s)
         changed = self._draw(state, now_s)
         self._press(pressed)
         self._report(state)
@@ -133,7 +132,7 @@ class Wall:
     def _step(self) -> list[str]:
         """The state of this turn, through all its ticks. Gives the buttons that were pressed."""
         parts, pressed = self._parts, []
-        for tick in self._clock.ticks(hold=not self._live or self._playhead.starved(self._clock.now_s)):
+        for tick in self._clock.ticks(hold=not self._intake.live or self._playhead.starved(self._clock.now_s)):
             if isinstance(tick, ShowState):
                 self._state = tick
                 continue
@@ -163,39 +162,6 @@ class Wall:
         size, screen = self._parts.surface.size, self._parts.show.screen
         return 0 not in size and self._parts.compositor.aim(size, fit=screen.fit, rotate=screen.rotate)
 
-    def _take_in_frames(self, now_s: float) -> None:
-        """Uploads the frames that came since the last turn; one that the engine overwrote meanwhile is not used."""
-        parts = self._parts
-        newest = parts.board.newest()
-        for index in range(max(self._seen + 1, newest - parts.board.slots + 1), newest + 1):
-            frame = parts.board.frame(index)
-            if frame is None:
-                continue
-            parts.compositor.upload(self._playhead.spare, frame.pixels)
-            if frame.valid():
-                slot = self._playhead.arrive(index, frame.stamp, now_s)
-                if slot is not None:
-                    self._slots[slot] = index
-                self._live = True
-            else:
-                self._torn += 1
-        self._seen = max(self._seen, newest)
-
-    def _take_in_again(self) -> None:
-        """Uploads what the board still has of the frames held, for the window's new size: on a paused show no other
-        would come. These slots are on the wall, so only a copy that is known to be whole goes there."""
-        for slot, index in self._slots.items():
-            if (pixels := self._whole(index)) is not None:
-                self._parts.compositor.upload(slot, pixels)
-
-    def _whole(self, index: int) -> np.ndarray | None:
-        """A copy of a frame of the board; None when the engine has overwritten it."""
-        frame = self._parts.board.frame(index)
-        if frame is None:
-            return None
-        pixels = frame.pixels.copy()
-        return pixels if frame.valid() else None
-
     def _draw(self, state: ShowState, now_s: float) -> bool:
         """Draws, unless every pixel would be the same as before."""
         parts = self._parts
@@ -224,7 +190,7 @@ class Wall:
 
     def _press(self, pressed: Iterable[str]) -> None:
         for name in pressed:
-            if name == "hud/snapshot":
+            if name == "snapshot":
                 self._snapshot()
             elif name == "shader/reload":
                 self._say_shaders(self._parts.compositor.reload())
@@ -239,10 +205,7 @@ class Wall:
 
         The frame comes from the board, because the compositor's may be no larger than the window.
         """
-        board, compositor = self._parts.board, self._parts.compositor
-        newest = board.newest()
-        whole = (self._whole(index) for index in range(newest, max(newest - board.slots, 0), -1))
-        pixels = next((pixels for pixels in whole if pixels is not None), None)
+        compositor, pixels = self._parts.compositor, self._intake.newest_whole()
         frame = compositor.read_look() if pixels is None else compositor.still(pixels)
         path = self._parts.pictures / stills.snapshot_name(time.time())
         threading.Thread(target=_save, args=(path, frame), name="snapshot", daemon=True).start()
@@ -265,8 +228,10 @@ class Wall:
         )
         key = nearest_key(state.strands[-1], self._parts.show)
         portrait = f"seed {key.seed}" if key.stop is None else f"stop {key.stop + 1}"
+        recorder = self._parts.recorder
         return (
             self._parts.title,
+            *((recorder.text(),) if recorder and recorder.text() else ()),
             f"{stats.fps:.1f} fps   p99 {stats.p99_ms:.1f} ms   late {stats.late}",
             f"engine {engine}",
             f"{portrait}   position {state.strands[-1].position:.2f}   drift {state.velocity.at(state.t):+.3f} kf/s",
@@ -280,7 +245,11 @@ class Wall:
         self._status_due_s = now + _STATUS_EVERY_S
         stats = self._parts.pacer.stats()
         text = f"{stats.fps:.1f} fps · p50 {stats.p50_ms:.1f} ms · p99 {stats.p99_ms:.1f} ms · late {stats.late}"
-        text += f" · torn {self._torn} · t {state.t:.1f} s"
+        text += f" · torn {self._intake.torn} · t {state.t:.1f} s"
+        if self._parts.recorder and (recording := self._parts.recorder.text()):
+            text += f" · {recording}"
+        if self._parts.take is not None and (dropped := self._parts.take.counters()["dropped"]):
+            text += f" · take: {dropped} ticks lost"
         self._parts.board.put_status(ROLE, text)
         if self._parts.preview is not None:
             self._parts.preview.publish({"wall": text, "engine": self._parts.board.status("engine")})

@@ -39,6 +39,7 @@ EDGES: dict[str, set[str]] = {
     "cli_training": {"training"},
     "children": ROOMS | {"wall", "session", "resources"},
     "wall": {"show", "control", "latent", "engine", "output", "session"},
+    "recorder": {"show", "engine", "output", "service", "session", "resources"},
     "still": ROOMS - {"control", "service"} | {"session", "resources"},
     "session": {"show"},
     "takes": {"show", "control", "models", "resources"},

@@ -192,7 +192,10 @@ ROWS: tuple[Param, ...] = (
         choices=CROSSFADES,
     ),
     Param("hud/show", "bool", "A small line of figures in the corner of the wall.", default=False, local=True),
-    Param("hud/snapshot", "button", "Saves the picture on the wall as PNG in the show's picture folder.", local=True),
+    Param("snapshot", "button", "Saves the picture on the wall as PNG in the user's picture folder.", local=True),
+    Param("record/start", "button", "Begins a film of the wall in the user's video folder.", local=True),
+    Param("record/stop", "button", "Ends the film and makes a file of it.", local=True),
+    Param("record/on", "bool", "Whether the wall is being recorded.", default=False, local=True),
     Param("shader/reload", "button", "Reads the shader files again; a broken one keeps the old.", local=True),
 )
 

@@ -198,9 +198,12 @@ def _records(line: bytes, show: Show, table: ParamTable) -> Sequence[Record]:
 
 
 def _state(tree: Any, show: Show) -> ShowState:
-    """A state of a version with fewer parameters takes the first values of those it does not have."""
+    """A state of a version with fewer parameters takes the first values of those it does not have; what is local to a
+    machine it does not bring along."""
     state, fresh = from_tree(tree), first_state(show)
-    state = replace(state, show=digest(show), values=fresh.values | state.values, glides=fresh.glides | state.glides)
+    local = {row.name: fresh.values[row.name] for row in show.table() if row.local and row.name in fresh.values}
+    values, glides = fresh.values | state.values | local, fresh.glides | state.glides
+    state = replace(state, show=digest(show), values=values, glides=glides)
     fitting = resumed(state, show)
     if fitting is None:
         raise ValueError("a state that its show cannot be in")

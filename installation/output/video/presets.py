@@ -193,6 +193,12 @@ _ALL = (
     ),
     replace(
         _H264,
+        name="live-h264",
+        options=("-preset", "veryfast", "-crf", "17", "-maxrate", "100M", "-bufsize", "100M", "-profile:v", "high"),
+        about="H.264 High, 8 bits 4:2:0, MP4, quickly encoded: the wall's own recordings",
+    ),
+    replace(
+        _H264,
         name="h264-nvenc",
         encoder="h264_nvenc",
         options=("-preset", "p6", "-rc", "vbr", "-cq", "18", "-b:v", "0", "-profile:v", "high"),
