@@ -158,6 +158,75 @@ def still(
     _say(f"{out}: {frame.shape[1]}x{frame.shape[0]}")
 
 
+Size = Annotated[str, typer.Option(help="WIDTHxHEIGHT, such as 3840x2160; the cascade's own size if not given.")]
+Fps = Annotated[str, typer.Option(help="24, 25, 30000/1001, 50, 60; 29.97 means 30000/1001.")]
+Seconds = Annotated[float | None, typer.Option(help="Length, without leader.", min=0.0, max=_MOST_S)]
+Frames = Annotated[int | None, typer.Option(help="Length in frames, instead.", min=1)]
+Loop = Annotated[bool, typer.Option("--loop", help="A walk that closes: the last frame joins the first.")]
+From = Annotated[float, typer.Option("--from", help="Show time of the first frame, in seconds.", min=0.0, max=_MOST_S)]
+To = Annotated[float | None, typer.Option("--to", help="Show time of the end.", min=0.0, max=_MOST_S)]
+Leader = Annotated[str, typer.Option(help="Black before and after, such as 5s.")]
+PresetName = Annotated[str | None, typer.Option(help="The deliverable (--presets); the show's own if not given.")]
+FitName = Annotated[str | None, typer.Option(help="contain, cover, fill or native; the show's own if not given.")]
+FilmSeed = Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=4294967295)]
+FilmOut = Annotated[Path | None, typer.Option("--out", "-o", help="The file, or folder of pictures.")]
+EncoderThreads = Annotated[int, typer.Option(help="Threads of the encoder; 0 = its own choice.", min=0, max=256)]
+
+
+def _print_presets(wanted: bool) -> None:
+    if wanted:
+        from installation import cli_record
+
+        _print(cli_record.presets_table())
+        raise typer.Exit
+
+
+@app.command()
+def record(
+    show: ShowArgument = DEFAULT_SHOW,
+    size: Size = "",
+    fps: Fps = "25",
+    seconds: Seconds = None,
+    frames: Frames = None,
+    loop: Loop = False,
+    start: From = 0.0,
+    end: To = None,
+    leader: Leader = "0s",
+    preset: PresetName = None,
+    fit: FitName = None,
+    seed: FilmSeed = None,
+    out: FilmOut = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a recording that was interrupted.")] = False,
+    shards: Annotated[int, typer.Option(help="Make it in so many parts, by processes of their own.", min=1)] = 1,
+    keep: Annotated[bool, typer.Option("--keep-segments", help="Leave the segments beside the film.")] = False,
+    threads: EncoderThreads = 0,
+    presets: Annotated[
+        bool, typer.Option("--presets", help="List the deliverables.", is_eager=True, callback=_print_presets)
+    ] = False,
+) -> None:
+    """Makes a film of the show, frame by frame: the wall's loop with another clock, at any size.
+
+    What is closed is never lost: after a kill, a full disk or a power cut the same command with --resume goes on.
+    """
+    from installation import cli_record
+
+    _log_to_stderr(False)
+    wish = cli_record.Wish(
+        size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
+    )
+    cli_record.run(_recording(show, wish), resume=resume, keep=keep, say=_say)
+
+
+def _recording(show: str, wish: Any) -> Any:
+    """The Recording of a Wish."""
+    from installation import cli_record
+
+    path, config = _load_show(show, {"screen": {"fit": wish.fit}} if wish.fit else {})
+    return cli_record.plan(
+        path, config, wish, lambda changed: _session(path, changed, headless=True, verbose=False), _say
+    )
+
+
 @app.command()
 def params(
     form: Annotated[str, typer.Option("--format", help="table, markdown or json.")] = "table",

@@ -37,6 +37,9 @@ EDGES: dict[str, set[str]] = {
     # The command line and its helpers, which put the parts together.
     "cli": {"*"},
     "cli_training": {"training"},
+    "cli_record": ROOMS - {"control", "service"} | {"session", "recording", "record"},
+    "record": ROOMS - {"control", "service"} | {"session", "resources", "recording"},
+    "recording": {"show", "session", "output"},
     "children": ROOMS | {"wall", "session", "resources"},
     "wall": {"show", "control", "latent", "engine", "output", "session"},
     "recorder": {"show", "engine", "output", "service", "session", "resources"},
@@ -77,9 +80,9 @@ OWNERS = {
     "mido": {"control"},
     "rtmidi": {"control"},
     "imageio_ffmpeg": {"output", "service", "training"},
-    "pydantic": {"show", "session"},
-    "typer": {"cli", "cli_training"},
-    "rich": {"cli", "cli_training", "listing", "service"},
+    "pydantic": {"show", "session", "recording"},
+    "typer": {"cli", "cli_record", "cli_training"},
+    "rich": {"cli", "cli_record", "cli_training", "listing", "service"},
 }
 # The doctor's questions to the drivers, each asked in a child process of its own.
 PROBES = "service/doctor/probes.py"

@@ -202,6 +202,17 @@ class Preview(_Table):
     port: Annotated[int, Field(ge=0, le=65535)] = 9010
 
 
+class RecordConfig(_Table):
+    """Of `installation record`. stages: networks that go on where the cascade ends, as many as the film's size needs.
+
+    tile: edge of their tiles in input pixels, 0 = whole frames. preset: the deliverable.
+    """
+
+    stages: tuple[str, ...] = ()
+    tile: Annotated[int, Field(ge=0, le=4096)] = 256
+    preset: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "museum-h264"
+
+
 class Show(_Table):
     """A whole show. params: first values of live parameters, by table name (`drift.speed = 0.1`).
 
@@ -221,6 +232,7 @@ class Show(_Table):
     osc: Osc = Osc()
     midi: Midi = Midi()
     preview: Preview = Preview()
+    record: RecordConfig = RecordConfig()
 
     def table(self) -> ParamTable:
         return parameter_table(tuple(self.looks))
