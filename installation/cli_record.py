@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,30 @@ def plan(path: Path, show: Show, wish: Wish, open_session: OpenSession, say: Cal
         out=out,
         shards=wish.shards,
     )
+
+
+def of_take(wish: Wish, duration_s: float) -> Wish:
+    """The wish for a film of a take: without a length all of it. ConfigError for what a take does not have."""
+    if wish.loop or wish.seed is not None:
+        raise ConfigError(
+            "a take is one performance: it closes into no loop and has its own seed",
+            where="--loop" if wish.loop else "--seed",
+            fix="Leave it out",
+        )
+    left_s = Fraction(round((duration_s - wish.start_s) * 1_000_000), 1_000_000)
+    if left_s <= 0:
+        raise ConfigError(f"the take is {duration_s:.2f} s long", where="--from", fix="Begin earlier")
+    fps = parse_fps(wish.fps)
+    if wish.seconds is None and wish.frames is None and wish.end_s is None:
+        return replace(wish, frames=max(math.floor(left_s * fps), 1))
+    end_s = wish.end_s if wish.end_s is not None else wish.start_s + (wish.seconds or (wish.frames or 0) / fps)
+    if float(end_s) > duration_s + float(1 / fps):
+        raise ConfigError(
+            f"the take is {duration_s:.2f} s long, and the film is to end at {float(end_s):.2f} s",
+            where="record",
+            fix="Make it shorter; without a length it has the take's own",
+        )
+    return wish
 
 
 def begin(recording: Recording, *, resume: bool, say: Callable[[str], None]) -> list[int]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from installation import takes
 from installation.errors import EngineError, InstallationError
 from installation.output.video import disk
 from installation.output.video.join import join
@@ -25,6 +26,7 @@ from installation.render.film import FilmRenderer
 from installation.render.renderer import Renderer
 from installation.resources import shaders_dir
 from installation.show.film import Messages
+from installation.show.replay import Replay
 from installation.show.state import ShowState
 
 Progress = Callable[[int, int], None]
@@ -80,7 +82,7 @@ def make(
         return
     line = _Line(recording, renderer, writer, progress)
     try:
-        for number, shown in enumerate(recording.film.states(recording.session.show, messages, state=state)):
+        for number, shown in enumerate(_states(recording, messages, state)):
             segment = number // recording.segment_frames
             if segment > wanted[-1]:
                 break
@@ -107,6 +109,14 @@ def finish(recording: Recording, *, keep: bool = False) -> int:
     if not keep:
         shutil.rmtree(recording.folder, ignore_errors=True)
     return frames
+
+
+def _states(recording: Recording, messages: Messages, state: ShowState | None) -> Iterator[ShowState | None]:
+    """What each frame shows: of the show, or of the performance in a take."""
+    show, film = recording.session.show, recording.film
+    if recording.take is None:
+        return film.states(show, messages, state=state)
+    return film.replayed(Replay(takes.records(recording.take, show), show))
 
 
 class _Line:

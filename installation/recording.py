@@ -28,7 +28,8 @@ _SHOWN_CHANGES = 6
 class Recording(BaseModel):
     """session: the show with the stages that this size needs. size: of the film, px. fps: exact, as "30000/1001". frames, start_s,
     leader_frames: see Film. threads: of the encoder, 0 = its own choice. hashes: sha256 of every network and shader. out:
-    the finished file. shards: in how many parts it is made.
+    the finished file. shards: in how many parts it is made. take: the folder of the performance that is filmed, None =
+    the show as nobody touches it; take_sha256: of its log.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +46,8 @@ class Recording(BaseModel):
     hashes: dict[str, str]
     out: Path
     shards: int = 1
+    take: Path | None = None
+    take_sha256: str = ""
 
     @property
     def folder(self) -> Path:
@@ -94,7 +97,7 @@ class Recording(BaseModel):
         facts |= {"cascade.tile": cascade.tile, "cascade.dtype": cascade.dtype}
         facts["networks"] = [path.name for path in (self.session.base, *self.session.stages)]
         facts |= {"screen.fit": screen.fit, "screen.rotate": screen.rotate}
-        own = self.model_dump(mode="json", exclude={"session", "hashes", "out", "shards", "threads"})
+        own = self.model_dump(mode="json", exclude={"session", "hashes", "out", "shards", "threads", "take"})
         return facts | own | {f"sha256 of {name}": value for name, value in self.hashes.items()}
 
     def digest(self) -> str:

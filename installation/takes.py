@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -95,6 +96,14 @@ def checked(folder: Path, show: Show) -> Extent:
     if found.duration_s <= 0.0:
         raise TakeError("the take ended before its first picture", where=str(folder), fix="There is nothing to play")
     return found
+
+
+def log_sha256(folder: Path) -> str:
+    """sha256 of the log's whole lines: names one performance."""
+    sha = hashlib.sha256()
+    for _, line in take_files.lines(folder):
+        sha.update(line)
+    return sha.hexdigest()
 
 
 def networks(take: Header) -> list[Path]:

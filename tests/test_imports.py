@@ -38,7 +38,7 @@ EDGES: dict[str, set[str]] = {
     "cli": {"*"},
     "cli_training": {"training"},
     "cli_record": ROOMS - {"control", "service"} | {"session", "recording", "record"},
-    "record": ROOMS - {"control", "service"} | {"session", "resources", "recording"},
+    "record": ROOMS - {"control", "service"} | {"session", "resources", "recording", "takes"},
     "recording": {"show", "session", "output"},
     "children": ROOMS | {"wall", "session", "resources"},
     "wall": {"show", "control", "latent", "engine", "output", "session"},

@@ -10,6 +10,7 @@ from installation.errors import ConfigError
 from installation.show.clock import FrameClock, Tick
 from installation.show.config import Show
 from installation.show.messages import ControlMessage
+from installation.show.replay import Replay
 from installation.show.state import ShowState, first_state
 from installation.show.step import length_of, step
 
@@ -48,6 +49,15 @@ class Film:
             tick = clock.tick()
             state = step(state, messages(tick), tick, show)
             yield state
+        for _ in range(self.leader_frames):
+            yield None
+
+    def replayed(self, take: Replay) -> Iterator[ShowState | None]:
+        """What each frame of a take's film shows. start_s is in its time."""
+        for _ in range(self.leader_frames):
+            yield None
+        for number in range(self.frames):
+            yield take.at(self.start_s + float(number / self.fps))
         for _ in range(self.leader_frames):
             yield None
 

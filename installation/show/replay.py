@@ -73,16 +73,22 @@ class Replay:
         """The state at a time not before that of the last call. After the end the walk goes on by itself. TakeError for a
         damaged line, and where there is nothing."""
         until_us = round(take_s * MICRO, 3)  # a time computed from whole microseconds is one again
+        beats: list[Beat] = []
         while self._next is not None:
             record, us = self._next
             if isinstance(record, ShowState):
+                # It says what the ticks before it come to: on the way to a late time they need not be gone through.
                 self._state = record
-            elif self._us + us <= until_us and self._state is not None:
-                self._state = after(self._state, record, self._show)
+                beats.clear()
+            elif self._us + us <= until_us:
+                beats.append(record)
                 self._us += us
             else:
                 break
             self._next = next(self._records, None)
+        for beat in beats:
+            if self._state is not None:
+                self._state = after(self._state, beat, self._show)
         state = self._state
         if state is None:
             raise TakeError("the take holds nothing")

@@ -12,9 +12,8 @@ import numpy as np
 import psutil
 import pytest
 
-from installation.output.video.join import join
 from installation.output.video.manifest import intact, read_head, read_segments
-from tests.e2e.running import Running, running
+from tests.e2e.running import Running, command, running
 from tests.output.video.pictures import decode
 from tests.xserver import Hand, until, xvfb
 
@@ -114,8 +113,10 @@ def test_a_killed_recorder_leaves_its_closed_segments_and_is_said(wall):
     head = read_head(segments)
     assert head is not None
     assert (head.size, head.fps, head.preset) == ((64, 64), Fraction(30), "live-h264")
-    frames = join(segments, wall.folder / "saved.mp4")
-    assert len(decode(wall.folder / "saved.mp4").pts) == frames
+    done = command(wall.folder, "join", str(segments))
+    assert done.returncode == 0, done.stderr
+    assert len(decode(films(wall)[0]).pts) == sum(segment.frames for segment in closed.values())
+    assert command(wall.folder, "join", str(segments)).returncode == 6, "no film is written over"
     board = wall.meet()
     newest, presented = board.newest(), board.pulse("wall").count
     assert until(lambda: board.newest() > newest + 5 and board.pulse("wall").count > presented + 10)
