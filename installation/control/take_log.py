@@ -55,10 +55,11 @@ class TakeLog:
         self._folder = folder
         self._scribe = Scribe(table)
         self._part_bytes, self._now = part_bytes, now
-        self._queue: queue.Queue[tuple[bool, bytes] | None] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[tuple[bool, bytes, int] | None] = queue.Queue(_WAITING)
         self._files = _Files(folder, part_bytes, most_bytes)
         self._written = 0  # into the part under way
         self._retry_s = 0.0
+        self._under_way = 0  # ticks of the line that is not closed yet
         self._dropped = 0
         self._broken = False
         self._begin(state)
@@ -72,6 +73,7 @@ class TakeLog:
             if self._now() >= self._retry_s:
                 self._begin(state)
             return
+        self._under_way += 1
         if line := self._scribe.add(tick, messages):
             self._put(False, line)
         if self._written >= self._part_bytes:
@@ -80,7 +82,7 @@ class TakeLog:
 
     def counters(self) -> Mapping[str, int]:
         """dropped: ticks that are not in the take. faults: refusals of the disk. bytes: written by this process."""
-        return {"dropped": self._dropped, "faults": self._files.faults, "bytes": self._files.bytes}
+        return {"dropped": self._dropped + self._files.dropped, "faults": self._files.faults, "bytes": self._files.bytes}
 
     def close(self) -> None:
         """Writes what waits; gives a slow disk two seconds. May be called twice."""
@@ -96,17 +98,20 @@ class TakeLog:
         """A new part. What it replaces, ticks that were not written, is a hole that ends here."""
         self._retry_s = self._now() + _RETRY_S
         self._broken = self._files.broken = False
-        self._written = 0
+        self._dropped += self._under_way  # of a line that a hole broke off
+        self._under_way = self._written = 0
         self._put(True, self._scribe.begin(state))
 
     def _put(self, new_part: bool, line: bytes) -> None:
         if not line:
             return
+        ticks, self._under_way = self._under_way, 0
         try:
-            self._queue.put_nowait((new_part, line))
+            self._queue.put_nowait((new_part, line, ticks))
             self._written += len(line)
         except queue.Full:
             self._broken = True
+            self._dropped += ticks
             self._files.say(f"the disk of {self._folder} cannot keep up")
 
     def _run(self) -> None:
@@ -126,7 +131,7 @@ class _Files:
         self._whole = 0  # bytes of the part that are whole lines
         self.broken = False
         """After a refusal; lines are passed over until a part begins."""
-        self.faults = 0
+        self.faults = self.dropped = 0
         self.bytes = 0
 
     def say(self, what: str) -> None:
@@ -134,20 +139,23 @@ class _Files:
         if self.faults == 1:
             log.warning("the take has a hole: %s. The show goes on; further holes are only counted", what)
 
-    def write(self, new_part: bool, line: bytes) -> None:
+    def write(self, new_part: bool, line: bytes, ticks: int) -> None:
         if self.broken and not new_part:
+            self.dropped += ticks
             return
         try:
             if new_part:
                 self.close()
                 self._open()
             if self._fd is None:
+                self.dropped += ticks
                 return
             _write_all(self._fd, line)
             self._whole += len(line)
             self.bytes += len(line)
         except OSError as error:
             self.broken = True
+            self.dropped += ticks
             self.say(f"{error.strerror or error}: {self._path}")
             self._cut()
 
