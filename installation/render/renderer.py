@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from installation.errors import EngineError
 from installation.models import checkpoint
@@ -38,9 +39,13 @@ class Renderer:
         return cls(show, checkpoint.load(base), [checkpoint.load(path) for path in stages])
 
     @torch.inference_mode()
+    def img(self, state: ShowState) -> Tensor:
+        """The picture as an img [1, 3, height, width] float32 on the cascade's device. Valid until the next call."""
+        return self.cascade(self._latents.ws(state))
+
     def render(self, state: ShowState, out: np.ndarray) -> bool:
         """Draws the state into `out`, a Frame of `size`, complete on return. False when the picture is not finite."""
-        return self._packer.pack(self.cascade(self._latents.ws(state)), out)
+        return self._packer.pack(self.img(state), out)
 
     def draw(self, state: ShowState, out: np.ndarray) -> None:
         """`render` for whoever cannot go on without a picture: EngineError when it is not finite."""
