@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from installation.output.preview import Preview
     from installation.output.surface import Surface
     from installation.output.video.remote import Recorder
+    from installation.render.switch import Switch
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +66,14 @@ def engine_main(run_folder: Path, set_up_log: Setup) -> int:
     session, board, parent, stop = _begin(run_folder, set_up_log)
     counted = CountedLog("installation.engine")
 
-    def make_renderer():
-        from installation.render.renderer import Renderer
+    made: list[Switch] = []
 
-        renderer = Renderer.open(session.show, session.base, session.stages)
+    def make_renderer() -> Switch:
+        from installation.render.switch import Switch
+
+        renderer = Switch(session.show, session.files, session.size, first=_model(board, session))
         log.info("engine: %s", renderer.describe())
+        made.append(renderer)
         return renderer
 
     from installation.engine import worker
@@ -84,6 +88,8 @@ def engine_main(run_folder: Path, set_up_log: Setup) -> int:
             report=counted.say,
         )
     finally:
+        for renderer in made:
+            renderer.close()
         board.close()
         parent.finish()
 
@@ -186,6 +192,16 @@ def _where_it_was(board: Board, session: Session) -> ShowState:
     newest = board.read_state()
     state = None if newest is None else _fitting(newest[1], session)
     return first_state(session.show) if state is None else state
+
+
+def _model(board: Board, session: Session) -> str | None:
+    """The model that the state on the board shows: an engine that is started again begins with it."""
+    newest = board.read_state()
+    try:
+        name = None if newest is None else str(from_json(newest[1]).values["model/select"])
+    except (ValueError, LookupError):
+        return None
+    return name if name in session.files else None
 
 
 def _fitting(payload: bytes, session: Session) -> ShowState | None:

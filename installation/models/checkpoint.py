@@ -114,10 +114,22 @@ def _builder(arch: Arch) -> Callable[[dict[str, Any], Mapping[str, Tensor]], Net
         from installation.models import stylegan2
 
         network_type = stylegan2.StyleGAN2
+    elif arch == "stylegan3":
+        from installation.models import stylegan3
+
+        network_type = stylegan3.StyleGAN3
+    elif arch == "r3gan":
+        from installation.models import r3gan
+
+        network_type = r3gan.R3GAN
     elif arch == "dcgan":
         from installation.models import dcgan
 
         network_type = dcgan.DCGAN
+    elif arch == "mobilestylegan":
+        from installation.models import mobilestylegan
+
+        network_type = mobilestylegan.MobileStyleGAN
     elif arch == "stage":
         from installation.models import stage
 

@@ -10,6 +10,7 @@ from installation.models.header import Header, TensorInfo
 
 UPSCALER_INPUT = 256
 _LEVEL = re.compile(r"(steps|lifts|bodies)\.(\d+)\.")
+_SIDE = re.compile(r"synthesis\.b(\d+)\.")
 _RESOLUTION = re.compile(r"synthesis\.b(\d+)\.(\w+)\.weight")
 
 
@@ -32,6 +33,10 @@ def macs(header: Header, tensors: Mapping[str, TensorInfo], side: int = UPSCALER
             total += math.prod(shape) * width * width
             width = 4 if width == 1 else 2 * width
         return total
+    if header.arch == "mobilestylegan":
+        # The colours are made at half the picture's size.
+        sides = {name: int(m[1]) if (m := _SIDE.match(name)) else header.size // 2 for name in kernels}
+        return sum(math.prod(shape) * sides[name] ** 2 for name, shape in kernels.items())
     if header.arch == "stylegan2":
         # The constant is 4 x 4 in a square network and sets the aspect of all that follows.
         const = next((info.shape for name, info in tensors.items() if name == "synthesis.b4.const"), (0, 4, 4))

@@ -63,6 +63,7 @@ def record_cuda(fn: Function, x: Tensor) -> tuple[Callable[[], None], Tensor]:
                 fn(x)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # thread_local: another thread may be loading the next model, whose allocations are no fault of this recording.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             output = fn(x)
     return graph.replay, output

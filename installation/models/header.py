@@ -17,11 +17,12 @@ from typing import Any, Literal, get_args
 
 from installation.errors import CheckpointError
 
-Arch = Literal["stylegan2", "dcgan", "srvgg", "spandrel", "stage"]
+Arch = Literal["stylegan2", "stylegan3", "r3gan", "dcgan", "mobilestylegan", "srvgg", "spandrel", "stage"]
 Role = Literal["generator", "upscaler"]
 
 FORMAT = 1
 METADATA_KEY = "installation"
+AXES_SUFFIX = ".axes.safetensors"  # beside a checkpoint: data found about it (axes.py), and no checkpoint itself
 # A StyleGAN2 of 1024 px has 170 tensors and an index of 20 KB; the largest upscalers about 3,000 tensors.
 MAX_INDEX_BYTES = 8 << 20
 MAX_HEADER_CHARS = 1 << 20

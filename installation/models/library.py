@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from installation.errors import CheckpointError, InstallationError, ModelError, OutputError
 from installation.models import cost
 from installation.models.catalogue import CATALOGUE, COMMERCIAL_USE, Catalogued
-from installation.models.header import Header, read_header, read_index
+from installation.models.header import AXES_SUFFIX, Header, read_header, read_index
 from installation.models.importers import wheel
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def installed(
     entries: dict[str, Entry] = {}
     for place in (*extra_dirs, _data_dir(data_dir)):
         for path in sorted(place.glob(f"*{SUFFIX}")):
-            if path.name.startswith(".") or path.stem in entries:
+            if not _is_model(path) or path.stem in entries:
                 continue
             try:
                 entries[path.stem] = Entry(path.stem, path, read_header(path))
@@ -106,10 +106,15 @@ def find(name_or_path: str | Path, extra_dirs: Sequence[Path] = (), *, data_dir:
             return path
     if text in CATALOGUE:
         raise ModelError(f"the model {text} is not on this machine", fix=f"Run: installation models add {text}")
-    here = {path.stem for place in places for path in place.glob(f"*{SUFFIX}") if not path.name.startswith(".")}
+    here = {path.stem for place in places for path in place.glob(f"*{SUFFIX}") if _is_model(path)}
     raise ModelError(
         f"no model is named {text!r}", fix=_nearest(text, here | CATALOGUE.keys()) or "See `installation models list`"
     )
+
+
+def _is_model(path: Path) -> bool:
+    """Whether a .safetensors file of a models folder is meant as one: not half written, nor kept beside one."""
+    return not path.name.startswith(".") and not path.name.endswith(AXES_SUFFIX)
 
 
 def check_name(name: str) -> None:

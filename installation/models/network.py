@@ -48,16 +48,22 @@ class Network(nn.Module):
 class Generator(Network):
     """Stage 0: makes pictures from latents. Height and width are `shape`; `size` is the longer side, px.
 
-    mapping: z [N, z_dim] float32 -> ws [N, num_ws, w_dim] float32; without w, ws is z as [N, 1, z_dim].
-    synthesis: ws -> img [N, 3, height, width] float32, about -1..1.
+    mapping: z [N, z_dim] float32 -> ws [N, num_ws, w_dim] float32; without w, ws is z as [N, 1, z_dim]. Where c_dim is not 0 it takes
+    a second argument c [N, c_dim] float32, the weights of the classes (one-hot, or a mix that sums to 1); None is the first class.
+    A network without w carries the class behind z: ws is [N, 1, z_dim + embedding].
+    synthesis: ws -> img [N, 3, height, width] float32, about -1..1. Where has_transform is true it takes a second argument
+    transform [3, 3] or [N, 3, 3] float32, which maps places on the picture to places on the network's plane (`transform.py` makes it);
+    None is the identity. It moves what the network draws, not the finished pixels, so nothing is cut off at an edge.
     """
 
     z_dim: int
     w_dim: int  # 0: the network has no w, and ws is z itself
+    c_dim: int = 0  # classes of a conditional network
+    has_transform: bool = False
     num_ws: int
     shape: tuple[int, int]
-    mapping: Callable[[Tensor], Tensor]
-    synthesis: Callable[[Tensor], Tensor]
+    mapping: Callable[..., Tensor]
+    synthesis: Callable[..., Tensor]
 
     @property
     def size(self) -> int:
@@ -67,8 +73,12 @@ class Generator(Network):
         """ws pulled towards the centre: centre + psi * (ws - centre). psi: a number or a tensor that broadcasts to [N, num_ws, w_dim]."""
         raise NotImplementedError
 
+    def style_weights(self) -> Sequence[Sequence[Tensor]]:
+        """For each layer of ws the matrices [outputs, w_dim] that make styles of it, all to one scale; nothing where they are not told."""
+        return ()
+
     def forward(self, z: Tensor, psi: Tensor | float = 1.0) -> Tensor:
-        """z -> img: the three steps in a row."""
+        """z -> img: the three steps in a row, of the first class."""
         return self.synthesis(self.truncate(self.mapping(z), psi))
 
 

@@ -10,20 +10,32 @@ from installation.models.header import Header
 MAX_SIDE = 16384  # largest texture side that GL promises on the hardware shows run on
 
 
-def picture_size(base: Header, stages: Sequence[Header]) -> tuple[int, int]:
-    """(width, height) of the finished picture, px. ModelError names the network that cannot stand where it does."""
+def picture_size(base: Header, stages: Sequence[Header], *, key: str = "cascade") -> tuple[int, int]:
+    """(width, height) of the finished picture, px. ModelError names the network that cannot stand where it does.
+
+    key: of these networks in the show.
+    """
     if base.role != "generator" or not base.size:
         raise ModelError(
-            f"{base.name} enlarges pictures and cannot make one", where="cascade.base", fix="Name a generator"
+            f"{base.name} enlarges pictures and cannot make one", where=f"{key}.base", fix="Name a generator"
         )
     height, width = base.shape
     for number, header in enumerate(stages):
-        where = f"cascade.stages[{number}]"
+        where = f"{key}.stages[{number}]"
         if header.role != "upscaler":
-            fix = "Only cascade.base may be a generator"
+            fix = f"Only {key}.base may be a generator"
             raise ModelError(f"{header.name} makes pictures and cannot enlarge one", where=where, fix=fix)
         height, width = height * header.scale, width * header.scale
         if max(height, width) > MAX_SIDE:
             fix = "Leave out a stage"
             raise ModelError(f"it would give {width}x{height}, more than {MAX_SIDE} px a side", where=where, fix=fix)
     return width, height
+
+
+def wall_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """(width, height) of the pictures of a show whose models make these sizes: the largest of the first one's aspect.
+
+    What is smaller is enlarged to it, and what has another aspect lies within it.
+    """
+    width, height = sizes[0]
+    return max(size for size in sizes if size[0] * height == size[1] * width)

@@ -56,6 +56,7 @@ class StyleGAN2(Generator):
         channels = wholes("channels", channels, 1, 8192, least=1, most=10)
         base = wholes("base", base, 1, 64, least=2, most=2)
         layers, c_dim = whole("mapping_layers", mapping_layers, 1, 64), whole("c_dim", c_dim, 0, 65536)
+        self.c_dim = c_dim
         width = w_dim if mapping_width is None else whole("mapping_width", mapping_width, 1, 8192)
         clamp = None if conv_clamp is None else real("conv_clamp", conv_clamp, 1e-3, 60000)
         self.config = {
@@ -76,6 +77,15 @@ class StyleGAN2(Generator):
 
     def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
         return self.mapping.w_avg + psi * (ws - self.mapping.w_avg)
+
+    def style_weights(self) -> list[list[Tensor]]:
+        """Of the 3x3 convolutions; the colour layers, which share a w with one of them, only where they have it to themselves."""
+        blocks = self.synthesis.blocks
+        layers: list[list[Tensor]] = [[blocks[0].conv1.affine.weight]]
+        for block in blocks[1:]:
+            assert block.conv0 is not None
+            layers += [[block.conv0.affine.weight], [block.conv1.affine.weight]]
+        return [*layers, [blocks[-1].torgb.affine.weight]]
 
     def prepare(self) -> None:
         self.mapping.prepare()

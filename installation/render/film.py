@@ -9,6 +9,7 @@ from installation.errors import EngineError
 from installation.models.lanczos import Lanczos
 from installation.models.light import LightPacker, light_from_code
 from installation.render.renderer import Renderer
+from installation.render.switch import Switch
 from installation.show.state import ShowState
 
 
@@ -18,9 +19,9 @@ class FilmRenderer:
     Enlarged as code values, where ringing shows least; made smaller as light, as eyes and lenses do it.
     """
 
-    def __init__(self, renderer: Renderer, size: tuple[int, int]) -> None:
+    def __init__(self, renderer: Renderer | Switch, size: tuple[int, int]) -> None:
         self._renderer, self.size = renderer, size
-        device = renderer.cascade.placement.device
+        device = renderer.device
         made = renderer.size
         self._shrinks = size[0] * size[1] < made[0] * made[1]
         self._resize = Lanczos((made[1], made[0]), (size[1], size[0]), device) if size != made else None

@@ -23,29 +23,46 @@ from installation.show.state import ShowState
 class Renderer:
     """size: (width, height) of its pictures, px. One thread, one device."""
 
-    def __init__(self, show: Show, generator: Network, stages: Sequence[Network]) -> None:
+    def __init__(
+        self,
+        show: Show,
+        generator: Network,
+        stages: Sequence[Network],
+        *,
+        model: str | None = None,
+        checkpoint: Path | None = None,
+    ) -> None:
+        """model: what the show calls these networks; None = its first. checkpoint: the generator's file."""
         config = show.cascade
         self.cascade = Cascade(generator, stages, tile=config.tile or None, device=config.device, dtype=config.dtype)
-        device = self.cascade.placement.device
+        self.device = device = self.cascade.placement.device
         if device.type == "cpu":
             torch.set_num_threads(config.threads or os.cpu_count() or 1)
         self.size = self.cascade.size
-        self._latents = Latents(show, self.cascade.generator, device)
+        self._latents = Latents(show, self.cascade.generator, device, model=model, checkpoint=checkpoint)
         self._packer = Packer(*self.size, device)
 
     @classmethod
-    def open(cls, show: Show, base: Path, stages: Sequence[Path]) -> Renderer:
+    def open(cls, show: Show, base: Path, stages: Sequence[Path], *, model: str | None = None) -> Renderer:
         """The renderer of a show from checkpoint files. ModelError where they do not fit."""
-        return cls(show, checkpoint.load(base), [checkpoint.load(path) for path in stages])
+        networks = [checkpoint.load(path) for path in stages]
+        return cls(show, checkpoint.load(base), networks, model=model, checkpoint=base)
 
     @torch.inference_mode()
     def img(self, state: ShowState) -> Tensor:
         """The picture as an img [1, 3, height, width] float32 on the cascade's device. Valid until the next call."""
-        return self.cascade(self._latents.ws(state))
+        return self.cascade(self._latents.ws(state), self._latents.transform(state))
 
     def render(self, state: ShowState, out: np.ndarray) -> bool:
         """Draws the state into `out`, a Frame of `size`, complete on return. False when the picture is not finite."""
         return self._packer.pack(self.img(state), out)
+
+    @torch.inference_mode()
+    def prove(self, state: ShowState) -> None:
+        """One picture of the state, not recorded for replay, on whatever thread: EngineError when it is not finite."""
+        img = self.cascade.enlarge(self._latents.synthesise(state))
+        if not bool(img.isfinite().all()):
+            raise EngineError("its first picture has NaN or infinite values", where=self.cascade.generator.arch)
 
     def draw(self, state: ShowState, out: np.ndarray) -> None:
         """`render` for whoever cannot go on without a picture: EngineError when it is not finite."""

@@ -18,7 +18,15 @@ from installation.show.faults import config_error, did_you_mean, fault_line, sho
 from installation.show.latent_file import checked_rows, read_latent
 from installation.show.look import Grade
 from installation.show.networks import is_loopback, network
-from installation.show.params import ROWS, Param, ParamTable, Value, parameter_table
+from installation.show.params import (
+    FIRST_MODEL,
+    MAX_CLASSES,
+    MAX_LAYERS,
+    Param,
+    ParamTable,
+    Value,
+    parameter_table,
+)
 
 _CONFIG_BYTES = 1 << 20
 # Python's TOML reader takes memory by the square of a dotted key's parts: a file of 200 kB would take 40 GB.
@@ -31,6 +39,9 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "choice": ((str,), "a word"),
 }
 
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
+Layer = Annotated[int, Field(ge=0, lt=MAX_LAYERS)]
+Sigma = Annotated[float, Field(ge=-20, le=20)]
 Seed = Annotated[int, Field(ge=0, le=4294967295)]
 Rgb = tuple[
     Annotated[float, Field(ge=0, le=4)], Annotated[float, Field(ge=0, le=4)], Annotated[float, Field(ge=0, le=4)]
@@ -51,13 +62,6 @@ def _is_network(text: str) -> str:
 def _is_device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
         raise ValueError(f"auto, cpu, mps, cuda or cuda:0, cuda:1 is wanted, not {name!r:.60}")
-    return name
-
-
-def _is_parameter(name: str) -> str:
-    names = [row.name for row in ROWS]
-    if name not in names:
-        raise ValueError(f"no parameter {name!r:.60}{did_you_mean(name, names)}")
     return name
 
 
@@ -89,7 +93,8 @@ class Walk(_Table):
 
 
 class CascadeConfig(_Table):
-    """base: stage 0, by name or .safetensors path. stages: the enlarging networks, in order.
+    """base: stage 0, by name or .safetensors path. stages: the enlarging networks, in order. name: what `model/select`
+    calls these networks. The rest holds for every model of the show.
 
     tile: edge of a tile in input pixels of the last stages, 0 = whole frames. threads: CPU threads of the engine,
     0 = chosen by the machine.
@@ -97,10 +102,50 @@ class CascadeConfig(_Table):
 
     base: str
     stages: tuple[str, ...] = ()
+    name: Name = FIRST_MODEL
     device: Annotated[str, AfterValidator(_is_device)] = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     tile: Annotated[int, Field(ge=0, le=4096)] = 0
     threads: Annotated[int, Field(ge=0, le=256)] = 0
+
+
+class Model(_Table):
+    """Networks besides the cascade's that `model/select` may bring to the wall while the show runs."""
+
+    name: Name
+    base: str
+    stages: tuple[str, ...] = ()
+
+
+class Axis(_Table):
+    """A direction in w as a live parameter, `axis/NAME`, in standard deviations of w along it.
+
+    source: `pca`, the axes along which w varies most, or `sefa`, the directions to which the layers' styles answer most
+    (Y. Shen, B. Zhou, arXiv:2007.06600). index: 0 is the strongest. layers: first and last it acts on; none = all.
+    range: of the fader, in standard deviations. model: the one it belongs to; none = every one that has a w.
+    """
+
+    name: Name
+    source: Literal["pca", "sefa"] = "pca"
+    index: Annotated[int, Field(ge=0, le=63)]
+    layers: tuple[Layer, Layer] | None = None
+    range: tuple[Sigma, Sigma] = (-3.0, 3.0)
+    model: str | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.layers is not None and self.layers[0] > self.layers[1]:
+            raise ValueError(f"layers {list(self.layers)} are not first and last")
+        if not self.range[0] <= 0.0 <= self.range[1] or self.range[0] == self.range[1]:
+            raise ValueError(f"the range {list(self.range)} does not hold 0, where the axis does nothing")
+        return self
+
+    def row(self) -> Param:
+        layers = f", layers {self.layers[0]} to {self.layers[1]}" if self.layers else ""
+        of = f" of {self.model}" if self.model else ""
+        text = f"Axis {self.index} by {'SeFa' if self.source == 'sefa' else 'PCA'}{of}{layers}."
+        lo, hi = self.range
+        return Param(f"axis/{self.name}", "float", text, default=0.0, lo=lo, hi=hi, unit="σ", smoothing_s=0.3)
 
 
 class Screen(_Table):
@@ -161,7 +206,7 @@ class MidiMap(_Table):
     float or int that stands elsewhere; switches and choices have none.
     """
 
-    to: Annotated[str, AfterValidator(_is_parameter)]
+    to: str
     cc: Annotated[int, Field(ge=0, le=127)] | None = None
     note: Annotated[int, Field(ge=0, le=127)] | None = None
     channel: Annotated[int, Field(ge=1, le=16)] | None = None
@@ -214,7 +259,8 @@ class RecordConfig(_Table):
 
 
 class Show(_Table):
-    """A whole show. params: first values of live parameters, by table name (`drift.speed = 0.1`).
+    """A whole show. params: first values of live parameters, by table name (`drift.speed = 0.1`). classes: names for
+    classes of a conditional network, by number.
 
     still: a picture beside the file for the first seconds of the very first run.
     """
@@ -223,6 +269,9 @@ class Show(_Table):
     still: str | None = None
     walk: Walk = Walk()
     cascade: CascadeConfig
+    models: Annotated[tuple[Model, ...], Field(max_length=32)] = ()
+    classes: Annotated[dict[Name, Annotated[int, Field(ge=0, lt=65536)]], Field(max_length=MAX_CLASSES)] = {}
+    axes: Annotated[tuple[Axis, ...], Field(max_length=128)] = ()
     params: dict[str, Value] = {}
     looks: Annotated[
         dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")], LookConfig],
@@ -235,7 +284,21 @@ class Show(_Table):
     record: RecordConfig = RecordConfig()
 
     def table(self) -> ParamTable:
-        return parameter_table(tuple(self.looks))
+        return _table(self.looks, self.model_names(), self.classes, self.axes)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Every network that the show names, each once: the cascade's, stage 0 first, then those of its other models."""
+        chains = ((model.base, *model.stages) for model in (self.cascade, *self.models))
+        return tuple(dict.fromkeys(name for chain in chains for name in chain))
+
+    def model_names(self) -> tuple[str, ...]:
+        """What `model/select` may say; the first is what the show begins with, unless `params` says another."""
+        return (self.cascade.name, *(model.name for model in self.models))
+
+    def class_number(self, value: Value) -> int:
+        """The class that a value of `class/select` means."""
+        return self.classes[value] if isinstance(value, str) else int(value)
 
     def first_value(self, name: str) -> Value:
         """What the parameter is when the show starts."""
@@ -276,8 +339,7 @@ def parse(tree: Mapping[str, Any], *, where: str, folder: Path | None) -> Show:
     """
     faults: list[str] = []
     tree = dict(tree)
-    looks = tree.get("looks")
-    table = parameter_table(tuple(map(str, looks)) if isinstance(looks, Mapping) and looks else ("neutral",))
+    table = _table_of(tree)
     params: dict[str, Value] = {}
     if isinstance(tree.get("params"), Mapping):
         params, faults = _params(tree["params"], table)
@@ -291,6 +353,7 @@ def parse(tree: Mapping[str, Any], *, where: str, folder: Path | None) -> Show:
             faults += more
         if params.get("walk/mode") == "tour" and not walk.get("tour"):
             faults.append("walk.tour: the walk's mode is `tour`, but there are no stops")
+    faults += _naming_faults(tree, table)
     try:
         show = Show.model_validate(tree)
     except ValidationError as error:
@@ -299,6 +362,58 @@ def parse(tree: Mapping[str, Any], *, where: str, folder: Path | None) -> Show:
     if faults:
         raise config_error(where, faults)
     return show
+
+
+def _table(looks: Iterable[str], models: Iterable[str], classes: Iterable[str], axes: Iterable[Axis]) -> ParamTable:
+    rows = tuple(axis.row() for axis in axes)
+    return parameter_table(tuple(looks), models=tuple(models), classes=tuple(classes), axes=rows)
+
+
+def _table_of(tree: Mapping[str, Any]) -> ParamTable:
+    """The table of a show that is not checked yet, as far as it can be told: its own faults are listed elsewhere."""
+    looks, classes = tree.get("looks"), tree.get("classes")
+    axes: dict[str, Axis] = {}
+    for entry in _tables(tree, "axes"):
+        try:
+            axis = Axis.model_validate(entry)
+        except ValidationError:
+            continue
+        axes[axis.name] = axis
+    return _table(
+        map(str, looks) if isinstance(looks, Mapping) and looks else ("neutral",),
+        dict.fromkeys(_model_names(tree)),
+        map(str, classes) if isinstance(classes, Mapping) else (),
+        axes.values(),
+    )
+
+
+def _model_names(tree: Mapping[str, Any]) -> list[str]:
+    cascade = tree.get("cascade")
+    first = cascade.get("name", FIRST_MODEL) if isinstance(cascade, Mapping) else FIRST_MODEL
+    return [str(first), *(str(entry["name"]) for entry in _tables(tree, "models") if "name" in entry)]
+
+
+def _tables(tree: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    entries = tree.get(key)
+    return [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, (list, tuple)) else []
+
+
+def _naming_faults(tree: Mapping[str, Any], table: ParamTable) -> list[str]:
+    """Names that are given twice, or that name nothing."""
+    models = _model_names(tree)
+    axes = [str(entry.get("name")) for entry in _tables(tree, "axes")]
+    faults = [f"models: two are named {name!r:.60}" for name in dict.fromkeys(models) if models.count(name) > 1]
+    faults += [f"axes: two are named {name!r:.60}" for name in dict.fromkeys(axes) if axes.count(name) > 1]
+    for i, entry in enumerate(_tables(tree, "axes")):
+        model = entry.get("model")
+        if isinstance(model, str) and model not in models:
+            faults.append(f"axes[{i}].model: no model {model!r:.60}{did_you_mean(model, models)}")
+    midi = tree.get("midi")
+    for i, entry in enumerate(_tables(midi, "map") if isinstance(midi, Mapping) else []):
+        name = entry.get("to")
+        if isinstance(name, str) and name not in table:
+            faults.append(f"midi.map[{i}].to: no parameter {name!r:.60}{did_you_mean(name, table.names())}")
+    return faults
 
 
 def _params(tree: Mapping[str, Any], table: ParamTable) -> tuple[dict[str, Value], list[str]]:

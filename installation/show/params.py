@@ -7,9 +7,10 @@ read from it. Adding a knob is a row plus the line that uses it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 PREFIX = "/installation"
 
@@ -21,6 +22,10 @@ Curve = Literal["lin", "square", "cubic"]
 
 WALK_MODES = ("wander", "loop", "tour", "hold")
 CROSSFADES = ("mix", "dissolve", "cut")
+# No network has more w's than this; faders over layers end here, and layers that a network has not are passed over.
+MAX_LAYERS = 32
+MAX_CLASSES = 1000
+FIRST_MODEL = "cascade"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,16 @@ ROWS: tuple[Param, ...] = (
         smoothing_s=0.3,
     ),
     Param(
+        "latent/cutoff",
+        "float",
+        "How many layers, from the coarsest on, psi acts on; the finer ones keep their whole range.",
+        default=float(MAX_LAYERS),
+        lo=0.0,
+        hi=float(MAX_LAYERS),
+        unit="layers",
+        smoothing_s=0.3,
+    ),
+    Param(
         "walk/seed",
         "int",
         "Goes to the portrait of this seed and wanders on from there. The ramp time is the fade (else walk/fade_s).",
@@ -161,6 +176,89 @@ ROWS: tuple[Param, ...] = (
     Param("walk/mode", "choice", "The kind of walk.", default="wander", choices=WALK_MODES),
     Param("walk/next", "button", "Fades to the next keyframe."),
     Param("walk/previous", "button", "Fades to the keyframe before."),
+    Param(
+        "style/seed",
+        "int",
+        "The second portrait, whose w `style/mix` lends to some layers. The ramp time is the fade (else walk/fade_s).",
+        default=0,
+        lo=0,
+        hi=4294967295,
+    ),
+    Param("style/mix", "float", "How much of the second portrait those layers take.", default=0.0, smoothing_s=0.3),
+    Param(
+        "style/first",
+        "float",
+        "First layer of the mix: 0 is the coarsest (pose), from 8 on colour and texture.",
+        default=8.0,
+        lo=0.0,
+        hi=float(MAX_LAYERS - 1),
+        unit="layer",
+        smoothing_s=0.3,
+    ),
+    Param(
+        "style/last",
+        "float",
+        "Last layer of the mix, itself included.",
+        default=float(MAX_LAYERS - 1),
+        lo=0.0,
+        hi=float(MAX_LAYERS - 1),
+        unit="layer",
+        smoothing_s=0.3,
+    ),
+    Param(
+        "class/select",
+        "int",
+        "The class of a conditional network, by number, or by its name in the show's [classes]. "
+        "The ramp time is the fade (else walk/fade_s).",
+        default=0,
+        lo=0,
+        hi=MAX_CLASSES - 1,
+    ),
+    Param(
+        "transform/x",
+        "float",
+        "Moves what a StyleGAN3 network draws to the right.",
+        lo=-1.0,
+        hi=1.0,
+        unit="widths",
+        smoothing_s=0.3,
+    ),
+    Param(
+        "transform/y",
+        "float",
+        "Moves what a StyleGAN3 network draws down.",
+        lo=-1.0,
+        hi=1.0,
+        unit="heights",
+        smoothing_s=0.3,
+    ),
+    Param(
+        "transform/turn",
+        "float",
+        "Turns what a StyleGAN3 network draws clockwise.",
+        lo=-1.0,
+        hi=1.0,
+        unit="turns",
+        smoothing_s=0.3,
+    ),
+    Param(
+        "model/select",
+        "choice",
+        "The networks on the wall: the show's own or one of its [[models]], loaded while the wall goes on. "
+        "The ramp time is the crossfade (else model/crossfade_s).",
+        default=FIRST_MODEL,
+        choices=(FIRST_MODEL,),
+    ),
+    Param(
+        "model/crossfade_s",
+        "float",
+        "How long the pictures of two models melt into one another, once the new one is loaded.",
+        default=3.0,
+        lo=0.0,
+        hi=60.0,
+        unit="s",
+        curve="square",
+    ),
     Param(
         "look/select",
         "choice",
@@ -231,7 +329,23 @@ class ParamTable:
         return tuple(self._by_name)
 
 
-def parameter_table(looks: Sequence[str] = ("neutral",)) -> ParamTable:
-    """The table of one show; `looks` are the names of its looks, the first is the default."""
-    select = {"choices": tuple(looks), "default": looks[0]}
-    return ParamTable([replace(row, **select) if row.name == "look/select" else row for row in ROWS])
+@lru_cache(maxsize=16)
+def parameter_table(
+    looks: tuple[str, ...] = ("neutral",),
+    *,
+    models: tuple[str, ...] = (FIRST_MODEL,),
+    classes: tuple[str, ...] = (),
+    axes: tuple[Param, ...] = (),
+) -> ParamTable:
+    """The table of one show. looks, models: names, the first is the default. classes: names instead of numbers, where
+    the show has given some. axes: rows of its own, `axis/NAME`.
+    """
+    named: Mapping[str, tuple[str, ...]] = {"look/select": looks, "model/select": models, "class/select": classes}
+
+    def row_of(row: Param) -> Param:
+        choices = named.get(row.name)
+        change: dict[str, Any] = {"kind": "choice", "choices": choices, "default": choices[0]} if choices else {}
+        return replace(row, **change)
+
+    at = next(number for number, row in enumerate(ROWS) if row.name.startswith("look/"))
+    return ParamTable([*map(row_of, ROWS[:at]), *axes, *map(row_of, ROWS[at:])])

@@ -14,11 +14,15 @@ from installation.show.config import Show
 from installation.show.glide import Glide, Shape, still
 from installation.show.look import Grade, mix
 from installation.show.params import WALK_MODES, ParamTable, Value
+from installation.show.picks import MOST_PICKS, Pick, Picks, only
 
 # Three hundred years, in seconds or keyframes. Far beyond, a 64-bit number moves in visible steps.
 _FARTHEST = 1e10
 _MOST_STRANDS = 16
 _SHAPES = get_args(Shape)
+_KEYED = ("values", "glides", "looks", "picks")
+# Parameters whose values melt into one another.
+PICKED = ("style/seed", "class/select", "model/select")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,8 @@ class ShowState:
     """index, t: the tick this is the state of. values: what every parameter is set to. glides: numbers on their way.
 
     velocity: the walk's speed in keyframes/s, which follows drift/speed and drift/pause. strands: oldest first; the
-    last is where the walk is going. looks: weight of each named look. show: `digest` of the show it belongs to.
-    pressed: buttons of this tick alone.
+    last is where the walk is going. looks: weight of each named look. picks: of each parameter in PICKED, the values
+    that count at the moment. show: `digest` of the show it belongs to. pressed: buttons of this tick alone.
     """
 
     index: int
@@ -59,6 +63,7 @@ class ShowState:
     velocity: Glide
     strands: tuple[Strand, ...]
     looks: dict[str, Glide]
+    picks: dict[str, Picks]
     show: str
     pending: Jump | None = None
     pressed: tuple[str, ...] = ()
@@ -95,20 +100,20 @@ def first_state(show: Show) -> ShowState:
         velocity=still(0.0 if paused else float(values["drift/speed"])),
         strands=(Strand(str(values["walk/mode"]), int(values["walk/seed"]), 0.0, still(1.0)),),
         looks={name: still(float(name == values["look/select"])) for name in show.looks},
+        picks={name: only(values[name]) for name in PICKED},
         show=digest(show),
     )
 
 
 def digest(show: Show) -> str:
-    """Names what a state depends on: an edited walk, cascade, look or first value makes another show."""
-    return hashlib.sha256(show.model_dump_json(include={"walk", "cascade", "params", "looks"}).encode()).hexdigest()[
-        :16
-    ]
+    """Names what a state depends on: an edited walk, cascade, model, axis, look or first value makes another show."""
+    parts = {"walk", "cascade", "models", "classes", "axes", "params", "looks"}
+    return hashlib.sha256(show.model_dump_json(include=parts).encode()).hexdigest()[:16]
 
 
 def _glides(name: str, kind: str) -> bool:
     """Whether the parameter's own value moves smoothly; drift's smoothing is in `velocity`, the looks' in `looks`."""
-    return (kind == "float" and not name.startswith(("drift/", "walk/"))) or name == "look/blackout"
+    return (kind == "float" and not name.startswith(("drift/", "walk/", "model/"))) or name == "look/blackout"
 
 
 def to_json(state: ShowState) -> bytes:
@@ -121,6 +126,7 @@ def to_json(state: ShowState) -> bytes:
             "velocity": _row(state.velocity),
             "strands": [_strand_row(strand) for strand in state.strands],
             "looks": {name: _row(glide) for name, glide in state.looks.items()},
+            "picks": {name: [[pick.value, _row(pick.weight)] for pick in picks] for name, picks in state.picks.items()},
             "show": state.show,
             "pending": state.pending and [_strand_row(state.pending.strand), state.pending.fade_s],
         },
@@ -148,6 +154,7 @@ def from_tree(tree: Any) -> ShowState:
             velocity=_glide(tree["velocity"]),
             strands=tuple(_strand(row) for row in tree["strands"]),
             looks={name: _glide(row) for name, row in tree["looks"].items()},
+            picks={name: tuple(_pick(row) for row in rows) for name, rows in tree["picks"].items()},
             show=str(tree["show"]),
             pending=Jump(_strand(pending[0]), float(pending[1])) if pending else None,
         )
@@ -161,10 +168,11 @@ def resumed(state: ShowState, show: Show) -> ShowState | None:
     speed = table["drift/speed"]
     fits = (
         state.show == fresh.show
-        and all(getattr(state, part).keys() == getattr(fresh, part).keys() for part in ("values", "glides", "looks"))
+        and all(getattr(state, part).keys() == getattr(fresh, part).keys() for part in _KEYED)
         and all(_allowed(name, value, table) for name, value in state.values.items())
         and all(_within(glide, table[name].lo, table[name].hi) for name, glide in state.glides.items())
         and all(_within(glide, 0.0, 1.0) for glide in state.looks.values())
+        and all(_chosen(name, picks, state.values[name], table) for name, picks in state.picks.items())
         and _within(state.velocity, speed.lo, speed.hi)
         and 1 <= len(state.strands) <= _MOST_STRANDS
         and all(_walkable(strand, show) for strand in state.strands)
@@ -192,6 +200,14 @@ def _within(glide: Glide, lo: float, hi: float) -> bool:
     return ends and _known(glide.t0) and 0.0 <= glide.span_s <= _FARTHEST and glide.shape in _SHAPES
 
 
+def _chosen(name: str, picks: Picks, value: Value, table: ParamTable) -> bool:
+    return (
+        1 <= len(picks) <= MOST_PICKS
+        and picks[-1].value == value
+        and all(_allowed(name, pick.value, table) and _within(pick.weight, 0.0, 1.0) for pick in picks)
+    )
+
+
 def _walkable(strand: Strand, show: Show) -> bool:
     exists = strand.mode in WALK_MODES and (strand.mode != "tour" or bool(show.walk.tour))
     return exists and 0 <= strand.seed < 2**32 and _known(strand.position) and _within(strand.fade, 0.0, 1.0)
@@ -213,3 +229,10 @@ def _glide(row: list[Any]) -> Glide:
 def _strand(row: list[Any]) -> Strand:
     mode, seed, position, fade = row
     return Strand(str(mode), int(seed), float(position), _glide(fade))
+
+
+def _pick(row: list[Any]) -> Pick:
+    value, weight = row
+    if not isinstance(value, (str, int)):
+        raise ValueError(f"{value!r:.60} cannot be chosen")
+    return Pick(value, _glide(weight))

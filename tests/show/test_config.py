@@ -319,3 +319,54 @@ def test_any_tree_is_a_show_or_a_config_error(tree):
 
 def make_show_in(folder: Path, **walk) -> Show:
     return parse({"cascade": {"base": "none"}, "walk": walk}, where="test", folder=folder)
+
+
+AXES = [
+    {"name": "smile", "index": 3, "layers": [0, 5]},
+    {"name": "age", "source": "sefa", "index": 0, "range": [-2, 4]},
+]
+
+
+def test_axes_are_rows_of_the_one_table_with_addresses_norms_and_first_values():
+    show = make_show(axes=AXES, params={"axis": {"smile": 0.5}}, midi={"map": [{"to": "axis/age", "cc": 1}]})
+    smile, age = show.table()["axis/smile"], show.table()["axis/age"]
+    assert (smile.address, smile.lo, smile.hi, smile.default) == ("/installation/axis/smile", -3.0, 3.0, 0.0)
+    assert show.first_value("axis/smile") == 0.5
+    assert smile.from_norm(0.5) == 0.0
+    assert age.from_norm(1.0) == 4.0
+    assert "SeFa" in age.description
+    assert Show.model_validate_json(show.model_dump_json()) == show
+
+
+def test_classes_and_models_are_choices_by_name():
+    show = make_show(models=[{"name": "hills", "base": "y"}], classes={"cat": 3, "dog": 5})
+    assert show.table()["model/select"].choices == ("cascade", "hills")
+    assert show.table()["class/select"].choices == ("cat", "dog")
+    assert show.class_number("dog") == 5
+    assert make_show().table()["class/select"].kind == "int"
+
+
+NAMING = [
+    ({"axes": [AXES[0], AXES[0]]}, r"axes: two are named 'smile'"),
+    ({"axes": [{"name": "a", "index": 64}]}, r"axes\[0\]\.index"),
+    ({"axes": [{"name": "a", "index": 0, "layers": [4, 2]}]}, r"axes\[0\]: layers \[4, 2\] are not first and last"),
+    ({"axes": [{"name": "a", "index": 0, "range": [1, 2]}]}, r"axes\[0\]: the range \[1\.0, 2\.0\] does not hold 0"),
+    ({"axes": [{"name": "a/b", "index": 0}]}, r"axes\[0\]\.name"),
+    ({"axes": [{"name": "a", "index": 0, "model": "hils"}], "models": [{"name": "hills", "base": "y"}]}, "'hills'"),
+    ({"models": [{"name": "cascade", "base": "y"}]}, r"models: two are named 'cascade'"),
+    ({"models": [{"name": "b"}]}, r"models\[0\]\.base: is missing"),
+    ({"models": 3}, r"models"),
+    ({"axes": "smile"}, r"axes"),
+    ({"classes": {"cat": -1}}, r"classes\.cat"),
+    (
+        {"params": {"axis": {"smil": 1}}, "axes": AXES},
+        r"params\.axis\.smil: no such parameter; did you mean 'axis\.smile'",
+    ),
+    ({"midi": {"map": [{"to": "axis/smle", "cc": 1}]}, "axes": AXES}, r"did you mean 'axis/smile'"),
+]
+
+
+@pytest.mark.parametrize(("tables", "words"), NAMING, ids=[words for _, words in NAMING])
+def test_names_given_twice_or_for_nothing_are_faults(tables, words):
+    with pytest.raises(ConfigError, match=words):
+        make_show(**tables)

@@ -13,9 +13,13 @@ from installation.models.catalogue import Catalogued
 from installation.models.checkpoint import describe
 from installation.models.dcgan import DCGAN
 from installation.models.header import Header
+from installation.models.importers.average import average_w
 from installation.models.importers.dcgan import rename
+from installation.models.importers.mobilestylegan import read_mobilestylegan
 from installation.models.importers.ncnn_srvgg import read_srvgg
 from installation.models.importers.torch_file import read_state_dict
+from installation.models.mobilestylegan import MobileStyleGAN
+from installation.models.network import restore
 from installation.models.srvgg import SRVGG
 
 
@@ -29,6 +33,9 @@ def convert(entry: Catalogued, members: Sequence[bytes]) -> tuple[dict[str, Tens
     if entry.importer == "dcgan":
         tensors = rename(read_state_dict(members[0], entry.state_key, where=where), where=where)
         network_type, config_of = DCGAN, DCGAN.config_of
+    elif entry.importer == "mobilestylegan":
+        tensors = _mobilestylegan(members, where=where)
+        network_type, config_of = MobileStyleGAN, MobileStyleGAN.config_of
     else:
         srvgg = read_srvgg(*members, where=where)
         tensors = {name: torch.from_numpy(array.copy()) for name, array in srvgg.tensors.items()}
@@ -49,3 +56,17 @@ def convert(entry: Catalogued, members: Sequence[bytes]) -> tuple[dict[str, Tens
         training_data=entry.training_data,
         notes=entry.notes,
     )
+
+
+def _mobilestylegan(members: Sequence[bytes], *, where: str) -> dict[str, Tensor]:
+    """The tensors of the four files (mapping .xml and .bin, synthesis .xml and .bin), with the w_avg that they do not hold."""
+    arrays = read_mobilestylegan(*members, where=where)
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    try:
+        tensors["mapping.w_avg"] = torch.zeros(tensors["mapping.fc0.weight"].shape[1])
+        with torch.device("meta"):
+            network = MobileStyleGAN(**MobileStyleGAN.config_of(tensors))
+        restore(network, tensors)
+    except (KeyError, IndexError, ModelError) as error:
+        raise CheckpointError(f"no MobileStyleGAN: {error}", where=where) from error
+    return tensors | {"mapping.w_avg": average_w(network)}

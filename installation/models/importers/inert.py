@@ -1,0 +1,73 @@
+"""The values that reading a foreign pickle can give besides plain Python's: records of what was stored, never the objects themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from installation.errors import CheckpointError
+
+MAX_PARTS = 20_000
+MAX_DEPTH = 100
+MAX_NAME = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A class or function that the file names, as text: "torch.nn.modules.linear.Linear"."""
+
+    text: str
+
+
+@dataclass(slots=True, eq=False)
+class Inert:
+    """An object of a foreign class: what the file stored of it. No code of that class exists here.
+
+    name: the class, dotted; only its own name where NVIDIA's code stored the class as source text, which is never looked at.
+    args: what it would have been constructed with. state: what it would have been filled with, for a torch module its __dict__.
+    """
+
+    name: str
+    args: tuple[Any, ...] = ()
+    state: Any = None
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """One entry of the state, if the state is a dict that has it."""
+        return self.state.get(key, default) if isinstance(self.state, dict) else default
+
+
+def module_tensors(module: Any, *, where: str) -> dict[str, Tensor]:
+    """The state dict of a torch module that was stored as an object: parameters and persistent buffers by their dotted names.
+
+    CheckpointError if it is none, or is larger or deeper than any network.
+    """
+    found: dict[str, Tensor] = {}
+    waiting = [("", module, 0)]
+    visits = 0
+    while waiting:
+        visits += 1
+        prefix, part, depth = waiting.pop()
+        parameters, buffers, modules = (
+            _group(part, name, prefix, where) for name in ("_parameters", "_buffers", "_modules")
+        )
+        passing = part.get("_non_persistent_buffers_set") or ()
+        for name, tensor in [*parameters.items(), *((key, b) for key, b in buffers.items() if key not in passing)]:
+            if tensor is None:
+                continue
+            if not isinstance(tensor, Tensor):
+                raise CheckpointError(f"{prefix}{str(name)[:80]} is no tensor", where=where)
+            found[f"{prefix}{name}"] = tensor
+        waiting += [(f"{prefix}{name}.", child, depth + 1) for name, child in modules.items() if child is not None]
+        # Both limits hold on a file that stores one module a thousand times over, within itself.
+        if depth > MAX_DEPTH or visits + len(found) + len(waiting) > MAX_PARTS or len(prefix) > MAX_NAME:
+            raise CheckpointError("larger or deeper than any network", where=where)
+    return found
+
+
+def _group(part: Any, name: str, prefix: str, where: str) -> dict[str, Any]:
+    group = part.get(name) if isinstance(part, Inert) else None
+    if not isinstance(group, dict):
+        raise CheckpointError(f"{prefix.rstrip('.')[:80] or 'what was stored'} is no torch module", where=where)
+    return group

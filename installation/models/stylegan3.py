@@ -1,0 +1,315 @@
+"""StyleGAN3 generator, configurations T and R: an alias-free network whose picture can be moved and turned as live input.
+
+Tensor names are those of the original. The fast path modulates activations, computes the input's waves from sums of angles, folds the
+gains into the filters and runs these one axis after the other; `stylegan3_reference.py` is its slow twin.
+Karras et al. 2021 (arXiv:2106.12423).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from installation.errors import ModelError
+from installation.models.network import Generator, flag, keep, real, whole, wholes
+from installation.models.stylegan2 import StyleMapping
+from installation.models.stylegan2_layers import EPS, SQRT2, FullyConnected
+from installation.models.stylegan3_plan import Bands, LayerPlan, plan
+
+CLAMP = 256.0
+OUTPUT_SCALE = 0.25
+# The layers of the highest four octaves may run in half precision, as in training.
+HALF_OCTAVES = 4
+_NAME = re.compile(r"synthesis\.L(\d+)_(\d+)_(\d+)\.weight")
+
+
+class StyleGAN3(Generator):
+    """See the module. Constructor arguments are what a checkpoint's header keeps as `config`.
+
+    channels: widths of the hidden layers from the input up, 14 in the published networks. kernel: 3 (T) or 1 (R). radial: whether the
+    down filters are round (R). bands: what shapes the layer table, where it is not the published (see `Bands`).
+    """
+
+    arch = "stylegan3"
+    mapping: StyleMapping
+    synthesis: Synthesis
+    has_transform = True
+    cpu_channels_last = True  # depthwise filters, 150 px and up: two to four times faster
+
+    def __init__(
+        self,
+        *,
+        z_dim: int,
+        w_dim: int,
+        resolution: int,
+        channels: Sequence[int],
+        kernel: int = 3,
+        radial: bool = False,
+        mapping_layers: int = 2,
+        mapping_width: int | None = None,
+        c_dim: int = 0,
+        bands: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.z_dim, self.w_dim = whole("z_dim", z_dim, 1, 8192), whole("w_dim", w_dim, 1, 8192)
+        self.c_dim = whole("c_dim", c_dim, 0, 65536)
+        resolution = whole("resolution", resolution, 16, 4096)
+        if resolution & (resolution - 1):
+            raise ModelError(f"resolution must be a power of two, not {resolution}")
+        channels = wholes("channels", channels, 1, 8192, least=4, most=64)
+        if whole("kernel", kernel, 1, 3) == 2:
+            raise ModelError("kernel must be 1 or 3")
+        layers = whole("mapping_layers", mapping_layers, 1, 64)
+        width = w_dim if mapping_width is None else whole("mapping_width", mapping_width, 1, 8192)
+        shaped = _bands(bands or {}, len(channels))
+        self.config = {
+            "z_dim": z_dim,
+            "w_dim": w_dim,
+            "resolution": resolution,
+            "channels": channels,
+            "kernel": kernel,
+            "radial": flag("radial", radial),
+            "mapping_layers": layers,
+            "mapping_width": width,
+            "c_dim": c_dim,
+            "bands": asdict(shaped),
+        }
+        self.plan = plan(resolution, channels, kernel=kernel, radial=radial, bands=shaped)
+        self.num_ws = len(self.plan) + 1
+        self.shape = (resolution, resolution)
+        self.mapping = StyleMapping(z_dim, c_dim, w_dim, layers, width, self.num_ws)
+        self.synthesis = Synthesis(w_dim, self.plan, kernel)
+
+    def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
+        return self.mapping.w_avg + psi * (ws - self.mapping.w_avg)
+
+    def prepare(self) -> None:
+        self.mapping.prepare()
+        self.synthesis.prepare(self.compute, self.memory_format)
+
+    @staticmethod
+    def config_of(tensors: Mapping[str, Tensor], *, bands: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The constructor arguments, read from the names and shapes of a state dict with the original's names.
+
+        ModelError if a tensor that tells a size is missing.
+        """
+        layers = sorted(
+            ((int(m[1]), int(m[2]), name) for name in tensors if (m := _NAME.fullmatch(name))), key=lambda row: row[0]
+        )
+        try:
+            weights = [tensors[name] for _, _, name in layers]
+            embed = tensors.get("mapping.embed.weight")
+            w_dim = tensors["mapping.w_avg"].shape[0]
+            width, first = tensors["mapping.fc0.weight"].shape
+            return {
+                "z_dim": first - (0 if embed is None else w_dim),
+                "w_dim": w_dim,
+                "resolution": layers[-1][1],
+                "channels": [weight.shape[0] for weight in weights[:-1]],
+                "kernel": weights[0].shape[2],
+                "radial": any(name.endswith("down_filter") and t.ndim == 2 for name, t in tensors.items()),
+                "mapping_layers": sum(1 for i in range(64) if f"mapping.fc{i}.weight" in tensors),
+                "mapping_width": width,
+                "c_dim": 0 if embed is None else embed.shape[1],
+                "bands": dict(bands or {}),
+            }
+        except (KeyError, IndexError, ValueError) as error:
+            raise ModelError(f"not a StyleGAN3 state dict ({error})") from error
+
+
+def _bands(given: Mapping[str, Any], count: int) -> Bands:
+    """Bands with the given fields. ModelError for any that is unknown or out of range."""
+    limits = {
+        "critical": (0, count - 1),
+        "cutoff": (0.1, 64),
+        "stopband": (0.1, 64),
+        "last_stopband": (1, 4),
+        "margin": (0, 64),
+        "taps": (1, 32),
+        "oversampling": (1, 8),
+    }
+    if not isinstance(given, Mapping) or not given.keys() <= limits.keys():
+        raise ModelError("bands must be a table of " + ", ".join(limits))
+    checks: dict[str, Any] = {field.name: whole if field.type == "int" else real for field in fields(Bands)}
+    return Bands(**{name: checks[name](f"bands.{name}", value, *limits[name]) for name, value in given.items()})
+
+
+class Synthesis(nn.Module):
+    """ws [N, num_ws, w_dim] float32, transform [3, 3], [N, 3, 3] or None -> img [N, 3, size, size] float32."""
+
+    def __init__(self, w_dim: int, layers: Sequence[LayerPlan], kernel: int) -> None:
+        super().__init__()
+        self.input = WaveInput(w_dim, layers[0])
+        self.layers = [FilteredLayer(w_dim, layer, 1 if layer.colours else kernel) for layer in layers]
+        for layer in self.layers:
+            self.add_module(layer.plan.name, layer)
+
+    def prepare(self, dtype: torch.dtype, memory_format: torch.memory_format) -> None:
+        self.input.prepare()
+        last = self.layers[-1].plan.rate
+        for layer in self.layers:
+            half = layer.plan.rate << HALF_OCTAVES > last
+            layer.prepare(dtype if half else torch.float32, memory_format)
+
+    def forward(self, ws: Tensor, transform: Tensor | None = None) -> Tensor:
+        x = self.input(ws[:, 0], transform)
+        for i, layer in enumerate(self.layers):
+            x = layer(x, ws[:, i + 1])
+        return x.float() * OUTPUT_SCALE
+
+
+class WaveInput(nn.Module):
+    """The first picture: one wave a channel over the plane, moved and turned by w and by the user. float32 on every device."""
+
+    transform: Tensor
+    freqs: Tensor
+    phases: Tensor
+    grid: Tensor  # [size]: places of the samples on an axis; the picture is -0.5..0.5
+    mix: Tensor
+
+    def __init__(self, w_dim: int, layer: LayerPlan) -> None:
+        super().__init__()
+        self.layer = layer
+        self.weight = nn.Parameter(torch.empty(layer.inputs, layer.inputs))
+        self.affine = FullyConnected(w_dim, 4)
+        self.register_buffer("transform", torch.empty(3, 3))
+        self.register_buffer("freqs", torch.empty(layer.inputs, 2))
+        self.register_buffer("phases", torch.empty(layer.inputs))
+
+    def prepare(self) -> None:
+        self.affine.prepare()
+        size, device = self.layer.size, self.weight.device
+        places = (torch.arange(size, device=device) + 0.5) / size * 2 - 1
+        keep(self, "grid", places * (0.5 * size / self.layer.rate))
+        keep(self, "mix", self.weight / math.sqrt(self.layer.inputs))
+
+    def forward(self, w: Tensor, transform: Tensor | None) -> Tensor:
+        """w [N, w_dim], transform as for the synthesis -> [N, channels, size, size], channels last in memory."""
+        matrix = placed(self.affine(w), self.transform if transform is None else self.transform @ transform)
+        freqs = self.freqs @ matrix[:, :2, :2]  # [N, C, 2]
+        phases = self.phases + (self.freqs @ matrix[:, :2, 2:])[:, :, 0]
+        cutoff, rate = self.layer.cutoff, self.layer.rate
+        # A wave that was turned or stretched beyond what the grid can hold fades out.
+        fade = (1 - (freqs.norm(dim=2) - cutoff) / (rate / 2 - cutoff)).clamp(0, 1)
+        # sin(a + b) from the sines of a row's and a column's angles: 2 n C of them instead of n^2 C.
+        across = self.grid[:, None] * freqs[:, None, :, 0] * math.tau
+        down = (self.grid[:, None] * freqs[:, None, :, 1] + phases[:, None, :]) * math.tau
+        sin_d, cos_d = down.sin() * fade[:, None], down.cos() * fade[:, None]
+        x = sin_d[:, :, None] * across.cos()[:, None] + cos_d[:, :, None] * across.sin()[:, None]
+        return F.linear(x, self.mix).permute(0, 3, 1, 2)
+
+
+class FilteredLayer(nn.Module):
+    """Modulated convolution, bias, then the leaky ReLU at a higher sampling rate between two low-pass filters; or, last, colours alone."""
+
+    magnitude_ema: Tensor
+    kernel: Tensor
+    square_sum: Tensor
+    gain: Tensor  # []: what the input's magnitude is divided by
+    shift: Tensor
+    up_y: Tensor
+    up_x: Tensor
+    down_y: Tensor
+    down_x: Tensor
+    down_round: Tensor
+
+    def __init__(self, w_dim: int, layer: LayerPlan, side: int) -> None:
+        super().__init__()
+        self.plan, self.side = layer, side
+        self.compute = torch.float32
+        self.weight = nn.Parameter(torch.empty(layer.outputs, layer.inputs, side, side))
+        self.bias = nn.Parameter(torch.empty(layer.outputs))
+        self.affine = FullyConnected(w_dim, layer.inputs)
+        self.register_buffer("magnitude_ema", torch.empty(()))
+        if layer.up_taps > 1:
+            self.register_buffer("up_filter", torch.empty(layer.up_taps))
+        if layer.down_taps > 1:
+            self.register_buffer("down_filter", torch.empty([layer.down_taps] * (2 if layer.radial else 1)))
+
+    def prepare(self, dtype: torch.dtype, memory_format: torch.memory_format) -> None:
+        """dtype: of this layer's convolution and filters; styles and demodulation stay float32."""
+        self.compute = dtype
+        self.affine.prepare()
+        layer, weight = self.plan, self.weight
+        if layer.colours:
+            weight = weight / math.sqrt(weight[0].numel())
+        elif dtype != torch.float32:
+            # Demodulation divides it out again; without it, sums of 4,608 products overflow half.
+            largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(EPS)
+            weight = weight / (largest * math.sqrt(weight[0].numel()))
+        keep(self, "square_sum", weight.square().sum(dim=(2, 3)))
+        keep(self, "kernel", weight.to(dtype).contiguous(memory_format=memory_format))
+        keep(self, "gain", self.magnitude_ema.rsqrt())
+        keep(self, "shift", self.bias.to(dtype)[None, :, None, None])
+        # leaky ReLU is homogeneous, so its gain sqrt(2) rides in the filter before it, with the gain of up-sampling.
+        if layer.up_taps > 1:
+            taps = self.get_buffer("up_filter") * (layer.up * math.sqrt(SQRT2))
+            keep(self, "up_y", taps[None, None, :, None].to(dtype).expand(layer.outputs, 1, -1, 1).contiguous())
+            keep(self, "up_x", taps[None, None, None, :].to(dtype).expand(layer.outputs, 1, 1, -1).contiguous())
+        if layer.radial:
+            taps = self.get_buffer("down_filter").flip((0, 1))
+            keep(self, "down_round", taps[None, None].to(dtype).expand(layer.outputs, 1, -1, -1).contiguous())
+        elif layer.down_taps > 1:
+            taps = self.get_buffer("down_filter").flip(0).to(dtype)
+            keep(self, "down_y", taps[None, None, :, None].expand(layer.outputs, 1, -1, 1).contiguous())
+            keep(self, "down_x", taps[None, None, None, :].expand(layer.outputs, 1, 1, -1).contiguous())
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x [N, inputs, h, w] in the previous layer's dtype, w [N, w_dim] float32 -> [N, outputs, size, size] in this layer's dtype."""
+        s = self.affine(w)
+        if self.plan.colours:
+            x = x.to(self.compute) * (s * self.gain).to(self.compute)[:, :, None, None]
+            return (F.conv2d(x, self.kernel) + self.shift).clamp_(-CLAMP, CLAMP)
+        if self.compute != torch.float32:
+            s = s / s.abs().amax(dim=1, keepdim=True).clamp_min(EPS)
+        d = (F.linear(s.square(), self.square_sum) + EPS).rsqrt() * self.gain
+        x = F.conv2d(x.to(self.compute) * s.to(self.compute)[:, :, None, None], self.kernel, padding=self.side - 1)
+        x = torch.addcmul(self.shift, x, d.to(self.compute)[:, :, None, None])
+        x = F.leaky_relu_(self._raise(x), 0.2).clamp_(-CLAMP, CLAMP)
+        return self._lower(x)
+
+    def _raise(self, x: Tensor) -> Tensor:
+        """Up-sampled and low-pass filtered. A transposed convolution is zero-stuffing and filter in one, and its ends are cropped."""
+        layer, channels = self.plan, self.plan.outputs
+        if layer.up_taps == 1:
+            return F.pad(x, [*layer.pad, *layer.pad]) * SQRT2
+        length = x.shape[2] * layer.up + sum(layer.pad) - layer.up_taps + 1
+        begin = layer.up_taps - 1 - layer.pad[0]
+        x = F.conv_transpose2d(x, self.up_x, stride=(1, layer.up), groups=channels)
+        x = _window(x, 3, begin, length)
+        x = F.conv_transpose2d(x, self.up_y, stride=(layer.up, 1), groups=channels)
+        return _window(x, 2, begin, length)
+
+    def _lower(self, x: Tensor) -> Tensor:
+        layer, channels = self.plan, self.plan.outputs
+        if layer.down_taps == 1:
+            return x
+        if layer.radial:
+            return F.conv2d(x, self.down_round, stride=layer.down, groups=channels)
+        x = F.conv2d(x, self.down_x, stride=(1, layer.down), groups=channels)
+        return F.conv2d(x, self.down_y, stride=(layer.down, 1), groups=channels)
+
+
+def placed(t: Tensor, transform: Tensor) -> Tensor:
+    """[N, 3, 3] from the network's own turn and place t [N, 4] (cosine, sine, x, y of any length) and the user's transform."""
+    cos, sin, x, y = (t / t[:, :2].norm(dim=1, keepdim=True)).unbind(dim=1)
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    # The turn after a move by (-x, -y), as one matrix.
+    rows = [[cos, -sin, sin * y - cos * x], [sin, cos, -(sin * x + cos * y)], [zero, zero, one]]
+    own = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+    return own @ transform
+
+
+def _window(x: Tensor, dim: int, begin: int, length: int) -> Tensor:
+    """x from `begin` on along one axis, `length` long: cropped, and zeros where the window reaches beyond."""
+    if begin >= 0 and begin + length <= x.shape[dim]:
+        return x.narrow(dim, begin, length)
+    before, after = -begin, begin + length - x.shape[dim]
+    return F.pad(x, [before, after] if dim == 3 else [0, 0, before, after])
