@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,17 +43,20 @@ WORDS = [
 ]
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    (tmp_path / "here").mkdir()
-    return tmp_path
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("artist")
+    (folder / "here").mkdir()
+    return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def photographs(shared_dir: Path, home: Path) -> Path:
     """60 studio portraits of different people, and what else lies about in such a folder."""
     if not installed("facenet-pytorch") or not installed("ImageHash"):
         pytest.skip("the extra `data` is not installed")
+    if sys.platform == "win32":
+        pytest.skip("a process cannot be killed as by kill -9 there")
     folder = home / "photographs"
     folder.mkdir()
     for path in sorted((shared_dir / "data" / "portraits_congress").glob("*.jpg"))[::14][:FACES]:
@@ -63,49 +65,65 @@ def photographs(shared_dir: Path, home: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be killed as by kill -9 there")
-def test_photographs_become_a_show_whatever_kills_it_on_the_way(photographs: Path, home: Path) -> None:
+@pytest.fixture(scope="module")
+def begun(photographs: Path, home: Path) -> Path:
+    """Where the command was killed as soon as it had trained a little."""
     out = home / "out"
-    words = ["atelier", str(photographs), "-o", str(out), *WORDS]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb", "NO_COLOR": "1"}
     first = subprocess.Popen(
-        [sys.executable, "-m", "installation", *words, "--kimg", "1000"],
-        env=environment,
+        [sys.executable, "-m", "installation", "atelier", str(photographs), "-o", str(out), *WORDS, "--kimg", "1000"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb", "NO_COLOR": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert first.stdout is not None
-    said = iter(first.stdout.readline, "")
-    assert any(" kimg " in line for line in said), first.communicate()[1]
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    scanned = (out / "manifest.jsonl").stat().st_mtime_ns
+    try:
+        assert first.stdout is not None
+        assert any(" kimg " in line for line in iter(first.stdout.readline, "")), first.communicate()[1]
+    finally:
+        first.kill()
+        first.communicate()
+    return out
 
-    done = command(home, *words, "--kimg", "0.1", timeout=600)
+
+@pytest.fixture(scope="module")
+def finished(begun: Path, photographs: Path, home: Path) -> str:
+    """What the same command said when it was given again, with an end."""
+    done = command(home, "atelier", str(photographs), "-o", str(begun), *WORDS, "--kimg", "0.1", timeout=280)
     assert done.returncode == 0, done.stderr
-    assert "scanning" not in done.stdout
-    assert (out / "manifest.jsonl").stat().st_mtime_ns == scanned
-    runs = {run.name: run for run in list_runs(out / "runs")}
-    assert set(runs) == {"base", "stage"}
-    for run in runs.values():
-        assert run.fault == ""
-        assert run.judgement is not None
-    assert "steadiness" in runs["stage"].judgement.numbers  # type: ignore[union-attr]
+    return done.stdout
 
-    seen = command(home, "still", str(out / "show.toml"), "--at", "3", "-o", "it.png")
+
+@pytest.mark.slow
+def test_a_kill_leaves_what_was_made(begun: Path) -> None:
+    assert (begun / "faces32.safetensors").exists()
+    assert [run.name for run in list_runs(begun / "runs")] == ["base"]
+
+
+@pytest.mark.slow
+def test_the_same_command_goes_on_to_two_judged_networks(begun: Path, finished: str) -> None:
+    assert "scanning" not in finished
+    assert "freezing" not in finished
+    runs = {run.name: run for run in list_runs(begun / "runs")}
+    assert set(runs) == {"base", "stage"}
+    judgements = {name: run.judgement for name, run in runs.items()}
+    assert judgements["base"] is not None
+    assert judgements["stage"] is not None
+    assert "steadiness" in judgements["stage"].numbers
+
+
+@pytest.mark.slow
+def test_the_show_can_be_seen(begun: Path, finished: str, home: Path) -> None:
+    seen = command(home, "still", str(begun / "show.toml"), "--at", "3", "-o", "it.png", timeout=280)
     assert seen.returncode == 0, seen.stderr
     with Image.open(home / "here" / "it.png") as picture:
         frame = np.asarray(picture.convert("RGB"))
     assert frame.shape[0] in (64, 128)
     assert frame.std() > 2
 
-    show = (out / "show.toml").read_bytes()
-    again = command(home, *words, "--kimg", "0.1", timeout=600)
-    assert again.returncode == 0, again.stderr
-    assert (out / "show.toml").read_bytes() == show
-    refused(home, 2, "other pictures", "atelier", str(home), "-o", str(out), *WORDS)
+
+@pytest.mark.slow
+def test_a_folder_begun_with_other_pictures_is_left_alone(begun: Path, finished: str, home: Path) -> None:
+    refused(home, 2, "other pictures", "atelier", str(home / "here"), "-o", str(begun), *WORDS)
 
 
 def test_a_folder_with_few_faces_says_why_and_what_to_do(home: Path) -> None:
