@@ -47,6 +47,8 @@ app = typer.Typer(
 models_app = typer.Typer(name="models", help="The networks on this machine.", no_args_is_help=True)
 app.add_typer(models_app)
 app.command()(cli_training.atelier)
+shard_app = typer.Typer(name="shard", help="A film in parts, for farms and schedulers.", no_args_is_help=True)
+app.add_typer(shard_app)
 app.add_typer(cli_training.data_app, name="data")
 app.add_typer(cli_training.train_app, name="train")
 app.add_typer(cli_judging.judge_app, name="judge")
@@ -205,6 +207,8 @@ def record(
     out: FilmOut = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a recording that was interrupted.")] = False,
     shards: Annotated[int, typer.Option(help="Make it in so many parts, by processes of their own.", min=1)] = 1,
+    workers: Annotated[int, typer.Option(help="Processes for the shards; 0 = half the cores.", min=0)] = 0,
+    executor: Annotated[str, typer.Option(help="local, or ray (extra `farm`).")] = "local",
     keep: Annotated[bool, typer.Option("--keep-segments", help="Leave the segments beside the film.")] = False,
     threads: EncoderThreads = 0,
     take: Annotated[
@@ -225,7 +229,70 @@ def record(
         size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
     )
     recording = _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
-    cli_record.run(recording, resume=resume, keep=keep, say=_say)
+    cli_record.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=_say)
+
+
+@shard_app.command("plan")
+def shard_plan(
+    shards: Annotated[int, typer.Option(help="In how many parts.", min=1)],
+    plan: Annotated[Path, typer.Option("--plan", help="The file to write.")],
+    show: ShowArgument = DEFAULT_SHOW,
+    size: Size = "",
+    fps: Fps = "25",
+    seconds: Seconds = None,
+    frames: Frames = None,
+    loop: Loop = False,
+    start: From = 0.0,
+    end: To = None,
+    leader: Leader = "0s",
+    preset: PresetName = None,
+    fit: FitName = None,
+    seed: FilmSeed = None,
+    out: FilmOut = None,
+    threads: EncoderThreads = 0,
+) -> None:
+    """Writes a plan that any scheduler can run: `shard run PLAN K` for each K from 0, then `shard join PLAN`."""
+    from installation import cli_record
+
+    wish = cli_record.Wish(
+        size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
+    )
+    recording = _recording(show, wish)
+    recording.write(plan)
+    _say(f"{plan}: {recording.shards} shards of {recording.segments} segments, {recording.film.total} frames")
+
+
+PlanFile = Annotated[Path, typer.Argument(help="A file that `shard plan` wrote.", metavar="PLAN")]
+
+
+@shard_app.command("run")
+def shard_run(plan: PlanFile, number: Annotated[int, typer.Argument(metavar="K", min=0)]) -> None:
+    """Makes shard K. Run again, it makes what is missing."""
+    from installation import cli_record
+    from installation.recording import Recording
+
+    _log_to_stderr(False)
+    cli_record.run_shard(Recording.read(plan), number, _say)
+
+
+@shard_app.command("join")
+def shard_join(
+    plan: PlanFile,
+    keep: Annotated[bool, typer.Option("--keep-segments", help="Leave the segments beside the film.")] = False,
+) -> None:
+    """Joins the shards into the film; nothing is encoded again."""
+    from installation import cli_record
+    from installation.recording import Recording
+
+    cli_record.join(Recording.read(plan), keep=keep, say=_say)
+
+
+@shard_app.command("work", hidden=True)
+def shard_work(plan: PlanFile) -> None:
+    """One of a farm's workers."""
+    from installation import cli_record
+
+    cli_record.work(plan)
 
 
 def _recording(show: str, wish: Any) -> Any:

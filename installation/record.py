@@ -44,12 +44,12 @@ def hashes(networks: Collection[Path]) -> dict[str, str]:
     return {path.name: _sha256(path) for path in (*networks, *sorted(shaders_dir().iterdir())) if path.is_file()}
 
 
-def missing(recording: Recording) -> list[int]:
-    """The segments that are not closed, or are not whole any more. Reads every one that is."""
+def missing(recording: Recording, among: range | None = None) -> list[int]:
+    """The segments that are not closed, or are not whole any more. Reads every one that is. among: None is all."""
     closed = read_segments(recording.folder) if recording.folder.is_dir() else {}
     return [
         index
-        for index in range(recording.segments)
+        for index in (range(recording.segments) if among is None else among)
         if index not in closed
         or closed[index].frames != recording.frames_of(index)
         or not intact(recording.folder, closed[index])
@@ -101,6 +101,19 @@ def make(
         ) from error
     finally:
         line.drop()
+
+
+def make_shard(
+    recording: Recording,
+    shard: int,
+    renderer: FilmRenderer,
+    *,
+    progress: Progress = lambda frames, size: None,
+) -> int:
+    """Makes what is missing of one shard; gives how many frames that was. Doing it again does nothing."""
+    wanted = missing(recording, recording.shard(shard))
+    make(recording, wanted, renderer, writer=str(shard), progress=progress)
+    return sum(map(recording.frames_of, wanted))
 
 
 def finish(recording: Recording, *, keep: bool = False) -> int:

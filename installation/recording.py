@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import uuid
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
@@ -88,7 +89,7 @@ class Recording(BaseModel):
         return range(number * self.segments // self.shards, (number + 1) * self.segments // self.shards)
 
     def facts(self) -> dict[str, Any]:
-        """All that decides the pixels, by name; no paths."""
+        """All that decides the film's frames, by name; no paths. An encoder's threads do: x264 divides its work by them."""
         show = self.session.show.model_dump(mode="json", include={"walk", "params", "looks", "axes"})
         cascade, screen = self.session.show.cascade, self.session.show.screen
         facts: dict[str, Any] = {f"params.{name.replace('/', '.')}": value for name, value in show["params"].items()}
@@ -98,7 +99,7 @@ class Recording(BaseModel):
         facts |= {f"networks.{name}": [path.name for path in files] for name, files in self.session.files.items()}
         facts |= {f"axes.{axis['name']}": axis for axis in show["axes"]}
         facts |= {"screen.fit": screen.fit, "screen.rotate": screen.rotate}
-        own = self.model_dump(mode="json", exclude={"session", "hashes", "out", "shards", "threads", "take"})
+        own = self.model_dump(mode="json", exclude={"session", "hashes", "out", "shards", "take"})
         return facts | own | {f"sha256 of {name}": value for name, value in self.hashes.items()}
 
     def digest(self) -> str:
@@ -120,7 +121,7 @@ class Recording(BaseModel):
     def write(self, path: Path | None = None) -> None:
         """Into `path`, or its folder. OutputError when the disk refuses."""
         path = path or self.folder / FILE
-        part = path.with_name(path.name + ".part")
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(self.model_dump_json(indent=1), encoding="utf-8")

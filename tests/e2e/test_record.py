@@ -12,12 +12,16 @@ import imageio.v3 as iio
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from installation import cli
 from installation import record as recorder
 from installation.cli_record import parse_fps
 from installation.errors import ConfigError, OutputError
+from installation.models import random_weights
 from installation.output.video.manifest import read_segments
+from installation.render.film import FilmRenderer
+from installation.render.renderer import Renderer
 from installation.still import picture
 from tests.e2e.filming import plan, record, started
 from tests.output.video.pictures import decode
@@ -57,6 +61,21 @@ def test_a_frame_of_the_film_is_the_still_of_that_moment(tmp_path, show):
     film = np.stack(decode(out / "frame_00000001.png").planes[0], axis=-1)
     assert film.dtype == np.uint16
     assert np.abs(film / 257 - still).max() <= 1.6  # half a code value, and the still's dither
+
+
+def test_ten_bits_come_from_the_network_to_the_file(tmp_path, show):
+    """A network that makes a dark ramp over 6 of 255 code values: 8 bits would leave 7 steps of it, 10 bits 21."""
+    network = random_weights.dcgan(1)
+    ramp = torch.linspace(40, 46, 32).expand(1, 3, 32, 32) / 127.5 - 1
+    network.synthesis = lambda ws: ramp.clone()
+    made = plan(show, frames=2, size="1024x1024", preset="prores-422hq", out=tmp_path / "film.mov")
+    small = made.session.model_copy(update={"size": (32, 32)})
+    made = made.model_copy(update={"session": small})
+    recorder.make(made, [0], FilmRenderer(Renderer(small.show, network, ()), made.picture))
+    recorder.finish(made)
+    luma = np.median(frames_of(made.out)[0], axis=0)
+    assert len(np.unique(luma)) >= 19
+    assert luma[[8, -8]] == pytest.approx(64 + 876 * np.array([40, 46]) / 255, abs=1.5)
 
 
 def test_the_shows_own_stages_climb_to_the_size(tmp_path, show, networks):
