@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ def network(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def take(tmp_path: Path, network: Path) -> Path:
-    return takes.begin(tmp_path / "evening", show(network), (network,))
+    folder = takes.begin(tmp_path / "evening", show(network), (network,))
+    assert folder is not None
+    return folder
 
 
 def show(network: Path):
@@ -36,7 +39,8 @@ def test_the_take_finds_the_very_networks_it_was_played_with(take: Path, network
 
 def test_a_take_is_never_written_over(take: Path, network: Path) -> None:
     before = (take / "take.json").read_bytes()
-    assert [takes.begin(take, show(network), (network,)).name for _ in range(2)] == ["evening-2", "evening-3"]
+    later = [takes.begin(take, show(network), (network,)) for _ in range(2)]
+    assert later == [take.with_name("evening-2"), take.with_name("evening-3")]
     assert (take / "take.json").read_bytes() == before
 
 
@@ -77,6 +81,18 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, network: Path) -
     with pytest.raises(OutputError, match="no take can be written there"):
         takes.begin(network, show(network), (network,))
     assert [path.name for path in network.parent.iterdir()] == [network.name]
+
+
+def test_a_full_disk_does_not_keep_the_show_from_starting(
+    tmp_path: Path, network: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(takes.os, "fsync", full)
+    assert takes.begin(tmp_path / "evening", show(network), (network,)) is None
+    assert "No space left on device" in caplog.text
+    assert not list((tmp_path / "evening").iterdir())
 
 
 def test_a_take_without_a_moving_picture_has_nothing_to_play(take: Path, network: Path) -> None:

@@ -82,7 +82,11 @@ class TakeLog:
 
     def counters(self) -> Mapping[str, int]:
         """dropped: ticks that are not in the take. faults: refusals of the disk. bytes: written by this process."""
-        return {"dropped": self._dropped + self._files.dropped, "faults": self._files.faults, "bytes": self._files.bytes}
+        return {
+            "dropped": self._dropped + self._files.dropped,
+            "faults": self._files.faults,
+            "bytes": self._files.bytes,
+        }
 
     def close(self) -> None:
         """Writes what waits; gives a slow disk two seconds. May be called twice."""
