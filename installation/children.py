@@ -252,10 +252,13 @@ def _sources(session: Session) -> Iterator[Callable[[], Source]]:
 
 def _recorder(session: Session, run_folder: Path) -> Recorder:
     from installation.output import stills
+    from installation.output.video.presets import preset
     from installation.output.video.remote import Recorder
 
+    suffix = preset(session.show.record.live_preset).suffix
+
     def name_film() -> Path:
-        return session.films / stills.snapshot_name(time.time()).replace(".png", ".mp4")
+        return session.films / stills.snapshot_name(time.time()).replace(".png", suffix)
 
     def command(film: Path) -> list[str]:
         return [sys.executable, "-m", "installation", "recorder-process", str(run_folder), str(film)]

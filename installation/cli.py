@@ -112,9 +112,10 @@ def run(
         if played:
             session = session.model_copy(update={"take": path.parent, "replay": True})
         elif take is not None:
-            folder = takes.begin(take.expanduser(), config, _ensure_models(config, path.parent))
-            logging.info("the performance is written down in %s", folder)
-            session = session.model_copy(update={"take": folder.resolve()})
+            written = takes.begin(take.expanduser(), config, _ensure_models(config, path.parent))
+            if written is not None:
+                logging.info("the performance is written down in %s", written)
+                session = session.model_copy(update={"take": written.resolve()})
         store = Store(session.identity, session.state_folder)
         folder, board, notes = runfolder.prepare(width=session.size[0], height=session.size[1])
         for note in notes:

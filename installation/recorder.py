@@ -34,8 +34,6 @@ from installation.show.state import ShowState, from_json
 
 log = logging.getLogger(__name__)
 
-PRESET = "live-h264"
-FPS = Fraction(30)
 SEGMENTS = ".segments"
 _HISTORY = 16
 _REPORT_S = 0.5
@@ -91,7 +89,8 @@ def _tell(line: str) -> None:
 
 def _film(session: Session, board: Board, path: Path, stop: threading.Event) -> None:
     folder = path.with_name(path.name + SEGMENTS)
-    live = LiveFilm(folder, VideoSpec.of(session.size, FPS, preset(PRESET), depth=8))
+    config = session.show.record
+    live = LiveFilm(folder, VideoSpec.of(session.size, Fraction(config.live_fps), preset(config.live_preset), depth=8))
     log.info("recording: %s", path)
     try:
         _run(session, board, live, stop)
@@ -107,6 +106,7 @@ def _film(session: Session, board: Board, path: Path, stop: threading.Event) -> 
 
 def _run(session: Session, board: Board, live: LiveFilm, stop: threading.Event) -> None:
     """One picture for each frame of the film, until told to stop."""
+    fps = session.show.record.live_fps
     surface = HeadlessSurface(session.size)
     try:
         compositor = Compositor(surface.ctx, shaders_dir(), size=session.size, history=_HISTORY)
@@ -117,15 +117,15 @@ def _run(session: Session, board: Board, live: LiveFilm, stop: threading.Event) 
         number = -1
         while not stop.is_set():
             now_s = time.monotonic() - began_s
-            if number >= 0 and int(now_s * FPS) <= number:
-                stop.wait(max(float((number + 1) / FPS) - now_s, 0.0) + 1e-4)
+            if number >= 0 and int(now_s * fps) <= number:
+                stop.wait(max((number + 1) / fps - now_s, 0.0) + 1e-4)
                 continue
             intake.take(now_s)
             view, state = playhead.view(now_s), _newest(board, state)
             if view is None or state is None:
-                stop.wait(float(1 / FPS))
+                stop.wait(1 / fps)
                 continue
-            number = int(now_s * FPS)
+            number = int(now_s * fps)
             compositor.look(
                 view.a_slot,
                 view.b_slot,
@@ -138,8 +138,8 @@ def _run(session: Session, board: Board, live: LiveFilm, stop: threading.Event) 
             live.offer(number, compositor.read_look())
             if time.monotonic() - told_s >= _REPORT_S:
                 told_s = time.monotonic()
-                _tell(f"{float(live.written / FPS):.1f} {live.written} {live.dropped}")
-        _tell(f"{float(live.written / FPS):.1f} {live.written} {live.dropped}")
+                _tell(f"{live.written / fps:.1f} {live.written} {live.dropped}")
+        _tell(f"{live.written / fps:.1f} {live.written} {live.dropped}")
     finally:
         surface.close()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -20,14 +22,18 @@ from installation.show.config import Show
 from installation.show.replay import Extent, extent
 from installation.show.take import Header, NetworkMark, Record, header_bytes, network_fault, read_header, read_lines
 
+log = logging.getLogger(__name__)
+
 _MOST_NAMES = 10_000
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-def begin(wanted: Path, show: Show, files: Mapping[str, Path]) -> Path:
+def begin(wanted: Path, show: Show, files: Mapping[str, Path]) -> Path | None:
     """A new take's folder with its header. files: the checkpoint of each of the show's networks, by name.
 
     A folder that holds a take already is left alone: the new one gets that name with a number, `evening-2`, so that a
-    show that a machine starts by itself starts whatever lies there. OutputError when the disk refuses.
+    show that a machine starts by itself starts whatever lies there; nor does a full disk keep it from starting: None,
+    and a warning. OutputError when the folder cannot be one of a take.
     """
     try:
         marks = tuple(
@@ -47,6 +53,9 @@ def begin(wanted: Path, show: Show, files: Mapping[str, Path]) -> Path:
             _write_new(folder / take_files.HEADER, data)
             return folder
     except OSError as error:
+        if error.errno in _FULL:
+            log.warning("no take is written: %s (%s). The show plays without one", error.strerror, wanted)
+            return None
         fix = "Name a folder that can be written to"
         raise OutputError(f"no take can be written there ({error.strerror})", where=str(wanted), fix=fix) from error
     raise OutputError(f"holds {_MOST_NAMES} takes already", where=str(wanted), fix="Name another folder")

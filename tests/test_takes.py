@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ def network(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def take(tmp_path: Path, network: Path) -> Path:
-    return takes.begin(tmp_path / "evening", show(network), {str(network): network})
+    folder = takes.begin(tmp_path / "evening", show(network), {str(network): network})
+    assert folder is not None
+    return folder
 
 
 def show(network: Path):
@@ -40,15 +43,14 @@ def test_every_network_that_the_show_may_bring_to_the_wall_is_marked_once(tmp_pa
     models = [{"name": "second", "base": str(other)}, {"name": "third", "base": str(network)}]
     both = make_show(cascade={"base": str(network)}, models=models)
     folder = takes.begin(tmp_path / "evening", both, {str(network): network, str(other): other})
+    assert folder is not None
     assert takes.networks(takes.header(folder)) == {str(network): network, str(other): other}
 
 
 def test_a_take_is_never_written_over(take: Path, network: Path) -> None:
     before = (take / "take.json").read_bytes()
-    assert [takes.begin(take, show(network), {str(network): network}).name for _ in range(2)] == [
-        "evening-2",
-        "evening-3",
-    ]
+    later = [takes.begin(take, show(network), {str(network): network}) for _ in range(2)]
+    assert later == [take.with_name("evening-2"), take.with_name("evening-3")]
     assert (take / "take.json").read_bytes() == before
 
 
@@ -89,6 +91,18 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, network: Path) -
     with pytest.raises(OutputError, match="no take can be written there"):
         takes.begin(network, show(network), {str(network): network})
     assert [path.name for path in network.parent.iterdir()] == [network.name]
+
+
+def test_a_full_disk_does_not_keep_the_show_from_starting(
+    tmp_path: Path, network: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(takes.os, "fsync", full)
+    assert takes.begin(tmp_path / "evening", show(network), {str(network): network}) is None
+    assert "No space left on device" in caplog.text
+    assert not list((tmp_path / "evening").iterdir())
 
 
 def test_a_take_without_a_moving_picture_has_nothing_to_play(take: Path, network: Path) -> None:

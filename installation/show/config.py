@@ -250,12 +250,15 @@ class Preview(_Table):
 class RecordConfig(_Table):
     """Of `installation record`. stages: networks that go on where the cascade ends, as many as the film's size needs.
 
-    tile: edge of their tiles in input pixels, 0 = whole frames. preset: the deliverable.
+    tile: edge of their tiles in input pixels, 0 = whole frames. preset: the deliverable. live_preset, live_fps: of the
+    films that a wall makes of itself.
     """
 
     stages: tuple[str, ...] = ()
     tile: Annotated[int, Field(ge=0, le=4096)] = 256
     preset: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "museum-h264"
+    live_preset: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "live-h264"
+    live_fps: Annotated[int, Field(ge=1, le=120)] = 30
 
 
 class Show(_Table):
