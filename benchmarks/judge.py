@@ -1,12 +1,14 @@
 """Does the judge rank? Faults planted into real pictures, in two strengths each, and judged again and again on redrawn sets.
 
     python -m benchmarks.judge PICTURES...            folders of portraits; or one packed dataset (.safetensors)
-    python -m benchmarks.judge DATASET --run FOLDER   also: earlier checkpoints of a run below later ones
+    python -m benchmarks.judge DATASET --run FOLDER   also: the run's earlier checkpoints below its later ones
 
 Pictures are split into a reference and the rest, from which the clean set and every fault are made. Each trial redraws, with
-replacement, the N pictures of every set, each set for itself, and the reference, the same for all sets. An ordering counts as right
-when the clean set scores above the weak fault and the weak above the strong. Prints a table; the exit code is 1 when a share is below
-95 %.
+replacement, the N pictures of every set, each set for itself (of checkpoints the same seeds), and the reference, the same for all
+sets. An ordering counts as right when the clean set scores above the weak fault and the weak above the strong, or the later checkpoint
+above the earlier. Prints one table; the exit code is 1 when a share by Q is below 95 %. Two checkpoints that the judge itself calls no
+different are shown and not counted: a run that has come to rest is no fault of the judge. At N = 1,000 about six minutes on two quiet
+cores, and half a minute for each checkpoint.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +29,10 @@ from rich.table import Table
 from installation.models.header import read_header
 from installation.training.dataset import Dataset, open_dataset, write_dataset
 from installation.training.judge import planted
-from installation.training.judge.base import judge_base
+from installation.training.judge.base import load_generator, made
 from installation.training.judge.judgement import SIGMAS
 from installation.training.judge.kit import Kit, Rulers, make_kit
-from installation.training.judge.measures import Measures, Sample, score
+from installation.training.judge.measures import Measures, Sample, numbers, score
 from installation.training.picture import PictureError, read_picture, resize, to_uint8
 
 WANTED = 0.95
@@ -45,15 +49,42 @@ def main() -> None:
     arguments.add_argument("--bands-only", action="store_true", help="without trained features")
     arguments.add_argument("--run", type=Path, help="a run's folder, or any folder of checkpoints of one run")
     options = arguments.parse_args()
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="judge-", ignore_cleanup_errors=True) as work:
         dataset = dataset_of(options.pictures, options.size, Path(work) / "pictures.safetensors")
         trained = False if options.bands_only else None
         kit = make_kit(dataset, Path(work) / "kit", n=options.n, held_out=options.held_out, trained=trained)
-        print(kit.describe())
-        good = rank_planted(dataset, kit, options.held_out, options.trials)
+        rows = list(rank_planted(dataset, kit, options.held_out, options.trials))
         if options.run is not None:
-            good = rank_checkpoints(options.run, kit, options.trials) and good
-    sys.exit(0 if good else 1)
+            rows += rank_checkpoints(options.run, kit, options.trials)
+    table = Table("planted", "Q, best to worst", "right by Q", *(f"by {name.upper()} alone" for name in SETS[1:]))
+    table.title = f"{kit.describe()}; {options.trials} trials, {(time.monotonic() - began) / 60:.1f} minutes"
+    for row in rows:
+        table.add_row(*row.cells())
+    Console(width=140).print(table)
+    sys.exit(0 if all(row.good for row in rows) else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One ordering. sets: best first, each the score and minus each distance in every trial. counts: False for one that is not claimed."""
+
+    name: str
+    sets: tuple[Mapping[str, np.ndarray], ...]
+    counts: bool = True
+
+    @property
+    def good(self) -> bool:
+        return not self.counts or self.share("q") >= WANTED
+
+    def share(self, name: str) -> float:
+        """How often the order was right."""
+        return float(np.mean(np.all([a[name] > b[name] for a, b in pairwise(self.sets)], axis=0)))
+
+    def cells(self) -> list[str]:
+        scores = " > ".join(f"{one['q'].mean():.1f} ± {one['q'].std():.1f}" for one in self.sets)
+        shares = [f"{self.share(name):.1%}" if name in self.sets[0] else "–" for name in SETS]
+        return [self.name, scores, shares[0] + ("" if self.counts else " (no difference)"), *shares[1:]]
 
 
 def dataset_of(paths: list[Path], size: int, out: Path) -> Dataset:
@@ -102,27 +133,36 @@ def clean_set(among: int, n: int) -> np.ndarray:
     return np.random.RandomState(20).permutation(among)[:n]
 
 
-def rank_planted(dataset: Dataset, kit: Kit, held_out: float, trials: int) -> bool:
-    """Prints the table of planted faults; whether all were ranked well enough."""
+def rank_planted(dataset: Dataset, kit: Kit, held_out: float, trials: int) -> Iterator[Row]:
     train, _ = dataset.split(held_out)
     images, rulers = np.ascontiguousarray(dataset.images[train]), Rulers.of(kit)
     whole = rulers.look(images)
-    clean_q = drawn(part(whole, clean_set(len(images), kit.n)), kit, trials, 0)
-    found: dict[str, dict[str, dict[str, np.ndarray]]] = {}
-    for number, (fault, strength, made) in enumerate(conditions(images, whole.main, kit.n), 1):
+    clean = drawn(part(whole, clean_set(len(images), kit.n)), kit, trials, 0)
+    found: dict[str, list[Mapping[str, np.ndarray]]] = {}
+    for number, (fault, strength, changed) in enumerate(conditions(images, whole.main, kit.n), 1):
         began = time.monotonic()
-        sample = part(whole, made) if made.ndim == 1 else rulers.look(made)
-        found.setdefault(fault, {})[strength] = drawn(sample, kit, trials, number)
+        sample = part(whole, changed) if changed.ndim == 1 else rulers.look(changed)
+        found.setdefault(fault, []).append(drawn(sample, kit, trials, number))
         print(f"{fault}: {strength} ({time.monotonic() - began:.0f} s)", file=sys.stderr)
-    table = Table("fault (weak / strong)", "Q clean", "Q weak", "Q strong", "right by Q", *map(share_title, SETS[1:]))
-    good = True
-    for fault, by in found.items():
-        shares = {name: share(clean_q, by, name) for name in SETS if name in clean_q}
-        good = good and shares["q"] >= WANTED
-        cells = [f"{rows['q'].mean():.1f} ± {rows['q'].std():.1f}" for rows in (clean_q, by["weak"], by["strong"])]
-        table.add_row(fault, *cells, *(f"{shares[name]:.1%}" if name in shares else "–" for name in SETS))
-    Console(width=140).print(table)
-    return good
+    for fault, (weak, strong) in found.items():
+        yield Row(fault, (clean, weak, strong))
+
+
+def rank_checkpoints(folder: Path, kit: Kit, trials: int) -> Iterator[Row]:
+    """A row for each two neighbours in the history of a run: the later one has to be the better."""
+    files = {read_header(path).nimg or 0: path for path in sorted(folder.rglob("*.safetensors")) if _is_generator(path)}
+    rulers, before = Rulers.of(kit), None
+    for nimg, path in sorted(files.items()):
+        began = time.monotonic()
+        sample = rulers.look(made(load_generator(path), kit, 1.0, lambda what, share: None))
+        q = numbers(sample, kit.reference, kit.scales)["q"]
+        now = (nimg, q, drawn(sample, kit, trials, 0))
+        print(f"{path.name}: Q {q.value:.1f} ± {q.se:.1f} ({time.monotonic() - began:.0f} s)", file=sys.stderr)
+        if before is not None:
+            se = float(np.std(np.subtract(q.halves, before[1].halves), ddof=1))
+            differs = abs(q.value - before[1].value) > SIGMAS * se
+            yield Row(f"{nimg / 1000:.4g} kimg over {before[0] / 1000:.4g}", (now[2], before[2]), differs)
+        before = now
 
 
 def part(sample: Sample, index: np.ndarray) -> Sample:
@@ -141,37 +181,6 @@ def drawn(sample: Sample, kit: Kit, trials: int, seed: int) -> dict[str, np.ndar
         for name, value in {"q": score(distances, kit.scales), **{key: -d for key, d in distances.items()}}.items():
             rows.setdefault(name, []).append(value)
     return {name: np.array(values) for name, values in rows.items()}
-
-
-def share(clean: Mapping[str, np.ndarray], by: Mapping[str, Mapping[str, np.ndarray]], name: str) -> float:
-    """How often clean > weak > strong."""
-    weak, strong = by["weak"][name], by["strong"][name]
-    return float(np.mean((clean[name] > weak) & (weak > strong)))
-
-
-def share_title(name: str) -> str:
-    return f"by {name.upper()} alone"
-
-
-def rank_checkpoints(folder: Path, kit: Kit, trials: int) -> bool:
-    """Judges every generator in a folder and prints how often an earlier one scored below a later one, by random halves."""
-    files = [path for path in folder.rglob("*.safetensors") if _is_generator(path)]
-    files.sort(key=lambda path: read_header(path).nimg or 0)
-    judgements = [judge_base(path, kit, write=False) for path in files]
-    table = Table("checkpoint", "kimg", "Q", "above the one before")
-    good = True
-    rng = np.random.RandomState(22)
-    for i, one in enumerate(judgements):
-        cell = ""
-        if i:
-            before = judgements[i - 1]
-            gap, se = one.q.value - before.q.value, float(np.std(np.subtract(one.q.halves, before.q.halves), ddof=1))
-            right = float(np.mean(gap + se * rng.standard_normal(trials) > 0))
-            cell = f"{right:.1%}" if abs(gap) > SIGMAS * se else f"{right:.1%} (no difference)"
-            good = good and (right >= WANTED or abs(gap) <= SIGMAS * se)
-        table.add_row(files[i].name, f"{(one.nimg or 0) / 1000:.4g}", one.headline(), cell)
-    Console(width=140).print(table)
-    return good
 
 
 def _is_generator(path: Path) -> bool:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +30,12 @@ from installation.show.step import step
 if TYPE_CHECKING:
     import numpy as np
 
+    from installation.control.replay import ReplaySource
     from installation.control.source import Source
+    from installation.control.take_log import TakeLog
     from installation.output.preview import Preview
     from installation.output.surface import Surface
+    from installation.output.video.remote import Recorder
     from installation.render.switch import Switch
 
 log = logging.getLogger(__name__)
@@ -45,7 +49,11 @@ _SWITCH_S = 0.001
 # Under Mesa's llvmpipe a 1024 px picture on 1280x720 costs about 10 ms of a core.
 _SOFTWARE_FPS = 30.0
 
-_AWAKE = (ControlMessage("look/blackout", False, 0.0), ControlMessage("drift/pause", False, 0.0))
+_AWAKE = (
+    ControlMessage("look/blackout", False, 0.0),
+    ControlMessage("drift/pause", False, 0.0),
+    ControlMessage("record/on", False),
+)
 
 # On a machine whose cores do everything, a late wall is seen and a late engine is not.
 _ENGINE_NICENESS = 5
@@ -94,6 +102,7 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
     surface: Surface | None = None
     sources: list[Source] = []
     preview: Preview | None = None
+    take: TakeLog | None = None
     try:
         from installation import resources
         from installation.control.keyboard import KeyboardSource
@@ -108,7 +117,17 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
         keyboard = KeyboardSource(show.table())
         again = board.newest() > 0
         sources += [keyboard, *(_source(make, again) for make in _sources(session))]
+        recorder = _recorder(session, run_folder)
+        sources.append(recorder)
         preview = _preview(session, again)
+        state = _where_it_was(board, session)
+        replay = _replay(session, board, state)
+        if replay is not None:
+            sources.append(replay)
+        elif session.take is not None:
+            from installation.control.take_log import TakeLog
+
+            take = TakeLog(session.take, show.table(), state)
         parts = WallParts(
             show=show,
             board=board,
@@ -120,14 +139,18 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
             preview=preview,
             pictures=session.pictures,
             title=show.title,
+            recorder=recorder,
+            clock=replay,
+            take=take,
         )
-        state = _where_it_was(board, session)
         Wall(parts, state, _still(session, board)).run(lambda: stop.is_set() or not parent.alive())
         return EXIT_TEMPORARY if stop.is_set() and parent.alive() else 0
     finally:
         board.beat("wall", Phase.STOPPING)
         for source in sources:
             source.close()
+        if take is not None:
+            take.close()
         if preview is not None:
             preview.close()
         if surface is not None:
@@ -154,7 +177,7 @@ def _decode(payload: bytes) -> tuple[float, ShowState]:
 def resume(board: Board, session: Session, store: Store) -> None:
     """Puts the state of the run before on the board, if it is of this very show. Supervisor's process.
 
-    Awake: whoever starts a show that was left blacked out or paused wants to see it.
+    Awake: whoever starts a show that was left blacked out or paused wants to see it, and not to record it.
     """
     payload = store.load_state()
     state = None if payload is None else _fitting(payload, session)
@@ -225,6 +248,35 @@ def _sources(session: Session) -> Iterator[Callable[[], Source]]:
 
         maps = [MidiMap(**entry.model_dump()) for entry in show.midi.map]
         yield lambda: MidiSource(table, maps, port=show.midi.port)
+
+
+def _recorder(session: Session, run_folder: Path) -> Recorder:
+    from installation.output import stills
+    from installation.output.video.presets import preset
+    from installation.output.video.remote import Recorder
+
+    suffix = preset(session.show.record.live_preset).suffix
+
+    def name_film() -> Path:
+        return session.films / stills.snapshot_name(time.time()).replace(".png", suffix)
+
+    def command(film: Path) -> list[str]:
+        return [sys.executable, "-m", "installation", "recorder-process", str(run_folder), str(film)]
+
+    return Recorder(command, name_film)
+
+
+def _replay(session: Session, board: Board, state: ShowState) -> ReplaySource | None:
+    """The take that is played; a wall that was started again goes on where the one before it was."""
+    if session.take is None or not session.replay:
+        return None
+    from installation.control import take_files
+    from installation.control.replay import ReplaySource
+    from installation.show.take import read_lines
+
+    records = read_lines(take_files.lines(session.take), session.show)
+    resume = None if board.read_state() is None else state
+    return ReplaySource(session.show.table(), records, time.monotonic, resume=resume)
 
 
 def _source(make: Callable[[], Source], again: bool) -> Source:

@@ -12,12 +12,13 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from installation import cli_training
+from installation import cli_judging, cli_training
 from installation.errors import CheckpointError, InstallationError, ModelError, OutputError
 
 if TYPE_CHECKING:
@@ -45,10 +46,13 @@ app = typer.Typer(
 )
 models_app = typer.Typer(name="models", help="The networks on this machine.", no_args_is_help=True)
 app.add_typer(models_app)
+app.command()(cli_training.atelier)
+shard_app = typer.Typer(name="shard", help="A film in parts, for farms and schedulers.", no_args_is_help=True)
+app.add_typer(shard_app)
 app.add_typer(cli_training.data_app, name="data")
 app.add_typer(cli_training.train_app, name="train")
-app.add_typer(cli_training.judge_app, name="judge")
-app.add_typer(cli_training.runs_app, name="runs")
+app.add_typer(cli_judging.judge_app, name="judge")
+app.add_typer(cli_judging.runs_app, name="runs")
 
 ShowArgument = Annotated[str, typer.Argument(help="A default show's name or a .toml file.", metavar="[SHOW]")]
 
@@ -70,19 +74,24 @@ def main() -> None:
 
 @app.command()
 def run(
-    show: ShowArgument = DEFAULT_SHOW,
+    show: Annotated[
+        str | None, typer.Argument(help="A default show's name or a .toml file.", show_default=DEFAULT_SHOW)
+    ] = None,
     windowed: Annotated[bool, typer.Option("--windowed", help="A window instead of the full screen.")] = False,
     headless: Annotated[bool, typer.Option("--headless", help="No window; a live preview page instead.")] = False,
     monitor: Annotated[str | None, typer.Option(help="Name, position (left, +1920+0) or index.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin at the show's beginning, not where it was.")] = False,
     osc_port: Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=65535)] = None,
     preview_port: Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=65535)] = None,
+    take: Annotated[Path | None, typer.Option(help="Writes the performance down, into this folder.")] = None,
+    replay: Annotated[bool, typer.Option("--replay", help="Plays the performance in the folder of --take.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Plays a show on the wall until it is closed: Escape twice, Ctrl-C, SIGTERM.
 
     Without a display it says so and runs headless. Models of the catalogue that are missing are added once.
     """
+    from installation import takes
     from installation.children import resume
     from installation.service import runfolder
     from installation.service.lock import ShowLock
@@ -91,20 +100,29 @@ def run(
     from installation.service.supervisor import Supervisor
 
     _log_to_stderr(verbose)
-    path, config = _load_show(show, _screen_options(windowed, monitor, osc_port, preview_port))
+    changes = _screen_options(windowed, monitor, osc_port, preview_port)
+    played = _take_to_play(take, show, changes) if replay else None
+    path, config = played[:2] if played else _load_show(show or DEFAULT_SHOW, changes)
     if not headless and not _display():
         _say("no display here: the show runs headless")
         headless = True
     lock = ShowLock(path, _state_folder())
     try:
-        session = _session(path, config, headless=headless, verbose=verbose)
+        session = _session(path, config, headless=headless, verbose=verbose, files=played and played[2])
+        if played:
+            session = session.model_copy(update={"take": path.parent, "replay": True})
+        elif take is not None:
+            written = takes.begin(take.expanduser(), config, _ensure_models(config, path.parent))
+            if written is not None:
+                logging.info("the performance is written down in %s", written)
+                session = session.model_copy(update={"take": written.resolve()})
         store = Store(session.identity, session.state_folder)
         folder, board, notes = runfolder.prepare(width=session.size[0], height=session.size[1])
         for note in notes:
             logging.info(note)
         try:
             session.write(folder.path)
-            if not fresh:
+            if not fresh and not replay:
                 resume(board, session, store)
         except BaseException:
             board.close()
@@ -146,6 +164,181 @@ def still(
     frame = picture(session, at, wanted)
     stills.save(out, frame)
     _say(f"{out}: {frame.shape[1]}x{frame.shape[0]}")
+
+
+Size = Annotated[str, typer.Option(help="WIDTHxHEIGHT, such as 3840x2160; the cascade's own size if not given.")]
+Fps = Annotated[str, typer.Option(help="24, 25, 30000/1001, 50, 60; 29.97 means 30000/1001.")]
+Seconds = Annotated[float | None, typer.Option(help="Length, without leader.", min=0.0, max=_MOST_S)]
+Frames = Annotated[int | None, typer.Option(help="Length in frames, instead.", min=1)]
+Loop = Annotated[bool, typer.Option("--loop", help="A walk that closes: the last frame joins the first.")]
+From = Annotated[float, typer.Option("--from", help="Show time of the first frame, in seconds.", min=0.0, max=_MOST_S)]
+To = Annotated[float | None, typer.Option("--to", help="Show time of the end.", min=0.0, max=_MOST_S)]
+Leader = Annotated[str, typer.Option(help="Black before and after, such as 5s.")]
+PresetName = Annotated[str | None, typer.Option(help="The deliverable (--presets); the show's own if not given.")]
+FitName = Annotated[str | None, typer.Option(help="contain, cover, fill or native; the show's own if not given.")]
+FilmSeed = Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=4294967295)]
+FilmOut = Annotated[Path | None, typer.Option("--out", "-o", help="The file, or folder of pictures.")]
+EncoderThreads = Annotated[int, typer.Option(help="Threads of the encoder; 0 = its own choice.", min=0, max=256)]
+
+
+def _print_presets(wanted: bool) -> None:
+    if wanted:
+        from installation import cli_record
+
+        _print(cli_record.presets_table())
+        raise typer.Exit
+
+
+@app.command()
+def record(
+    show: Annotated[
+        str | None, typer.Argument(help="A default show's name or a .toml file.", show_default=DEFAULT_SHOW)
+    ] = None,
+    size: Size = "",
+    fps: Fps = "25",
+    seconds: Seconds = None,
+    frames: Frames = None,
+    loop: Loop = False,
+    start: From = 0.0,
+    end: To = None,
+    leader: Leader = "0s",
+    preset: PresetName = None,
+    fit: FitName = None,
+    seed: FilmSeed = None,
+    out: FilmOut = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a recording that was interrupted.")] = False,
+    shards: Annotated[int, typer.Option(help="Make it in so many parts, by processes of their own.", min=1)] = 1,
+    workers: Annotated[int, typer.Option(help="Processes for the shards; 0 = half the cores.", min=0)] = 0,
+    executor: Annotated[str, typer.Option(help="local, or ray (extra `farm`).")] = "local",
+    keep: Annotated[bool, typer.Option("--keep-segments", help="Leave the segments beside the film.")] = False,
+    threads: EncoderThreads = 0,
+    take: Annotated[
+        Path | None, typer.Option(help="The performance in this folder; of SHOW only [record] counts.")
+    ] = None,
+    presets: Annotated[
+        bool, typer.Option("--presets", help="List the deliverables.", is_eager=True, callback=_print_presets)
+    ] = False,
+) -> None:
+    """Makes a film of the show, or of a performance of it, frame by frame: the wall's loop with another clock, at any size.
+
+    What is closed is never lost: after a kill, a full disk or a power cut the same command with --resume goes on.
+    """
+    from installation import cli_record
+
+    _log_to_stderr(False)
+    wish = cli_record.Wish(
+        size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
+    )
+    recording = _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
+    cli_record.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=_say)
+
+
+@shard_app.command("plan")
+def shard_plan(
+    shards: Annotated[int, typer.Option(help="In how many parts.", min=1)],
+    plan: Annotated[Path, typer.Option("--plan", help="The file to write.")],
+    show: ShowArgument = DEFAULT_SHOW,
+    size: Size = "",
+    fps: Fps = "25",
+    seconds: Seconds = None,
+    frames: Frames = None,
+    loop: Loop = False,
+    start: From = 0.0,
+    end: To = None,
+    leader: Leader = "0s",
+    preset: PresetName = None,
+    fit: FitName = None,
+    seed: FilmSeed = None,
+    out: FilmOut = None,
+    threads: EncoderThreads = 0,
+) -> None:
+    """Writes a plan that any scheduler can run: `shard run PLAN K` for each K from 0, then `shard join PLAN`."""
+    from installation import cli_record
+
+    wish = cli_record.Wish(
+        size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
+    )
+    recording = _recording(show, wish)
+    recording.write(plan)
+    _say(f"{plan}: {recording.shards} shards of {recording.segments} segments, {recording.film.total} frames")
+
+
+PlanFile = Annotated[Path, typer.Argument(help="A file that `shard plan` wrote.", metavar="PLAN")]
+
+
+@shard_app.command("run")
+def shard_run(plan: PlanFile, number: Annotated[int, typer.Argument(metavar="K", min=0)]) -> None:
+    """Makes shard K. Run again, it makes what is missing."""
+    from installation import cli_record
+    from installation.recording import Recording
+
+    _log_to_stderr(False)
+    cli_record.run_shard(Recording.read(plan), number, _say)
+
+
+@shard_app.command("join")
+def shard_join(
+    plan: PlanFile,
+    keep: Annotated[bool, typer.Option("--keep-segments", help="Leave the segments beside the film.")] = False,
+) -> None:
+    """Joins the shards into the film; nothing is encoded again."""
+    from installation import cli_record
+    from installation.recording import Recording
+
+    cli_record.join(Recording.read(plan), keep=keep, say=_say)
+
+
+@shard_app.command("work", hidden=True)
+def shard_work(plan: PlanFile) -> None:
+    """One of a farm's workers."""
+    from installation import cli_record
+
+    cli_record.work(plan)
+
+
+def _recording(show: str, wish: Any) -> Any:
+    """The Recording of a Wish."""
+    from installation import cli_record
+
+    path, config = _load_show(show, {"screen": {"fit": wish.fit}} if wish.fit else {})
+    return cli_record.plan(
+        path, config, wish, lambda changed: _session(path, changed, headless=True, verbose=False), _say
+    )
+
+
+def _recording_of_take(folder: Path, show: str | None, wish: Any) -> Any:
+    """The Recording of a Wish for a performance. show: whose table [record] counts instead of the take's own."""
+    from installation import cli_record, takes
+
+    changes: dict[str, dict[str, Any]] = {"screen": {"fit": wish.fit}} if wish.fit else {}
+    place = folder = folder.expanduser().resolve()
+    if show is not None:
+        path, config = _load_show(show, {})
+        place, changes["record"] = path.parent, config.record.model_dump()
+    header = takes.header(folder, changes)
+    wish = cli_record.of_take(wish, takes.checked(folder, header.show).duration_s)
+    files = takes.networks(header)
+
+    def open_session(config: Show) -> Session:
+        """The take's own networks, and those of [record] behind them."""
+        return _session(folder, config, headless=True, verbose=False, files=_ensure_models(config, place, files))
+
+    recording = cli_record.plan(folder, header.show, wish, open_session, _say)
+    return recording.model_copy(update={"take": folder, "take_sha256": takes.log_sha256(folder)})
+
+
+@app.command(name="join")
+def join_segments(
+    folder: Annotated[Path, typer.Argument(help="NAME.mp4.segments, which a recording left when it was killed.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The film; NAME.mp4 if not given.")] = None,
+) -> None:
+    """Makes a film of the closed segments of a recording that was cut off. The segments stay."""
+    from installation.output.video.join import join
+
+    out = out or folder.with_name(folder.name.removesuffix(".segments"))
+    if out.exists():
+        raise OutputError("is there already", where=str(out), fix="Name another file with --out")
+    _say(f"{out}: {join(folder, out)} frames")
 
 
 @app.command()
@@ -360,6 +553,14 @@ def engine_process(run_folder: Path) -> None:
     raise typer.Exit(engine_main(run_folder, _log_to_stderr))
 
 
+@app.command(name="recorder-process", hidden=True)
+def recorder_process(run_folder: Path, film: Path) -> None:
+    """The wall's child: films it."""
+    from installation.recorder import recorder_main
+
+    raise typer.Exit(recorder_main(run_folder, film, _log_to_stderr))
+
+
 def _load_show(name: str, changes: dict[str, dict[str, Any]]) -> tuple[Path, Show]:
     """The show's file and its config, with command-line choices laid over it."""
     from installation import resources
@@ -367,6 +568,29 @@ def _load_show(name: str, changes: dict[str, dict[str, Any]]) -> tuple[Path, Sho
 
     path = resources.show_config(name)
     return path, config.load(path, changes)
+
+
+def _take_to_play(
+    folder: Path | None, show: str | None, changes: dict[str, dict[str, Any]]
+) -> tuple[Path, Show, dict[str, Path]]:
+    """A take's header file, its show, and the files of its networks, each the very one it was played with."""
+    from installation import takes
+    from installation.control.take_files import HEADER
+
+    if folder is None:
+        raise typer.BadParameter("name the take's folder with --take", param_hint="--replay")
+    if show is not None:
+        raise typer.BadParameter(f"the take has its own show; leave out {show!r}", param_hint="--replay")
+    folder = folder.expanduser().resolve()
+    header = takes.header(folder, changes)
+    found = takes.checked(folder, header.show)
+    _say(f"a take of {_duration(found.duration_s)}, {found.messages} messages")
+    return folder / HEADER, header.show, takes.networks(header)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def _screen_options(
@@ -384,15 +608,20 @@ def _screen_options(
     return {table: keys for table, keys in changes.items() if keys}
 
 
-def _session(path: Path, config: Show, *, headless: bool, verbose: bool) -> Session:
-    """Models found (fetched where the catalogue has them), the cascade's size read from their headers."""
+def _session(
+    path: Path, config: Show, *, headless: bool, verbose: bool, files: Mapping[str, Path] | None = None
+) -> Session:
+    """Models found (fetched where the catalogue has them), the cascade's size read from their headers.
+
+    files: checkpoints by the networks' names, where they are known already.
+    """
     import platformdirs
 
     from installation.models.header import read_header
     from installation.models.plan import picture_size, wall_size
     from installation.session import Session
 
-    files = _ensure_models(config, path.parent)
+    files = _ensure_models(config, path.parent, files)
     sizes = []
     for key, (base, *stages) in _chains(config).items():
         headers = [read_header(files[name]) for name in stages]
@@ -409,6 +638,7 @@ def _session(path: Path, config: Show, *, headless: bool, verbose: bool) -> Sess
         models={model.name: tuple(files[name] for name in (model.base, *model.stages)) for model in config.models},
         still=still_path if still_path and still_path.is_file() else None,
         pictures=platformdirs.user_pictures_path() / "installation",
+        films=platformdirs.user_videos_path() / "installation",
         headless=headless,
         verbose=verbose,
     )
@@ -420,10 +650,10 @@ def _chains(config: Show) -> dict[str, tuple[str, ...]]:
     return {"cascade": (config.cascade.base, *config.cascade.stages), **models}
 
 
-def _ensure_models(config: Show, folder: Path) -> dict[str, Path]:
+def _ensure_models(config: Show, folder: Path, known: Mapping[str, Path] | None = None) -> dict[str, Path]:
     """The checkpoint file of each network the show names. Those of the catalogue that are missing or damaged are brought.
 
-    folder: the show's own, where relative paths begin.
+    folder: the show's own, where relative paths begin. known: files of networks that are not to be looked for.
     """
     from installation.models import library
     from installation.models.catalogue import CATALOGUE
@@ -436,7 +666,7 @@ def _ensure_models(config: Show, folder: Path) -> dict[str, Path]:
         read_header(file)
         return file
 
-    found: dict[str, Path] = {}
+    found = dict(known or {})
     missing: list[str] = []
     for key, name in ((key, name) for key, chain in _chains(config).items() for name in chain):
         if name in found or name in missing:

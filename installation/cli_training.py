@@ -1,4 +1,4 @@
-"""The verbs of the atelier: data, train, judge, runs. Part of the command line; everything is imported when a verb runs."""
+"""The verbs that make: data, train. Part of the command line; everything is imported when a verb runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import typer
 if TYPE_CHECKING:
     from installation.training.loop import Outcome, Progress
 
+MOST_NAMED = 20
+
 data_app = typer.Typer(help="Pictures in: judged, cropped, packed.", no_args_is_help=True)
 train_app = typer.Typer(help="Networks trained, continued.", no_args_is_help=True)
-judge_app = typer.Typer(help="Networks judged by a frozen kit.", no_args_is_help=True)
-runs_app = typer.Typer(help="What was trained, and how it went.", no_args_is_help=True)
 
 Minutes = Annotated[float | None, typer.Option(help="Stop after so many minutes.", min=0.0)]
 Kimg = Annotated[float | None, typer.Option(help="Stop at so many thousand images in all.", min=0.0)]
@@ -28,19 +28,28 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 def scan(
     folders: list[Path],
     manifest: Annotated[Path, typer.Option(help="Where every picture and score is written.")],
+    size: Annotated[
+        int | None,
+        typer.Option(help="Edge of the crops that are wanted, px: what it hides is no reason.", min=16, max=4096),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure everything anew.")] = False,
     text: Annotated[bool, typer.Option(help="Look for text and watermarks too.")] = True,
 ) -> None:
     """Scores every picture below the folders and decides: keep, drop, uncertain. Interrupted, it goes on."""
+    from installation.training.data.rules import Rules
     from installation.training.data.scan import scan as run
 
-    with _counted("scanning") as tell:
-        summary = run(folders, manifest, progress=tell, resume=not again, with_text=text)
+    with counted("scanning") as tell:
+        summary = run(folders, manifest, progress=tell, resume=not again, rules=Rules(size=size), with_text=text)
     typer.echo(" · ".join(f"{decision} {count}" for decision, count in summary.counts.items()))
     for reason, count in sorted(summary.dropped.items(), key=lambda row: -row[1]):
         typer.echo(f"  dropped for {reason}: {count}")
     for reason, count in sorted(summary.asked.items(), key=lambda row: -row[1]):
         typer.echo(f"  uncertain for {reason}: {count}")
+    for name, why in list(summary.unreadable.items())[:MOST_NAMED]:
+        typer.echo(f"  {name}: {why}", err=True)
+    if (more := len(summary.unreadable) - MOST_NAMED) > 0:
+        typer.echo(f"  and {more} more that cannot be read: they are in the manifest", err=True)
     for missing in summary.missing:
         typer.echo(f"  not measured: {missing}", err=True)
 
@@ -78,7 +87,7 @@ def align(
     """Cuts the faces of the kept pictures, FFHQ's way, never enlarged."""
     from installation.training.data.align import align as run
 
-    with _counted("aligning") as tell:
+    with counted("aligning") as tell:
         aligned = run(manifest, out, size=size, uncertain=uncertain, progress=tell)
     typer.echo(f"{aligned.crops} crops of {aligned.pictures} pictures")
     for reason, count in sorted(aligned.passed.items(), key=lambda row: -row[1]):
@@ -95,8 +104,8 @@ def pack(
     """Packs the crops into one dataset file that loads at once."""
     from installation.training.data.pack import pack as run
 
-    with _counted("packing") as tell:
-        dataset = run(manifest, out, size=size, licences=_pairs(licence, "--licence"), progress=tell)
+    with counted("packing") as tell:
+        dataset = run(manifest, out, size=size, licences=pairs(licence, "--licence"), progress=tell)
     typer.echo(f"{out}: {len(dataset)} pictures of {dataset.size} px")
 
 
@@ -111,7 +120,7 @@ def crops(
     """Packs detailed windows of high-resolution pictures, for training a stage."""
     from installation.training.stage.crops import make_crops
 
-    with _shared("cropping") as tell:
+    with shared("cropping") as tell:
         dataset = make_crops(folder, out, size=size, per_picture=per_picture, licence=licence, progress=tell)
     typer.echo(f"{out}: {len(dataset)} windows of {dataset.size} px")
 
@@ -141,7 +150,7 @@ def base(
         resume=resume,
         seed=seed,
         device=device,
-        set=_pairs(overrides, "--set"),
+        set=pairs(overrides, "--set"),
         warm_start_from=warm_start,
         progress=_say_progress,
     )
@@ -155,6 +164,12 @@ def stage(
     config: Annotated[str, typer.Option(help="nano, realtime or tile4k.")] = "nano",
     scale: Annotated[int, typer.Option(min=2, max=4)] = 4,
     previous: Annotated[list[Path] | None, typer.Option(help="The cascade before it, base first.")] = None,
+    perceptual: Annotated[
+        bool,
+        typer.Option(
+            "--perceptual", help="EfficientNet-Lite0 features in the loss (extra `eval`); flatters KD and SW2."
+        ),
+    ] = False,
     minutes: Minutes = None,
     kimg: Kimg = None,
     resume: Resume = "auto",
@@ -163,6 +178,8 @@ def stage(
     overrides: Overrides = None,
 ) -> None:
     """Trains an enlarging stage on windows of high-resolution pictures and on samples of the cascade before it."""
+    from installation.training.features.efficientnet import find_weights
+    from installation.training.runs import network_in
     from installation.training.stage.trainer import train_stage
 
     outcome = train_stage(
@@ -175,102 +192,79 @@ def stage(
         resume=resume,
         seed=seed,
         device=device,
-        set=_pairs(overrides, "--set"),
-        previous=previous or None,
+        set=pairs(overrides, "--set"),
+        previous=[network_in(path) for path in previous or ()] or None,
+        features=find_weights() if perceptual else None,
         progress=_say_progress,
     )
     _say_outcome(outcome)
 
 
-@judge_app.command()
-def kit(
-    dataset: Path,
-    out: Path,
+def atelier(
+    pictures: Annotated[list[Path], typer.Argument(help="One or more folders of photographs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for everything that is made.")],
+    minutes: Annotated[float, typer.Option(help="Of training, over all calls together.", min=0.1)] = 30.0,
+    kimg: Annotated[
+        float | None, typer.Option(help="Instead of minutes: thousands of images for each network.", min=0.001)
+    ] = None,
+    config: Annotated[str, typer.Option(help="Of the base: tiny, c64, b128, b256 or a256.")] = "tiny",
+    stage_config: Annotated[str, typer.Option(help="nano, realtime or tile4k.")] = "nano",
     n: Annotated[int, typer.Option(help="Pictures each judgement makes.", min=50, max=50000)] = 1000,
+    licence: Annotated[list[str] | None, typer.Option(help="FOLDER=LICENCE, goes into every model card.")] = None,
+    text: Annotated[bool, typer.Option(help="Look for text and watermarks too.")] = True,
+    seed: int = 0,
+    device: Device = "auto",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="base.KEY=VALUE or stage.KEY=VALUE changes a config's field.")
+    ] = None,
 ) -> None:
-    """Freezes what networks are judged by: features, seeds, held-out pictures."""
-    from installation.training.dataset import open_dataset
-    from installation.training.judge.kit import make_kit
+    """The whole way: photographs judged and cropped, a base and a stage trained and judged, a show for the wall.
 
-    typer.echo(f"{out}: kit {make_kit(open_dataset(dataset), out, n=n).hash[:8]}")
+    Killed at any moment, the same command goes on.
+    """
+    from installation.training.atelier import Ears, Wishes, make
 
-
-@judge_app.command(name="base")
-def judge_base(kit: Path, checkpoint: Path, psi: Annotated[float, typer.Option(min=0.0, max=1.5)] = 1.0) -> None:
-    """Judges a generator."""
-    from installation.training.judge.base import judge_base as run
-    from installation.training.judge.kit import open_kit
-
-    _print_judgement(run(checkpoint, open_kit(kit), psi=psi))
-
-
-@judge_app.command(name="stage")
-def judge_stage(
-    kit: Path,
-    checkpoint: Path,
-    base: Annotated[Path | None, typer.Option(help="Whose walk its steadiness is measured on.")] = None,
-) -> None:
-    """Judges a stage, by a kit of pictures of the size it makes."""
-    from installation.training.judge.kit import open_kit
-    from installation.training.judge.stage import judge_stage as run
-
-    _print_judgement(run(checkpoint, open_kit(kit), base=base))
-
-
-@judge_app.command()
-def compare(first: Path, second: Path) -> None:
-    """Two judgements side by side; says where there is no difference, and refuses different kits."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from installation.training.judge.judgement import compare as run
-    from installation.training.judge.judgement import read_judgement
-
-    table = Table("number", first.stem, second.stem, "difference", "")
-    for verdict in run(read_judgement(first), read_judgement(second)):
-        figures = (f"{verdict.a.value:.4g}", f"{verdict.b.value:.4g}", f"{verdict.delta:+.4g} ± {verdict.se:.2g}")
-        table.add_row(verdict.name, *figures, verdict.text)
-    Console().print(table)
-
-
-@runs_app.command(name="list")
-def runs_list(root: Annotated[Path, typer.Argument(help="The folder of run folders.")] = Path("runs")) -> None:
-    """Every run below a folder, read afresh."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from installation.training.runs import list_runs
-
-    table = Table("run", "kind", "kimg", "started", "Q", "")
-    for run in list_runs(root):
-        q = f"{run.judgements[-1].q.value:.1f} ± {run.judgements[-1].q.se:.1f}" if run.judgements else ""
-        state = run.fault or ("running" if run.running else "")
-        table.add_row(run.name, run.kind, f"{run.nimg / 1000:.1f}" if not run.fault else "", run.started, q, state)
-    Console().print(table)
-
-
-@runs_app.command(name="show")
-def runs_show(folder: Path) -> None:
-    """One run: its config and newest numbers."""
-    from installation.training.runs import read_run
-
-    run = read_run(folder)
-    if run.fault:
-        from installation.errors import OutputError
-
-        raise OutputError(run.fault, where=str(folder))
-    for heading, facts in (
-        ("config", run.config),
-        ("parents", run.parents),
-        ("newest", run.rows[-1] if run.rows else {}),
-    ):
-        typer.echo(heading)
-        for key, value in facts.items():
-            typer.echo(f"  {key} {value}")
+    sets: dict[str, dict[str, str]] = {"base": {}, "stage": {}}
+    for key, value in pairs(overrides, "--set").items():
+        network, dot, name = key.partition(".")
+        if not dot or network not in sets:
+            raise typer.BadParameter(f"{key!r} begins with neither base. nor stage.", param_hint="--set")
+        sets[network][name] = value
+    wishes = Wishes(
+        minutes=minutes,
+        kimg=kimg,
+        config=config,
+        stage_config=stage_config,
+        base_set=sets["base"],
+        stage_set=sets["stage"],
+        n=n,
+        seed=seed,
+        device=device,
+        licences=pairs(licence, "--licence"),
+        with_text=text,
+    )
+    with counted("") as tell:
+        ears = Ears(
+            begins=lambda what: typer.echo(f"{what} …"),
+            counted=tell,
+            shared=lambda what, share: tell(round(1000 * share), 1000, what) if share is not None else None,
+            trained=_say_progress,
+        )
+        made = make(pictures, out, wishes, ears)
+    if made.show is None:
+        typer.echo("stopped; the same command goes on")
+        return
+    for judgement in made.judgements:
+        typer.echo(f"{judgement.kind}: {judgement.headline()}")
+    if not made.scale:
+        typer.echo(
+            "no stage: too few faces are large enough for one; `installation train stage` takes any large pictures"
+        )
+    typer.echo(f"{made.show}\nplay it:  installation run {made.show}")
 
 
 @contextmanager
-def _counted(what: str) -> Iterator[Any]:
+def counted(what: str) -> Iterator[Any]:
     """A progress bar as (done, of, name) -> None."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -284,13 +278,13 @@ def _counted(what: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _shared(what: str) -> Iterator[Any]:
+def shared(what: str) -> Iterator[Any]:
     """A progress bar as (what, share 0..1 or None) -> None."""
-    with _counted(what) as tell:
+    with counted(what) as tell:
         yield lambda text, share: tell(round(1000 * share), 1000, text) if share is not None else None
 
 
-def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
     pairs = {}
     for text in texts or []:
         key, equals, value = text.partition("=")
@@ -308,16 +302,3 @@ def _say_progress(progress: Progress) -> None:
 
 def _say_outcome(outcome: Outcome) -> None:
     typer.echo(f"{outcome.nimg / 1000:.1f} kimg: {outcome.reason}; the same command goes on")
-
-
-def _print_judgement(judgement: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("number", "value", "± s.e.", title=f"{judgement.subject}, kit {judgement.kit[:8]}")
-    table.add_row("[bold]Q[/]", f"[bold]{judgement.q.value:.1f}[/]", f"{judgement.q.se:.1f}")
-    for name, number in judgement.numbers.items():
-        table.add_row(name, f"{number.value:.4g}", f"{number.se:.2g}")
-    Console().print(table)
-    for warning in judgement.warnings:
-        typer.echo(warning, err=True)

@@ -52,3 +52,9 @@ class OutputError(InstallationError):
     """A file, port or disk refuses."""
 
     exit_code = 6
+
+
+class TakeError(InstallationError):
+    """A take is missing, damaged, hostile, or of another version of the program."""
+
+    exit_code = 6

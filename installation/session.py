@@ -18,9 +18,10 @@ SESSION = "session.json"
 
 class Session(BaseModel):
     """size: of the pictures (width, height). base, stages: the cascade's checkpoint files. models: those of the show's
-    other models, by name, generator first. still: a picture for the first
-    seconds, or none. pictures: where snapshots go. headless: no window. identity, state_folder: where the store keeps
-    the last picture and state of this show. verbose: log more.
+    other models, by name, generator first. still: a picture for the first seconds, or none. pictures, films: where
+    snapshots and recordings of the wall go. headless: no window. identity, state_folder: where the store keeps the last
+    picture and state of this show. verbose: log more. take: a take's folder, to be written, or with replay to be played;
+    None = neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,8 +35,11 @@ class Session(BaseModel):
     models: dict[str, tuple[Path, ...]] = {}
     still: Path | None
     pictures: Path
+    films: Path
     headless: bool
     verbose: bool = False
+    take: Path | None = None
+    replay: bool = False
 
     @property
     def files(self) -> dict[str, tuple[Path, ...]]:

@@ -9,24 +9,28 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from installation.control.keyboard import KeyboardSource
 from installation.control.source import Source
+from installation.control.take_log import TakeLog
 from installation.engine.board import Board, Phase
 from installation.latent.walk import nearest_key
 from installation.output import stills
 from installation.output.compositor import Compositor
 from installation.output.hud import HudText
+from installation.output.intake import Intake
 from installation.output.pacing import Pacer
 from installation.output.playhead import Playhead
 from installation.output.preview import Preview
 from installation.output.surface import Surface
-from installation.show.clock import LiveClock
+from installation.output.video.remote import Recorder
+from installation.show.clock import LiveClock, Tick
 from installation.show.config import Show
 from installation.show.state import ShowState, to_json
 from installation.show.step import step
@@ -44,7 +48,9 @@ _STATUS_EVERY_S = 1.0
 
 @dataclass(slots=True)
 class WallParts:
-    """What the loop is wired from. keyboard is one of the sources."""
+    """What the loop is wired from. keyboard is one of the sources. clock: None = the monotonic clock's. take: where the
+    performance is written down, None = nowhere.
+    """
 
     show: Show
     board: Board
@@ -56,6 +62,18 @@ class WallParts:
     preview: Preview | None
     pictures: Path
     title: str
+    recorder: Recorder | None = None
+    clock: Clock | None = None
+    take: TakeLog | None = None
+
+
+class Clock(Protocol):
+    """What gives the ticks of the loop: LiveClock, or a take."""
+
+    @property
+    def now_s(self) -> float: ...
+
+    def ticks(self, *, hold: bool = False) -> Iterable[Tick | ShowState]: ...
 
 
 class Wall:
@@ -64,23 +82,19 @@ class Wall:
     def __init__(self, parts: WallParts, state: ShowState, still: np.ndarray | None) -> None:
         self._parts = parts
         self._state = state
-        self._clock = LiveClock(time.monotonic, start_s=state.t, index=state.index)
+        self._clock = parts.clock or LiveClock(time.monotonic, start_s=state.t, index=state.index)
         self._playhead = Playhead(HISTORY)
-        # A wall that was started again finds the newest frames still in the ring.
-        self._seen = max(parts.board.newest() - parts.board.slots, 0)
+        self._intake = Intake(parts.board, parts.compositor, self._playhead)
         self._hud_text: HudText | None = None
         self._shown: Hashable = None
         self._hud_due_s = self._status_due_s = 0.0
         self._closing = False
-        self._live = False  # whether a frame of this run has come
         self._warm = False
-        self._torn = 0
-        self._slots: dict[int, int] = {}  # which frame of the board each history slot holds
         self._aim()
         black = np.zeros((parts.board.height, parts.board.width, 4), np.uint8)
         parts.compositor.upload(self._playhead.spare, black if still is None else still)
         if still is not None:
-            self._playhead.arrive(self._seen, state.t - _STILL_BEFORE_S, state.t)
+            self._playhead.arrive(self._intake.seen, state.t - _STILL_BEFORE_S, self._clock.now_s)
 
     @property
     def state(self) -> ShowState:
@@ -102,19 +116,32 @@ class Wall:
         """One tick: hear, step, tell the engine, take in frames, draw. Whether there is something new to present."""
         parts = self._parts
         self._hear_surface()
-        messages = [message for source in parts.sources for message in source.poll()]
-        tick = self._clock.tick(hold=not self._live or self._playhead.starved(self._state.t))
-        self._state = state = step(self._state, messages, tick, parts.show)
+        pressed = self._step()
+        state, now_s = self._state, self._clock.now_s
         parts.board.write_state(state.index, to_json(state))
         for source in parts.sources:
             source.publish(state.values)
         if self._aim():
-            self._take_in_again()
-        self._take_in_frames(state.t)
-        changed = self._draw(state)
-        self._press(state.pressed)
+            self._intake.take_again()
+        self._intake.take(now_s)
+        changed = self._draw(state, now_s)
+        self._press(pressed)
         self._report(state)
         return changed
+
+    def _step(self) -> list[str]:
+        """The state of this turn, through all its ticks. Gives the buttons that were pressed."""
+        parts, pressed = self._parts, []
+        for tick in self._clock.ticks(hold=not self._intake.live or self._playhead.starved(self._clock.now_s)):
+            if isinstance(tick, ShowState):
+                self._state = tick
+                continue
+            messages = [message for source in parts.sources for message in source.poll()]
+            self._state = step(self._state, messages, tick, parts.show)
+            pressed += self._state.pressed
+            if parts.take is not None:
+                parts.take.write(tick, messages, self._state)
+        return pressed
 
     def _hear_surface(self) -> None:
         for event in self._parts.surface.poll():
@@ -135,43 +162,10 @@ class Wall:
         size, screen = self._parts.surface.size, self._parts.show.screen
         return 0 not in size and self._parts.compositor.aim(size, fit=screen.fit, rotate=screen.rotate)
 
-    def _take_in_frames(self, now_s: float) -> None:
-        """Uploads the frames that came since the last turn; one that the engine overwrote meanwhile is not used."""
-        parts = self._parts
-        newest = parts.board.newest()
-        for index in range(max(self._seen + 1, newest - parts.board.slots + 1), newest + 1):
-            frame = parts.board.frame(index)
-            if frame is None:
-                continue
-            parts.compositor.upload(self._playhead.spare, frame.pixels)
-            if frame.valid():
-                slot = self._playhead.arrive(index, frame.stamp, now_s)
-                if slot is not None:
-                    self._slots[slot] = index
-                self._live = True
-            else:
-                self._torn += 1
-        self._seen = max(self._seen, newest)
-
-    def _take_in_again(self) -> None:
-        """Uploads what the board still has of the frames held, for the window's new size: on a paused show no other
-        would come. These slots are on the wall, so only a copy that is known to be whole goes there."""
-        for slot, index in self._slots.items():
-            if (pixels := self._whole(index)) is not None:
-                self._parts.compositor.upload(slot, pixels)
-
-    def _whole(self, index: int) -> np.ndarray | None:
-        """A copy of a frame of the board; None when the engine has overwritten it."""
-        frame = self._parts.board.frame(index)
-        if frame is None:
-            return None
-        pixels = frame.pixels.copy()
-        return pixels if frame.valid() else None
-
-    def _draw(self, state: ShowState) -> bool:
+    def _draw(self, state: ShowState, now_s: float) -> bool:
         """Draws, unless every pixel would be the same as before."""
         parts = self._parts
-        view = self._playhead.view(state.t)
+        view = self._playhead.view(now_s)
         a, b, mix = (view.a_slot, view.b_slot, view.mix) if view else (0, 0, 0.0)
         parts.compositor.look(
             a,
@@ -194,9 +188,9 @@ class Wall:
             parts.preview.offer(parts.surface.read)
         return changed
 
-    def _press(self, pressed: tuple[str, ...]) -> None:
+    def _press(self, pressed: Iterable[str]) -> None:
         for name in pressed:
-            if name == "hud/snapshot":
+            if name == "snapshot":
                 self._snapshot()
             elif name == "shader/reload":
                 self._say_shaders(self._parts.compositor.reload())
@@ -211,10 +205,7 @@ class Wall:
 
         The frame comes from the board, because the compositor's may be no larger than the window.
         """
-        board, compositor = self._parts.board, self._parts.compositor
-        newest = board.newest()
-        whole = (self._whole(index) for index in range(newest, max(newest - board.slots, 0), -1))
-        pixels = next((pixels for pixels in whole if pixels is not None), None)
+        compositor, pixels = self._parts.compositor, self._intake.newest_whole()
         frame = compositor.read_look() if pixels is None else compositor.still(pixels)
         path = self._parts.pictures / stills.snapshot_name(time.time())
         threading.Thread(target=_save, args=(path, frame), name="snapshot", daemon=True).start()
@@ -230,13 +221,19 @@ class Wall:
 
     def _figures(self, state: ShowState) -> tuple[str, ...]:
         stats = self._parts.pacer.stats()
-        engine = "waiting for the engine" if self._playhead.starved(state.t) else self._parts.board.status("engine")
+        engine = (
+            "waiting for the engine"
+            if self._playhead.starved(self._clock.now_s)
+            else self._parts.board.status("engine")
+        )
         key = nearest_key(state.strands[-1], self._parts.show)
         portrait = f"seed {key.seed}" if key.stop is None else f"stop {key.stop + 1}"
         models = self._parts.show.model_names()
         model = f"   model {state.values['model/select']}" if len(models) > 1 else ""
+        recorder = self._parts.recorder
         return (
             self._parts.title + model,
+            *((recorder.text(),) if recorder and recorder.text() else ()),
             f"{stats.fps:.1f} fps   p99 {stats.p99_ms:.1f} ms   late {stats.late}",
             f"engine {engine}",
             f"{portrait}   position {state.strands[-1].position:.2f}   drift {state.velocity.at(state.t):+.3f} kf/s",
@@ -250,7 +247,11 @@ class Wall:
         self._status_due_s = now + _STATUS_EVERY_S
         stats = self._parts.pacer.stats()
         text = f"{stats.fps:.1f} fps · p50 {stats.p50_ms:.1f} ms · p99 {stats.p99_ms:.1f} ms · late {stats.late}"
-        text += f" · torn {self._torn} · t {state.t:.1f} s"
+        text += f" · torn {self._intake.torn} · t {state.t:.1f} s"
+        if self._parts.recorder and (recording := self._parts.recorder.text()):
+            text += f" · {recording}"
+        if self._parts.take is not None and (dropped := self._parts.take.counters()["dropped"]):
+            text += f" · take: {dropped} ticks lost"
         self._parts.board.put_status(ROLE, text)
         if self._parts.preview is not None:
             self._parts.preview.publish({"wall": text, "engine": self._parts.board.status("engine")})

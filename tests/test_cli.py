@@ -63,7 +63,7 @@ def command(home: Path, *words: str, python: tuple[str, ...] = ("-m", "installat
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=options.pop("timeout", 120),
         **options,
     )
 

@@ -37,10 +37,17 @@ EDGES: dict[str, set[str]] = {
     # The command line and its helpers, which put the parts together.
     "cli": {"*"},
     "cli_training": {"training"},
+    "cli_judging": {"cli_training", "training", "models"},
+    "cli_record": ROOMS - {"control", "service"} | {"session", "recording", "record", "farm"},
+    "farm": {"recording", "record"},
+    "record": ROOMS - {"control", "service"} | {"session", "resources", "recording", "takes"},
+    "recording": {"show", "session", "output"},
     "children": ROOMS | {"wall", "session", "resources"},
     "wall": {"show", "control", "latent", "engine", "output", "session"},
+    "recorder": {"show", "engine", "output", "service", "session", "resources"},
     "still": ROOMS - {"control", "service"} | {"session", "resources"},
     "session": {"show"},
+    "takes": {"show", "control", "models", "resources"},
     "listing": {"show"},
     "__main__": {"cli"},
     "__init__": set(),
@@ -74,9 +81,10 @@ OWNERS = {
     "glfw": {"output"},
     "mido": {"control"},
     "rtmidi": {"control"},
-    "pydantic": {"show", "session"},
-    "typer": {"cli", "cli_training"},
-    "rich": {"cli", "cli_training", "listing", "service"},
+    "imageio_ffmpeg": {"output", "service", "training"},
+    "pydantic": {"show", "session", "recording"},
+    "typer": {"cli", "cli_record", "cli_training", "cli_judging"},
+    "rich": {"cli", "cli_record", "cli_training", "listing", "service"},
 }
 # The doctor's questions to the drivers, each asked in a child process of its own.
 PROBES = "service/doctor/probes.py"

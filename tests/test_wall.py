@@ -87,7 +87,7 @@ def test_a_frame_that_is_being_written_over_is_not_taken_in_again(stage: Stage) 
     stage.shown()
     for seed in range(2, 1 + stage.board.slots):
         stage.frame(seed)
-    stage.wall._take_in_frames(0.0)
+    stage.wall._intake.take(0.0)
     stage.board.begin_frame()[:] = 255  # over frame 1
     stage.surface.size = (SIDE, SIDE)
     assert difference(stage.shown(), np.full_like(picture, 255)) > 100
@@ -105,7 +105,7 @@ def test_a_snapshot_has_the_pictures_size_whatever_the_windows(stage: Stage) -> 
     stage.surface.size = (SIDE // 3, SIDE // 3)
     picture = stage.frame(1)
     stage.wall.turn()
-    stage.wall._press(("hud/snapshot",))
+    stage.wall._press(("snapshot",))
     assert until(lambda: any(stage.pictures.glob("[!.]*.png")))
     (path,) = stage.pictures.glob("[!.]*.png")
     assert difference(iio.imread(path), picture) == 0
@@ -113,7 +113,7 @@ def test_a_snapshot_has_the_pictures_size_whatever_the_windows(stage: Stage) -> 
 
 def test_without_a_frame_a_snapshot_is_what_is_on_the_wall(stage: Stage) -> None:
     stage.wall.turn()
-    stage.wall._press(("hud/snapshot",))
+    stage.wall._press(("snapshot",))
     assert until(lambda: any(stage.pictures.glob("[!.]*.png")))
     (path,) = stage.pictures.glob("[!.]*.png")
     assert not iio.imread(path).any()

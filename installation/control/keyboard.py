@@ -3,7 +3,7 @@
     space         pauses and goes on          up, down      drift faster, slower (through zero: backwards)
     right, n      next keyframe               left, p       previous keyframe
     b             blackout and back           h             the figures in the corner
-    s             saves the picture
+    s             saves the picture           r             begins and ends a film of the wall
 
 f (full screen) and esc belong to the window.
 """
@@ -17,8 +17,8 @@ from installation.control.source import default_values
 from installation.show.messages import ControlMessage
 from installation.show.params import ParamTable, Value
 
-_TOGGLES = {"space": "drift/pause", "b": "look/blackout", "h": "hud/show"}
-_BUTTONS = {"right": "walk/next", "n": "walk/next", "left": "walk/previous", "p": "walk/previous", "s": "hud/snapshot"}
+_TOGGLES = {"space": "drift/pause", "b": "look/blackout", "h": "hud/show", "r": "record/on"}
+_BUTTONS = {"right": "walk/next", "n": "walk/next", "left": "walk/previous", "p": "walk/previous", "s": "snapshot"}
 _STEPS = {"up": 1, "down": -1}
 _SPEED = "drift/speed"
 _FINE, _COARSE = 0.05, 0.25

@@ -98,11 +98,12 @@ class Compositor:
         return True
 
     def upload(self, slot: int, pixels: np.ndarray) -> None:
-        """Puts a Frame into history slot `slot`, scaled to the work size. `pixels` is read before this returns.
+        """Puts a Frame into history slot `slot`, scaled to the work size; or a light frame (models/light.py) of that
+        size. `pixels` is read before this returns.
 
-        ValueError when it is no Frame; DisplayError when it is larger than the driver's textures.
+        ValueError when it is neither; DisplayError when it is larger than the driver's textures.
         """
-        self._check_frame(pixels)
+        self._check_frame(pixels, light=True)
         self._history.fill(slot, pixels, self._work, self._programs)
 
     def look(self, a: int, b: int, mix: float, *, crossfade: str, grade: Grade, blackout: float, time_s: float) -> None:
@@ -267,9 +268,14 @@ class Compositor:
         program.feed(self._common(light.size) | {"u_dither": float(dither)})
         program.draw(target, placement)
 
-    def _check_frame(self, pixels: np.ndarray) -> tuple[int, int]:
-        """Its (width, height)."""
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 4 or 0 in pixels.shape:
+    def _check_frame(self, pixels: np.ndarray, *, light: bool = False) -> tuple[int, int]:
+        """Its (width, height). light: a light frame will do, too."""
+        if (
+            pixels.dtype not in ((np.uint8, np.float16) if light else (np.uint8,))
+            or pixels.ndim != 3
+            or pixels.shape[2] != 4
+            or 0 in pixels.shape
+        ):
             raise ValueError(f"a Frame is uint8 [H, W, 4], not {pixels.dtype} {list(pixels.shape)}")
         size = (pixels.shape[1], pixels.shape[0])
         self._check_size(size)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from typing import Literal
 
 import moderngl
 import numpy as np
@@ -37,10 +38,10 @@ def create_context() -> moderngl.Context:
 
 class HeadlessSurface:
     """`Surface` of a fixed size in pixels, with an unknown refresh rate and no events. DisplayError: no GL, or larger
-    than GL allows.
+    than GL allows. depth: bits a channel, 8, or 16 for a recording.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], *, depth: Literal[8, 16] = 8) -> None:
         self.ctx = create_context()
         limit = int(self.ctx.info["GL_MAX_TEXTURE_SIZE"])
         if min(size) < 1 or max(size) > limit:
@@ -53,9 +54,10 @@ class HeadlessSurface:
         self.size = size
         self.refresh_hz = 0.0
         self.closed = False
-        self._screen = self.ctx.texture(size, 4)
+        self._screen = self.ctx.texture(size, 4, dtype="f1" if depth == 8 else "nu2")
         self.framebuffer = self.ctx.framebuffer([self._screen])
         self.framebuffer.clear(0.0, 0.0, 0.0, 1.0)
+        self._read: np.ndarray | None = None
 
     def poll(self) -> list[Event]:
         """Nothing ever happens to it."""
@@ -69,6 +71,17 @@ class HeadlessSurface:
     def read(self) -> np.ndarray:
         """What the wall shows, as a Frame of its own."""
         return read_frame(self.framebuffer, self.size)
+
+    def read_into(self, out: np.ndarray) -> None:
+        """The same without memory of its own: uint8 [H, W, 4], or uint16 [H, W, 3] code values of a surface of 16 bits."""
+        dtype = "f1" if out.dtype == np.uint8 else "nu2"
+        components = out.shape[2]
+        if self._read is None or self._read.shape != out.shape or self._read.dtype != out.dtype:
+            self._read = np.empty_like(out)
+        self.framebuffer.read_into(
+            self._read, viewport=(0, 0, *self.size), components=components, alignment=1, dtype=dtype
+        )
+        np.copyto(out, self._read[::-1])
 
     def describe(self) -> str:
         """Size and GL renderer in one line."""

@@ -4,8 +4,9 @@ A Frame of another size than wanted is scaled while it is put in, in linear ligh
 An engine without a GPU makes a few frames a second, a wall shows thirty: scaling each shown frame instead took three
 quarters of its time under llvmpipe (1024² px on 1280 x 720: 20 of 28 ms CPU).
 
-Slots are sRGB textures: 8 bits hold them to half a code value, as the engine made them, and the sampler decodes. Needs
-the GL context current; runs in the wall process.
+Slots are sRGB textures: 8 bits hold them to half a code value, as the engine made them, and the sampler decodes. A light
+frame (float16 linear light, of a recording) lies in a texture of half floats; the sampler gives the same, finer. Needs
+the GL context current.
 """
 
 from collections.abc import Mapping
@@ -39,9 +40,15 @@ class History:
         return self._fills[slot]
 
     def fill(self, slot: int, pixels: np.ndarray, size: tuple[int, int], programs: Mapping[str, Pass]) -> None:
-        """Puts a Frame into a slot at `size`. `pixels` is read before this returns. programs: with those of scale.frag."""
+        """Puts a Frame into a slot at `size`, or a light frame of that very size. `pixels` is read before this returns.
+
+        programs: with those of scale.frag.
+        """
         source = (pixels.shape[1], pixels.shape[0])
-        texture = self._slots[slot] = self._sized(self._slots[slot], size)
+        dtype = "f2" if pixels.dtype == np.float16 else "f1"
+        if dtype == "f2" and source != size:
+            raise ValueError(f"a light frame of {source} px cannot be shown at {size} px: only Frames are scaled")
+        texture = self._slots[slot] = self._sized(self._slots[slot], size, dtype)
         if source == size:
             texture.write(np.ascontiguousarray(pixels).data)
         else:
@@ -65,16 +72,20 @@ class History:
         programs[filtered("scale", placement)].draw(framebuffer, placement)
         framebuffer.release()
 
-    def _sized(self, texture: moderngl.Texture | None, size: tuple[int, int]) -> moderngl.Texture:
-        if texture is not None and texture.size == size:
+    def _sized(self, texture: moderngl.Texture | None, size: tuple[int, int], dtype: str = "f1") -> moderngl.Texture:
+        if texture is not None and (texture.size, texture.dtype) == (size, dtype):
             return texture
         if texture is not None:
             texture.release()
-        return frame_texture(self._ctx, size)
+        return frame_texture(self._ctx, size, dtype)
 
 
-def frame_texture(ctx: moderngl.Context, size: tuple[int, int]) -> moderngl.Texture:
-    """An empty texture for a Frame; sampled as linear light, written and drawn as code values."""
-    texture = ctx.texture(size, 4, internal_format=_SRGB8_ALPHA8)
+def frame_texture(ctx: moderngl.Context, size: tuple[int, int], dtype: str = "f1") -> moderngl.Texture:
+    """An empty texture for a Frame; sampled as linear light, written and drawn as code values. dtype: "f2" for a light
+    frame, which is written as the light that is sampled."""
+    if dtype == "f2":
+        texture = ctx.texture(size, 4, dtype="f2")
+    else:
+        texture = ctx.texture(size, 4, internal_format=_SRGB8_ALPHA8)
     texture.repeat_x = texture.repeat_y = False
     return texture

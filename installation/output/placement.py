@@ -61,6 +61,11 @@ def place(
     return put(_fitted(picture, _logical(output, rotate), fit), source or picture, output, rotate)
 
 
+def shown_size(picture: tuple[int, int], output: tuple[int, int], *, fit: str, rotate: int) -> tuple[int, int]:
+    """The size at which a picture appears on an output, before rotation and before what hangs over is cut."""
+    return _fitted(picture, _logical(output, rotate), fit)[2:]
+
+
 def work_size(
     picture: tuple[int, int], output: tuple[int, int], *, fit: str, rotate: int, largest: int
 ) -> tuple[int, int]:
@@ -69,7 +74,7 @@ def work_size(
     Where they appear more than twice as large, or a side would pass `largest` px: no side more than the picture's.
     ValueError for an unknown fit or rotation.
     """
-    _, _, w, h = _fitted(picture, _logical(output, rotate), fit)
+    w, h = shown_size(picture, output, fit=fit, rotate=rotate)
     if w * h <= _MOST_ENLARGED * picture[0] * picture[1] and max(w, h) <= largest:
         return w, h
     return min(w, picture[0]), min(h, picture[1])

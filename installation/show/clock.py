@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 # A stalled loop (a suspended machine, a debugger) must not fling the walk when it comes back.
 LONGEST_TICK_S = 0.1
+
+MICRO = 1_000_000
+"""Microseconds of a second."""
+
+
+def microseconds(seconds: float) -> int:
+    return round(seconds * MICRO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +32,33 @@ class Tick:
 
 
 class LiveClock:
-    """Show time that follows `now()` (seconds, monotonic) from `start_s`, at most LONGEST_TICK_S a tick."""
+    """Show time that follows `now()` (seconds, monotonic) from `start_s`, at most LONGEST_TICK_S a tick.
+
+    Its times are whole microseconds, so that a take can write them down and give the very same numbers back.
+    """
 
     def __init__(self, now: Callable[[], float], *, start_s: float = 0.0, index: int = 0) -> None:
         self._now = now
-        self._last: float | None = None
-        self._t = start_s
+        self._last_us: int | None = None
+        self._t_us = microseconds(start_s)
         self._index = index
 
+    @property
+    def now_s(self) -> float:
+        """Seconds for what moves even while the show waits; here the show time itself."""
+        return self._t_us / MICRO
+
     def tick(self, *, hold: bool = False) -> Tick:
-        now = self._now()
-        dt = 0.0 if self._last is None else min(max(now - self._last, 0.0), LONGEST_TICK_S)
-        self._last = now
-        self._t += dt
+        now_us = microseconds(self._now())
+        dt_us = 0 if self._last_us is None else min(max(now_us - self._last_us, 0), microseconds(LONGEST_TICK_S))
+        self._last_us = now_us
+        self._t_us += dt_us
         self._index += 1
-        return Tick(self._index, self._t, dt, hold)
+        return Tick(self._index, self._t_us / MICRO, dt_us / MICRO, hold)
+
+    def ticks(self, *, hold: bool = False) -> Iterator[Tick]:
+        """The ticks of this turn of the loop: one."""
+        yield self.tick(hold=hold)
 
 
 class FrameClock:

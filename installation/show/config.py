@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from installation.errors import ConfigError
 from installation.show.faults import config_error, did_you_mean, fault_line, shown
-from installation.show.latent_file import read_latent
+from installation.show.latent_file import checked_rows, read_latent
 from installation.show.look import Grade
 from installation.show.networks import is_loopback, network
 from installation.show.params import (
@@ -247,6 +247,20 @@ class Preview(_Table):
     port: Annotated[int, Field(ge=0, le=65535)] = 9010
 
 
+class RecordConfig(_Table):
+    """Of `installation record`. stages: networks that go on where the cascade ends, as many as the film's size needs.
+
+    tile: edge of their tiles in input pixels, 0 = whole frames. preset: the deliverable. live_preset, live_fps: of the
+    films that a wall makes of itself.
+    """
+
+    stages: tuple[str, ...] = ()
+    tile: Annotated[int, Field(ge=0, le=4096)] = 256
+    preset: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "museum-h264"
+    live_preset: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] = "live-h264"
+    live_fps: Annotated[int, Field(ge=1, le=120)] = 30
+
+
 class Show(_Table):
     """A whole show. params: first values of live parameters, by table name (`drift.speed = 0.1`). classes: names for
     classes of a conditional network, by number.
@@ -270,9 +284,16 @@ class Show(_Table):
     osc: Osc = Osc()
     midi: Midi = Midi()
     preview: Preview = Preview()
+    record: RecordConfig = RecordConfig()
 
     def table(self) -> ParamTable:
         return _table(self.looks, self.model_names(), self.classes, self.axes)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Every network that the show names, each once: the cascade's, stage 0 first, then those of its other models."""
+        chains = ((model.base, *model.stages) for model in (self.cascade, *self.models))
+        return tuple(dict.fromkeys(name for chain in chains for name in chain))
 
     def model_names(self) -> tuple[str, ...]:
         """What `model/select` may say; the first is what the show begins with, unless `params` says another."""
@@ -314,8 +335,11 @@ def load(path: Path, changes: Mapping[str, Mapping[str, Any]] | None = None) -> 
     return parse(tree, where=str(path), folder=path.parent)
 
 
-def parse(tree: Mapping[str, Any], *, where: str, folder: Path) -> Show:
-    """The show in a TOML tree; `folder` is where relative latents lie. ConfigError lists every fault."""
+def parse(tree: Mapping[str, Any], *, where: str, folder: Path | None) -> Show:
+    """The show in a TOML tree; `folder` is where relative latents lie. ConfigError lists every fault.
+
+    folder None: the tree is the dump of a Show, with its latents' numbers in it, and no file is read.
+    """
     faults: list[str] = []
     tree = dict(tree)
     table = _table_of(tree)
@@ -434,7 +458,7 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
             yield prefix + key, value
 
 
-def _stops(tour: list[Any], folder: Path, speed: float) -> tuple[list[Any], list[str]]:
+def _stops(tour: list[Any], folder: Path | None, speed: float) -> tuple[list[Any], list[str]]:
     """The tour with its saved latents read in, and the faults; speed: the show's own, keyframes/s, not negative."""
     stops: list[Any] = []
     faults: list[str] = []
@@ -444,13 +468,14 @@ def _stops(tour: list[Any], folder: Path, speed: float) -> tuple[list[Any], list
             stops.append(stop)
             continue
         hold_s, latent = stop.get("hold_s", 0), stop.get("latent")
-        if "values" in stop:
+        if "values" in stop and folder is not None:
             faults.append(f"{key}.values: is not for the file; name a .npy with `latent`")
         if isinstance(hold_s, (int, float)) and 0 < hold_s <= 3600 and (fault := _hold_fault(hold_s, speed)):
             faults.append(f"{key}.hold_s: {fault}")
         if isinstance(latent, str):
             try:
-                stop = {**stop, "values": read_latent(folder / latent)}
+                values = checked_rows(stop.get("values")) if folder is None else read_latent(folder / latent)
+                stop = {**stop, "values": values}
             except (OSError, ValueError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
                 faults.append(f"{key}.latent: {shown(latent)}: {reason}")

@@ -41,3 +41,14 @@ def read_latent(path: Path) -> tuple[tuple[float, ...], ...]:
     if not (np.abs(array) <= MAX_VALUE).all():
         raise ValueError(f"has numbers that are not finite or above {MAX_VALUE:g}")
     return tuple(tuple(float(x) for x in row) for row in np.atleast_2d(array))
+
+
+def checked_rows(rows: object) -> tuple[tuple[float, ...], ...]:
+    """The rows that `read_latent` gave, come back from JSON. ValueError for anything else."""
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) and row for row in rows):
+        raise ValueError("rows of numbers are wanted")
+    if len({len(row) for row in rows}) != 1 or len(rows) * len(rows[0]) * 4 > MAX_BYTES:
+        raise ValueError("rows of one length are wanted, no more than a latent has")
+    if not all(type(x) in (int, float) and abs(x) <= MAX_VALUE for row in rows for x in row):
+        raise ValueError(f"has something that is no finite number, or above {MAX_VALUE:g}")
+    return tuple(tuple(float(x) for x in row) for row in rows)

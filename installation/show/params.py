@@ -37,6 +37,7 @@ class Param:
     about the middle, which 0.5 hits).
     smoothing_s: time constant of the exponential glide to a new value when the message names no ramp time; 0 = at once.
     ramp_s given with a message replaces it: the value moves in exactly that time.
+    local: acts on this machine (its HUD, its files) and is no part of the performance: takes leave it out.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Param:
     curve: Curve = "lin"
     smoothing_s: float = 0.0
     choices: tuple[str, ...] = ()
+    local: bool = False
 
     @property
     def address(self) -> str:
@@ -287,9 +289,12 @@ ROWS: tuple[Param, ...] = (
         default="mix",
         choices=CROSSFADES,
     ),
-    Param("hud/show", "bool", "A small line of figures in the corner of the wall.", default=False),
-    Param("hud/snapshot", "button", "Saves the picture on the wall as PNG in the show's picture folder."),
-    Param("shader/reload", "button", "Reads the shader files again; a broken one keeps the old."),
+    Param("hud/show", "bool", "A small line of figures in the corner of the wall.", default=False, local=True),
+    Param("snapshot", "button", "Saves the picture on the wall as PNG in the user's picture folder.", local=True),
+    Param("record/start", "button", "Begins a film of the wall in the user's video folder.", local=True),
+    Param("record/stop", "button", "Ends the film and makes a file of it.", local=True),
+    Param("record/on", "bool", "Whether the wall is being recorded.", default=False, local=True),
+    Param("shader/reload", "button", "Reads the shader files again; a broken one keeps the old.", local=True),
 )
 
 

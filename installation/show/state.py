@@ -137,7 +137,14 @@ def to_json(state: ShowState) -> bytes:
 def from_json(data: bytes) -> ShowState:
     """The state that `to_json` wrote; ValueError for anything else."""
     try:
-        tree: dict[str, Any] = json.loads(data)
+        return from_tree(json.loads(data))
+    except RecursionError as error:
+        raise ValueError(f"it is no state of a show: {error!r}") from error
+
+
+def from_tree(tree: Any) -> ShowState:
+    """The state in the JSON tree that `to_json` wrote; ValueError for anything else."""
+    try:
         pending = tree["pending"]
         return ShowState(
             index=int(tree["index"]),
@@ -151,7 +158,7 @@ def from_json(data: bytes) -> ShowState:
             show=str(tree["show"]),
             pending=Jump(_strand(pending[0]), float(pending[1])) if pending else None,
         )
-    except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"it is no state of a show: {error!r}") from error
 
 

@@ -84,6 +84,8 @@ def _apply(state: ShowState, message: ControlMessage, table: ParamTable, show: S
         return state
     if row.kind == "button":
         state = replace(state, pressed=(*state.pressed, row.name))
+        if row.name in ("record/start", "record/stop"):
+            return replace(state, values={**state.values, "record/on": row.name == "record/start"})
         return _turn_page(state, row.name, show) if row.name in ("walk/next", "walk/previous") else state
     if message.value is None:
         return state

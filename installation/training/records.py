@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -12,19 +13,37 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from installation.errors import OutputError
 
 DISK_FIX = "Is there space on the disk, and may this user write there?"
 
 
-def write_json(path: Path, data: Any) -> None:
-    """JSON into a temporary file beside `path`, flushed to the disk, then renamed over it. OutputError where the disk refuses."""
+def write_json(path: Path, data: Any) -> Path:
+    """As `write_bytes`, of JSON for people."""
+    return write_bytes(
+        path, json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1, sort_keys=True).encode("utf-8")
+    )
+
+
+def write_png(path: Path, frame: np.ndarray) -> Path:
+    """As `write_bytes`, of a picture uint8 [H, W, 3]."""
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(frame)).save(data, format="PNG")
+    return write_bytes(path, data.getvalue())
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Into a temporary file beside `path`, flushed to the disk, then renamed over it. OutputError where the disk refuses."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(data, file, ensure_ascii=False, allow_nan=False, indent=1, sort_keys=True)
+            with temporary.open("wb") as file:
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -32,6 +51,7 @@ def write_json(path: Path, data: Any) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror or error})", where=str(path), fix=DISK_FIX) from error
+    return path
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -3,7 +3,8 @@
     NAME/run.json         what was decided: resolved config, code, dataset, parents (written once, atomically)
     NAME/metrics.jsonl    what was measured: one JSON object a line, each with `nimg` and `time`
     NAME/pictures/        samples by name and nimg
-    NAME/*.judgement.json what `judge` said of its checkpoints
+    NAME/G_ema.safetensors, state.safetensors   the network as a show loads it, and all that training goes on from
+    NAME/*.judgement.json what `judge` said of its checkpoints, those in folders below included
 
 A folder is written by one process at a time (a lock made by the operating system); any number may read it meanwhile. A line that was
 cut short by a kill or a full disk is passed over, and a run that went back to an older state outgrows its later lines.
@@ -24,16 +25,16 @@ from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from filelock import FileLock, Timeout
-from PIL import Image
 
-from installation.errors import ConfigError, InstallationError, OutputError
+from installation.errors import CheckpointError, ConfigError, InstallationError, OutputError
 from installation.training.judge.judgement import SUFFIX, Judgement, read_judgement
-from installation.training.records import DISK_FIX, code_version, machine, now, write_json
+from installation.training.records import DISK_FIX, code_version, machine, now, write_json, write_png
 
 Kind = Literal["base", "stage"]
 
 FORMAT = 1
 RUN_FILE, METRICS_FILE, LOCK_FILE, PICTURES = "run.json", "metrics.jsonl", ".run.lock", "pictures"
+EXPORT_NAME, STATE_NAME = "G_ema.safetensors", "state.safetensors"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Longer than a reader holds the lock to see whether somebody else does.
 _LOCK_S = 2.0
@@ -134,15 +135,7 @@ class Run:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (3, 4):
             raise ValueError(f"a uint8 picture [H, W, 3] expected, not {frame.dtype} {list(frame.shape)}")
         path = self.folder / PICTURES / f"{name}-{int(nimg):010d}.png"
-        temporary = path.with_name(f".{path.name}.part")
-        try:
-            Image.fromarray(np.ascontiguousarray(frame[:, :, :3])).save(temporary, format="PNG")
-            os.replace(temporary, path)
-        except OSError as error:
-            raise OutputError(f"the picture could not be written ({error})", where=str(path), fix=DISK_FIX) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-        return path
+        return write_png(path, frame[:, :, :3])
 
     def close(self) -> None:
         """Lets go of the folder. Nothing is lost without it: the lock ends with the process."""
@@ -172,6 +165,7 @@ class RunInfo:
     dataset_sha256: str = ""
     parents: Mapping[str, str] = field(default_factory=dict)
     code: str = ""
+    machine: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
     rows: tuple[Mapping[str, Any], ...] = ()
     judgements: tuple[Judgement, ...] = ()
@@ -216,6 +210,7 @@ def read_run(folder: Path) -> RunInfo:
             dataset_sha256=str(data["dataset_sha256"]),
             parents=data["parents"],
             code=str(data.get("code", "")),
+            machine=data["machine"] if isinstance(data.get("machine"), dict) else {},
             started=str(data.get("started", "")),
             rows=tuple(read_metrics(folder / METRICS_FILE)),
             judgements=tuple(sorted(judgements, key=lambda one: one.made)),
@@ -225,6 +220,15 @@ def read_run(folder: Path) -> RunInfo:
         return RunInfo(name=folder.name, folder=folder, fault=error.what)
     except OSError as error:
         return RunInfo(name=folder.name, folder=folder, fault=f"cannot be read ({error.strerror or error})")
+
+
+def network_in(path: Path) -> Path:
+    """The checkpoint that a path means: the file itself, or the newest network of a run's folder. CheckpointError where it has none yet."""
+    if not (path / RUN_FILE).is_file():
+        return path
+    if not (path / EXPORT_NAME).is_file():
+        raise CheckpointError("the run has made no network yet", where=str(path), fix="Train it a little longer")
+    return path / EXPORT_NAME
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from installation.show.params import ParamTable
         ("space", "drift/pause", True),
         ("b", "look/blackout", True),
         ("h", "hud/show", True),
-        ("s", "hud/snapshot", None),
+        ("s", "snapshot", None),
         ("right", "walk/next", None),
         ("n", "walk/next", None),
         ("left", "walk/previous", None),
@@ -92,4 +92,4 @@ def test_the_published_value_counts_again_after_the_tick(table: ParamTable) -> N
 
 def test_every_key_is_listed(table: ParamTable) -> None:
     assert all(key_message(key, {}, table) for key in KEYS)
-    assert len(set(KEYS)) == len(KEYS) == 10
+    assert len(set(KEYS)) == len(KEYS) == 11

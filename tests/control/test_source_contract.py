@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,10 +18,14 @@ from installation.control.keyboard import KeyboardSource
 from installation.control.midi import MidiSource
 from installation.control.osc import OscSource
 from installation.control.osc_codec import encode
+from installation.control.replay import ReplaySource
 from installation.control.source import NullSource, Source, default_values
 from installation.show.config import MidiMap
 from installation.show.messages import ControlMessage
-from installation.show.params import ParamTable
+from installation.show.params import ParamTable, Value
+from installation.show.state import first_state
+from installation.show.take import Beat, Record
+from tests.show.shows import make_show
 
 
 class MemoryPort(BaseIOPort):
@@ -103,7 +108,32 @@ def midi_rig(table: ParamTable) -> Rig:
     )
 
 
-@pytest.fixture(params=[null_rig, keyboard_rig, osc_rig, midi_rig], ids=lambda make: make.__name__)
+def take_rig(table: ParamTable) -> Rig:
+    """A take in which nothing is said but what the test says, all of it before the wall's next picture."""
+    said: deque[Beat] = deque()
+    time_s = 0.0
+
+    def records() -> Iterator[Record]:
+        yield first_state(make_show(looks={"neutral": {}, "ember": {}}))
+        while True:
+            yield said.popleft() if said else Beat(100_000)
+
+    source = ReplaySource(table, records(), lambda: time_s)
+
+    def say(name: str, *values: Value | None) -> None:
+        nonlocal time_s
+        said.extend(Beat(1, messages=(ControlMessage(name, value, None, "osc"),)) for value in values)
+        for _ in range(2):
+            time_s += 0.1
+            assert len(list(source.ticks())) >= 1
+
+    say("drift/pause")
+    return Rig(
+        source, lambda count: say("drift/speed", *[i / 10 for i in range(count)]), lambda: say("walk/next", None)
+    )
+
+
+@pytest.fixture(params=[null_rig, keyboard_rig, osc_rig, midi_rig, take_rig], ids=lambda make: make.__name__)
 def rig(request: pytest.FixtureRequest, table: ParamTable) -> Iterator[Rig]:
     rig = request.param(table)
     yield rig
@@ -170,7 +200,7 @@ def test_it_closes_twice_and_is_silent_then(rig: Rig) -> None:
     assert not {thread.name for thread in threading.enumerate()} & {"osc", "midi"}
 
 
-@pytest.mark.parametrize("module", ["osc", "midi", "keyboard", "osc_send"])
+@pytest.mark.parametrize("module", ["osc", "midi", "keyboard", "osc_send", "replay", "take_files", "take_log"])
 def test_the_room_imports_no_heavy_package(module: str) -> None:
     heavy = "{'torch', 'moderngl', 'glfw', 'mido', 'rtmidi', 'installation.output', 'installation.engine'}"
     code = f"import sys, installation.control.{module}; found = {heavy} & set(sys.modules); sys.exit(str(found) if found else 0)"

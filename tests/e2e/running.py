@@ -111,15 +111,17 @@ def running(
     *options: str,
     server: XServer | None = None,
     program: Path | None = None,
+    named: bool = True,
 ) -> Iterator[Running]:
     """Starts `installation run` on the show's text; ends it, whatever happens. Without a server it is headless.
 
-    program: the folder of another copy of the program, to be run instead of this one.
+    program: the folder of another copy of the program, to be run instead of this one. named: whether the show is named
+    on the command line.
     """
     path = folder / "show.toml"
     path.write_text(show, encoding="utf-8")
     osc, preview = free_port(), free_port(socket.SOCK_STREAM)
-    command = [sys.executable, "-m", "installation", "run", str(path), "--osc-port", str(osc)]
+    command = [sys.executable, "-m", "installation", "run", *([str(path)] if named else []), "--osc-port", str(osc)]
     command += ["--preview-port", str(preview), "--verbose", *options]
     env = home(folder) | ({"DISPLAY": server.display} if server else {})
     with (folder / "log").open("ab") as log:

@@ -26,7 +26,7 @@ def begin(root: Path, name: str = "first", **changes: object) -> Run:
 
 
 def judgement(q: float, kit: str = "k" * 64, nimg: int = 1000, subject: str = "portraits") -> Judgement:
-    halves = tuple(q + 0.1 * (-1) ** i for i in range(8))
+    halves = tuple(q + 0.1 * (-1) ** (i + round(1000 * q)) for i in range(8))
     return Judgement(kit, "base", subject, "c" * 64, nimg, {"psi": 1.0}, {"q": Number.of(q, halves)}, "2026-01-01")
 
 
@@ -186,25 +186,53 @@ def test_tensorboard_gets_the_numbers_where_it_is_installed(tmp_path: Path, monk
     assert Board.seen == [("loss/g", 1.0, 100)]
 
 
-def test_two_runs_side_by_side_show_what_differs(tmp_path: Path) -> None:
-    for name, gamma, q in (("a", 0.05, 40.0), ("b", 0.1, 45.0)):
-        with begin(tmp_path, name, gamma=gamma) as run:
-            run.log(1000, loss=gamma)
-        judgement(q, subject=name).write(beside(run.folder / "network.safetensors", "k" * 64))
-    a, b = list_runs(tmp_path)
-    compared = run_report.compare(a, b)
-    assert compared.config == (("gamma", "0.05", "0.1"),)
-    assert compared.numbers == (("loss", "0.05", "0.1"),)
-    assert compared.verdicts[0].text == "b is better"
-    assert run_report.verdict_rows(compared.verdicts)[0][0] == "Q"
+def judged(root: Path, name: str, q: float, kit: str = "k" * 64, **changes: object) -> None:
+    with begin(root, name, **changes) as run:
+        run.log(1000, loss=0.5)
+    judgement(q, kit, subject="G").write(beside(run.folder / "network.safetensors", kit))
+
+
+def test_runs_side_by_side_show_what_differs_and_which_is_better(tmp_path: Path) -> None:
+    judged(tmp_path, "a", 40.0, gamma=0.05)
+    judged(tmp_path, "b", 45.0, gamma=0.1)
+    judged(tmp_path, "c", 40.001, gamma=0.05)
+    begin(tmp_path, "d", gamma=0.05).close()
+    compared = run_report.compare(list_runs(tmp_path))
+    assert compared.config == (("gamma", "0.05", "0.1", "0.05", "0.05"),)
+    assert compared.numbers == (("loss", "0.5", "0.5", "0.5", "–"),)
+    said = {(a, b): verdicts[0].text for a, b, verdicts in compared.verdicts}
+    assert said == {("a", "b"): "b is better", ("a", "c"): "no difference"}
+    assert compared.unjudged == ("d",)
+    text = run_report.comparison_text(compared)
+    assert "b is better" in text
+    assert "no difference" in text
+    assert "not judged: d" in text
 
 
 def test_runs_judged_with_different_kits_are_refused(tmp_path: Path) -> None:
-    for name, kit in (("a", "1" * 64), ("b", "2" * 64)):
-        with begin(tmp_path, name) as run:
-            judgement(40.0, kit).write(beside(run.folder / "network.safetensors", kit))
+    judged(tmp_path, "a", 40.0, "1" * 64)
+    judged(tmp_path, "b", 40.0, "2" * 64)
     with pytest.raises(ConfigError, match="different kits"):
-        run_report.compare(*list_runs(tmp_path))
+        run_report.compare(list_runs(tmp_path))
+
+
+def test_of_several_kits_the_one_that_judged_all_counts(tmp_path: Path) -> None:
+    judged(tmp_path, "a", 40.0, "1" * 64)
+    judged(tmp_path, "a", 10.0, "2" * 64)
+    judged(tmp_path, "b", 60.0, "1" * 64)
+    compared = run_report.compare(list_runs(tmp_path))
+    assert compared.kit == "1" * 64
+    assert compared.judged[0] == ("Q", "40 ± 0.11", "60 ± 0.11")
+
+
+def test_runs_of_one_name_are_told_by_their_folders(tmp_path: Path) -> None:
+    runs = []
+    for place, q in (("x", 40.0), ("y", 45.0)):
+        judged(tmp_path / place, "same", q)
+        runs.append(read_run(tmp_path / place / "same"))
+    (_, other, (q, *_)) = run_report.compare(runs).verdicts[0]
+    assert other == str(tmp_path / "y" / "same")
+    assert q.text == f"{other} is better"
 
 
 def test_the_newest_checkpoint_s_judgement_counts(tmp_path: Path) -> None:
@@ -216,17 +244,18 @@ def test_the_newest_checkpoint_s_judgement_counts(tmp_path: Path) -> None:
     assert newest.q.value == 50.0
 
 
-def test_curves_are_drawn_for_every_number(tmp_path: Path) -> None:
-    with begin(tmp_path) as run:
-        for nimg in range(0, 5000, 100):
-            run.log(nimg, loss_g=np.sin(nimg / 500), loss_d=1.0)
-    path = run_report.draw_curves([read_run(run.folder)], tmp_path / "curves.png")
+def test_curves_are_drawn_for_every_number_of_every_run(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        with begin(tmp_path, name) as run:
+            for nimg in range(0, 5000, 100):
+                run.log(nimg, loss_g=np.sin(nimg / 500), loss_d=1.0)
+    path = run_report.write_curves(list_runs(tmp_path), tmp_path / "curves.png")
     picture = np.asarray(Image.open(path))
-    assert picture.shape == (424, 720, 3)
+    assert picture.shape == (224, 840, 3)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
 
 
 def test_curves_of_a_run_without_numbers_are_an_error(tmp_path: Path) -> None:
     begin(tmp_path).close()
     with pytest.raises(OutputError, match="no numbers"):
-        run_report.draw_curves(list_runs(tmp_path), tmp_path / "curves.png")
+        run_report.write_curves(list_runs(tmp_path), tmp_path / "curves.png")

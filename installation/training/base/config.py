@@ -21,8 +21,8 @@ class BaseConfig:
     """A recipe. Images, not steps, are the unit of time: kimg is thousands of real images shown.
 
     size: px, a power of two. channels, critic_channels: width of each resolution from 4x4 up, generator and discriminator.
-    batch: over all processes. gamma: weight of R1 and R2, None for 0.0002 size² / batch (Karras et al. 2020, arXiv:2006.06676); the
-    one number worth a sweep, from a quarter to four times. penalty: exact every `penalty_every` steps, or by differences of width
+    batch: over all processes. gamma: weight of R1 and R2, None for the loss's own rule (`penalty_weight`);
+    the one number worth a sweep, from a quarter to four times. penalty: exact every `penalty_every` steps, or by differences of width
     0.01 every `difference_every`. augment: `ramp` to augment_p over augment_kimg, `ada` towards augment_target (at most augment_p), or off.
     path_weight: of path-length regularisation every 4 steps from path_kimg on, 0 for none. lr_*: Adam's, at their peak, after
     warm_kimg and before the cosine to a quarter at horizon_kimg. ema_kimg: half-life of the shown average.
@@ -63,8 +63,15 @@ class BaseConfig:
 
     @property
     def penalty_weight(self) -> float:
-        """γ: R1 and R2 enter the loss with γ/2 each."""
-        return 2e-4 * self.size**2 / self.batch if self.gamma is None else self.gamma
+        """γ: R1 and R2 enter the loss with γ/2 each.
+
+        0.0002 size² / batch suits the non-saturating loss (Karras et al. 2020, arXiv:2006.06676). The relativistic one wants twenty
+        times that: tiny on 2,298 portraits drew thick contours and no faces after 30 kimg with 0.05, shaded faces after 20 with 1.
+        Huang et al. (arXiv:2501.05441) end at 0.2 and begin with 2 at 64 px.
+        """
+        if self.gamma is not None:
+            return self.gamma
+        return (4e-3 if self.loss == "rp" else 2e-4) * self.size**2 / self.batch
 
 
 CONFIGS: dict[str, BaseConfig] = {

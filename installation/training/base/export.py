@@ -17,10 +17,8 @@ from installation.training.base.config import BaseConfig
 from installation.training.base.generator import Generator, exported, exported_config
 from installation.training.base.trainee import BaseTrainee, load_parameters
 from installation.training.dataset import Dataset
+from installation.training.runs import STATE_NAME
 from installation.training.state import State, load_state
-
-EXPORT_NAME = "G_ema.safetensors"
-STATE_NAME = "state.safetensors"
 
 
 def export(

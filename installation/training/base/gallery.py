@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
-from installation.errors import OutputError
 from installation.training.base import pictures
-from installation.training.base.export import EXPORT_NAME, export
+from installation.training.base.export import export
 from installation.training.base.trainee import BaseTrainee
 from installation.training.curves import draw_curves
 from installation.training.dataset import Dataset
-from installation.training.runs import METRICS_FILE, Run, read_metrics
+from installation.training.records import write_png
+from installation.training.runs import EXPORT_NAME, METRICS_FILE, Run, read_metrics
 
 SNAPSHOTS = "snapshots"
 CURVES = (
@@ -57,18 +55,8 @@ class Gallery:
         self.run.picture("reals", pictures.sheet(real, columns), 0)
 
     def _curves(self) -> None:
-        from PIL import Image
-
-        page: np.ndarray = draw_curves(read_metrics(self.run.folder / METRICS_FILE), CURVES)
-        path = self.run.folder / "curves.png"
-        temporary = path.with_name(".curves.part")
-        try:
-            Image.fromarray(page).save(temporary, format="PNG")
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"the curves could not be written ({error})", where=str(path)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        rows = read_metrics(self.run.folder / METRICS_FILE)
+        write_png(self.run.folder / "curves.png", draw_curves({self.name: rows}, CURVES))
 
 
 def _is_milestone(nimg: int, every: int) -> bool:

@@ -13,7 +13,7 @@ from installation.errors import ConfigError
 from installation.models import device as devices
 from installation.models.checkpoint import fingerprint
 from installation.training.base.config import BaseConfig, resolve
-from installation.training.base.export import STATE_NAME, warm_start
+from installation.training.base.export import warm_start
 from installation.training.base.gallery import Gallery
 from installation.training.base.plan import Plan, device_name
 from installation.training.base.probe import probe
@@ -21,7 +21,7 @@ from installation.training.base.trainee import BaseTrainee
 from installation.training.dataset import Dataset, open_dataset
 from installation.training.feed import Feed
 from installation.training.loop import Outcome, Pace, Progress, train
-from installation.training.runs import Run
+from installation.training.runs import STATE_NAME, Run
 from installation.training.state import State, load_state
 from installation.training.team import Team, assemble
 

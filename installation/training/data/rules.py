@@ -10,6 +10,9 @@ from typing import Any
 from installation.training.data.duplicates import Same
 from installation.training.data.manifest import Decision, Entry
 
+_STANDING = {"keep": 2, "uncertain": 1, "drop": 0}
+# Times that a picture is made smaller from which on it hides JPEG's blocks.
+HIDES_BLOCKS = 2.0
 # The reasons that say "this is not a picture of its own", whatever else it is.
 _TWINS = {"sha256": "duplicate", "hash": "near-duplicate", "features": "near-duplicate"}
 
@@ -18,13 +21,15 @@ _TWINS = {"sha256": "duplicate", "hash": "near-duplicate", "features": "near-dup
 class Rules:
     """What is dropped, and what is asked about. Pairs are (drop beyond, ask beyond).
 
-    side: px that the face's crop has to have. true_side: px of detail that it has to have; a fifth less than the wanted size still looks
-    whole. detail: true resolution as a part of the pixels. quality: JPEG's. blocks: 8-px grid. drawing: chance. sharpness: of the face.
-    outside: share of the crop outside the picture. turned: eye distances. text: share of the picture. border: part of a side. contrast.
-    blown, crushed: share of white and black px. faces_needed: False for patches, textures, anything that is no portrait.
+    side: px that the face's crop has to have. size: edge of the crops that are wanted, px, if it is known: what making the picture so
+    small hides is no reason. detail: true resolution as a part of the pixels. quality: JPEG's. blocks: 8-px grid. drawing: chance.
+    sharpness: of the face. outside: share of the crop outside the picture. turned: eye distances. text: share of the picture. border:
+    part of a side. contrast. blown, crushed: share of white and black px. faces_needed: False for patches, textures, anything that is no
+    portrait.
     """
 
     side: int = 64
+    size: int | None = None
     detail: tuple[float, float] = (0.55, 0.8)
     quality: tuple[int, int] = (40, 70)
     blocks: tuple[float, float] = (2.0, 1.65)
@@ -83,18 +88,22 @@ def _reasons(entry: Entry, rules: Rules) -> tuple[list[str], list[str]]:
         return [f"unreadable: {entry.error}"], []
     scores, drop, ask = entry.scores, [], []
 
-    def judge(code: str, value: float | None, limits: tuple[float, float], text: str) -> None:
+    def judge(code: str, value: float | None, limits: tuple[float, float], text: str, asks: bool = True) -> None:
         """limits: (drop, ask); which of the two is larger says in which direction it gets worse."""
         if value is None:
             return
         sign = 1 if limits[0] >= limits[1] else -1
         if sign * value > sign * limits[0]:
             drop.append(f"{code}: {text}")
-        elif sign * value > sign * limits[1]:
+        elif asks and sign * value > sign * limits[1]:
             ask.append(f"{code}: {text}")
 
     face = entry.faces[0] if entry.faces else None
     detail = face["detail"] if face else scores.get("detail")
+    # How many px the picture has for each px of the wanted crop.
+    spare = (
+        0.0 if rules.size is None else (face["side"] if face else min(scores["width"], scores["height"])) / rules.size
+    )
     if scores.get("frames", 1) > 1:
         ask.append(f"animated: {scores['frames']} frames, the first is taken")
     for code, key, limits in (
@@ -107,8 +116,11 @@ def _reasons(entry: Entry, rules: Rules) -> tuple[list[str], list[str]]:
         ("blown", "blown", rules.blown),
         ("crushed", "crushed", rules.crushed),
     ):
-        judge(code, scores.get(key), limits, f"{key.replace('_', ' ')} {scores.get(key)}")
-    judge("upscaled", detail, rules.detail, f"detail {detail}: enlarged, or out of focus")
+        # Blocks of 8 px are 4 px or less then; only gross ones are still to be seen.
+        asks = code not in ("blocky", "jpeg") or spare < HIDES_BLOCKS
+        judge(code, scores.get(key), limits, f"{key.replace('_', ' ')} {scores.get(key)}", asks)
+    if detail is not None and detail * spare < 1:
+        judge("upscaled", detail, rules.detail, f"detail {detail}: enlarged, or out of focus")
     if face is not None:
         _judge_face(face, rules, drop, judge)
         if len(entry.faces) > 1 and face["others"]:
@@ -126,10 +138,13 @@ def _judge_face(face: dict[str, Any], rules: Rules, drop: list[str], judge: Any)
     judge("turned", face["turned"], rules.turned, f"nose {face['turned']} eye distances off the middle")
 
 
-def _worth(entry: Entry) -> tuple[bool, bool, float, float, int]:
-    """Larger is better: kept by hand, not dropped by itself, true px, JPEG quality, size of the file. Of equals the first stays."""
+def _worth(entry: Entry) -> tuple[bool, int, float, float, int]:
+    """Larger is better: kept by hand, kept, not dropped, true px, JPEG quality, size of the file. Of equals the first stays.
+
+    A copy that is asked about where another is not was enlarged, squeezed or lettered since.
+    """
     scores = entry.scores
     sharp = entry.faces[0]["detail"] if entry.faces else scores.get("detail")
     px = scores.get("width", 0) * scores.get("height", 0) * (sharp or 1.0) ** 2
     by_hand = entry.by == "hand" and entry.decision == "keep"
-    return by_hand, entry.decision != "drop", px, scores.get("jpeg_quality") or 100, entry.bytes
+    return by_hand, _STANDING[entry.decision], px, scores.get("jpeg_quality") or 100, entry.bytes

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from installation.errors import OutputError
 from installation.training.data.manifest import Decision, Entry, Manifest
 from installation.training.picture import PictureError, read_picture, resize, to_uint8
+from installation.training.records import write_png
 
 _CELL, _LINE = 176, 30
 
@@ -32,15 +34,7 @@ def sheet(
         page.paste(thumbnail, (x + (_CELL - thumbnail.width) // 2, y))
         for line, text in enumerate(_caption(i, entry)):
             draw.text((x + 2, y + _CELL + 2 + line * 13), text[:29], fill=(230, 230, 230))
-    path = Path(png)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        page.save(temporary, "PNG")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"the sheet could not be written ({error.strerror or error})", where=str(path)) from error
+    write_png(Path(png), np.asarray(page))
     return len(chosen)
 
 

@@ -6,13 +6,14 @@ says back does not tell whose a picture is. Every answer is on the disk before t
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
 import os
 import socketserver
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -95,8 +96,8 @@ def result(choices: Iterable[str], a: str = "A", b: str = "B") -> Result:
 class Blind:
     """One comparison: two sets of pictures, the questions, and the answers in a JSON lines file. Any thread.
 
-    a, b: pictures uint8 [H, W, 3]. answers: appended to; answers already there count, if they are of the same comparison.
-    OutputError where the file belongs to another comparison or the disk refuses.
+    a, b: pictures uint8 [H, W, 3]. answers: appended to; answers already there count, if they are of the same pictures and questions.
+    over: set once the last answer was told to the page. OutputError where the file belongs to another comparison or the disk refuses.
     """
 
     def __init__(
@@ -113,8 +114,11 @@ class Blind:
         self.question, self.names = question, names
         self._sets, self._path, self._lock = (a, b), answers, threading.Lock()
         self.pairs = pairs(len(a), len(b), count=count, seed=seed)
-        self._head = {"a": names[0], "b": names[1], "count": count, "seed": seed, "pictures": [len(a), len(b)]}
+        self._head = {"a": names[0], "b": names[1], "count": count, "seed": seed, "pictures": [_digest(a), _digest(b)]}
+        self.over = threading.Event()
         self._choices = self._read()
+        if self.done == count:
+            self.over.set()
 
     @property
     def done(self) -> int:
@@ -181,6 +185,26 @@ class Blind:
             raise OutputError(what, where=str(self._path), fix=DISK_FIX) from error
 
 
+def serve(blind: Blind, port: int = 0, *, ready: Callable[[str], None] = lambda address: None) -> Result:
+    """Serves the page until the last pair is answered or Ctrl-C comes; what the answers say then. ready: gets the page's address."""
+    if blind.over.is_set():
+        return blind.result()
+    with BlindServer(blind, port) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="blind")
+        thread.start()
+        try:
+            ready(server.address)
+            # Windows tells a thread that waits without end of no Ctrl-C.
+            while not blind.over.wait(0.5):
+                pass
+        except KeyboardInterrupt:
+            pass
+        finally:
+            server.shutdown()
+            thread.join()
+    return blind.result()
+
+
 class BlindServer(ThreadingHTTPServer):
     """Serves one comparison on 127.0.0.1. Listens once constructed; `serve_forever` and `shutdown` as in the standard library.
 
@@ -216,10 +240,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not self._ours():
             return
-        blind, parts = self.server.blind, self.path.strip("/").split("/")
-        if self.path == "/":
+        blind, path = self.server.blind, self._asked_for()
+        parts = path.removeprefix("/").split("/")
+        if path == "/":
             self._send(HTTPStatus.OK, "text/html; charset=utf-8", PAGE.encode())
-        elif self.path == "/state":
+        elif path == "/state":
             self._state()
         elif len(parts) == 3 and parts[0] == "picture" and all(_is_number(part) for part in parts[1:]):
             try:
@@ -234,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         length = self.headers.get("Content-Length", "")
         # A page of another site can make a browser send a form, but not JSON with this type and without being asked first.
-        if self.path != "/answer" or self.headers.get("Content-Type") != "application/json":
+        if self._asked_for() != "/answer" or self.headers.get("Content-Type") != "application/json":
             self._fail(HTTPStatus.NOT_FOUND)
             return
         if not _is_number(length) or int(length) > _MOST_BODY:
@@ -255,6 +280,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.INSUFFICIENT_STORAGE, "text/plain; charset=utf-8", str(error).encode())
             return
         self._state()
+        if self.server.blind.done == len(self.server.blind.pairs):
+            self.server.blind.over.set()
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: answers are in the file, and a terminal that scrolls is of no use to the person at the page."""
@@ -270,6 +297,10 @@ class _Handler(BaseHTTPRequestHandler):
             "result": blind.result().text if over else None,
         }
         self._send(HTTPStatus.OK, "application/json", json.dumps(said).encode())
+
+    def _asked_for(self) -> str:
+        """As the browser wrote it: some releases of the standard library make `//` a `/`, others do not."""
+        return self.requestline.split()[1]
 
     def _ours(self) -> bool:
         """Only this machine by its own name: a site whose name is made to point here (DNS rebinding) is refused."""
@@ -299,6 +330,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _order(rng: np.random.RandomState, n: int, count: int) -> np.ndarray:
     return np.concatenate([rng.permutation(n) for _ in range(-(-count // n))])[:count]
+
+
+def _digest(pictures: Sequence[np.ndarray]) -> str:
+    """Of all pictures of a set, so that answers about an earlier checkpoint are never counted for a later one."""
+    digest = hashlib.sha256()
+    for picture in pictures:
+        digest.update(picture.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _is_number(text: str) -> bool:

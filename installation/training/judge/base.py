@@ -63,7 +63,7 @@ def judge_base(
         facts={"kit": kit.describe(), "parameters": header.parameters, "size": header.size},
     )
     if write:
-        judgement.write(beside(checkpoint, kit.hash))
+        judgement.write(beside(checkpoint, kit.hash, psi))
     return judgement
 
 
@@ -154,7 +154,8 @@ def _run_of(checkpoint: Path) -> dict[str, object] | None:
 
 
 def _uses_features(config: dict[str, object]) -> bool:
-    return any(
+    """Whether trained features were in a loss: by its weight, unless the run says that it had none."""
+    return config.get("perceptual_features") is not False and any(
         name.startswith(("perceptual", "projected")) and isinstance(value, (int, float)) and value > 0
         for name, value in config.items()
     )

@@ -124,9 +124,10 @@ class Verdict:
     text: str
 
 
-def beside(checkpoint: Path, kit: str) -> Path:
-    """Where the judgement of a checkpoint by a kit lies."""
-    return checkpoint.with_name(f"{checkpoint.stem}.{kit[:8]}{SUFFIX}")
+def beside(checkpoint: Path, kit: str, psi: float = 1.0) -> Path:
+    """Where the judgement of a checkpoint by a kit lies; those of truncated pictures lie apart."""
+    truncated = "" if psi == 1 else f".psi{psi:g}"
+    return checkpoint.with_name(f"{checkpoint.stem}.{kit[:8]}{truncated}{SUFFIX}")
 
 
 def read_judgement(path: Path) -> Judgement:

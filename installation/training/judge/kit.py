@@ -26,7 +26,7 @@ from installation.training.features.laplacian import LaplacianFeatures
 from installation.training.judge import planted
 from installation.training.judge.distances import Whitening, nearest
 from installation.training.judge.measures import Measures, Sample, Scale, floor_and_bad
-from installation.training.records import DISK_FIX, read_json, write_json
+from installation.training.records import read_json, write_bytes, write_json
 
 FORMAT = 1
 # Raised with any change to how something is measured.
@@ -175,7 +175,7 @@ def make_kit(
         "reference_sha256": hashlib.sha256(data).hexdigest(),
     }
     # In this order: a kill in between leaves a kit that says it is damaged, never one that is.
-    _write(out / REFERENCE_FILE, data)
+    write_bytes(out / REFERENCE_FILE, data)
     write_json(out / KIT_FILE, facts)
     tell("the kit is ready", 1.0)
     return open_kit(out)
@@ -228,19 +228,6 @@ def _check(dataset: Dataset, train: np.ndarray, held: np.ndarray) -> None:
 def _freshness(held: np.ndarray, train: np.ndarray) -> float:
     """Distance to training pictures over distance to held-out ones, medians, for real pictures nobody trained on."""
     return float(np.median(nearest(held, train)) / max(float(np.median(nearest(held, held, itself=True))), 1e-9))
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror or error})", where=str(path), fix=DISK_FIX) from error
 
 
 def _sha256(array: np.ndarray) -> str:

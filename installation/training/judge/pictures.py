@@ -1,8 +1,9 @@
-"""What a blind comparison may show: a folder of pictures, a packed dataset, or what a generator makes."""
+"""What a blind comparison may show: a folder of pictures, a packed dataset, or what a generator or a stage makes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,65 +13,95 @@ from installation.latent.sphere import seed_z
 from installation.training.dataset import open_dataset
 from installation.training.judge.kit import FIRST_SEED
 from installation.training.picture import PictureError, read_picture, resize, to_uint8
+from installation.training.runs import EXPORT_NAME, network_in
 
 _KINDS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
+Progress = Callable[[str, float | None], None]
 
-def pictures_of(source: Path, size: int, *, count: int = 200, psi: float = 1.0, seed: int = 0) -> Sequence[np.ndarray]:
+
+def pictures_of(
+    source: Path,
+    size: int,
+    *,
+    count: int = 200,
+    psi: float = 1.0,
+    seed: int = 0,
+    base: Path | None = None,
+    progress: Progress = lambda what, share: None,
+) -> Sequence[np.ndarray]:
     """`count` pictures at most, uint8 [size, size, 3], middle squares, all through one resize so that none is told by its sharpness.
 
-    source: a folder; a dataset's .safetensors, of which pictures are drawn at random; a generator's .safetensors, of which seeds are.
-    ModelError where none can be used.
+    source: a folder of pictures; a dataset's .safetensors, of which pictures are drawn at random; a network's .safetensors or the folder
+    of its run, of which seeds are. base: what a stage enlarges, likewise. ModelError where none can be used.
     """
-    if source.is_dir():
-        images = _of_folder(source, count, seed)
-    elif source.suffix == ".safetensors":
-        images = _of_file(source, count, psi, seed)
+    path = network_in(source)
+    if path.is_dir():
+        images = _of_folder(path, seed)
+    elif path.suffix == ".safetensors":
+        images = _of_file(path, psi, seed, network_in(base) if base else None)
     else:
-        images = []
-    if not images:
-        raise ModelError("no pictures", where=str(source), fix="Give a folder, a packed dataset or a generator")
-    return [_square(image, size) for image in images]
-
-
-def _of_folder(folder: Path, count: int, seed: int) -> list[np.ndarray]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _KINDS)
+        images = iter(())
     found = []
-    for i in np.random.RandomState(seed).permutation(len(files)):
-        if len(found) == count:
-            break
-        try:
-            found.append(read_picture(files[i]).pixels)
-        except PictureError:  # one damaged file among many is no reason to stop
-            continue
+    for image in islice(images, count):
+        found.append(_square(image, size))
+        progress(name_of(source), len(found) / count)
+    if not found:
+        raise ModelError("no pictures", where=str(source), fix="Give a folder, a packed dataset, a network or a run")
     return found
 
 
-def _of_file(path: Path, count: int, psi: float, seed: int) -> list[np.ndarray]:
+def name_of(source: Path) -> str:
+    """What people call it: a run's or folder's name, or a file's without its ending; a run's network is called as the run."""
+    path = source.resolve()
+    return path.parent.name if path.name == EXPORT_NAME else path.stem if path.is_file() else path.name
+
+
+def _of_folder(folder: Path, seed: int) -> Iterator[np.ndarray]:
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _KINDS)
+    for i in np.random.RandomState(seed).permutation(len(files)):
+        try:
+            yield read_picture(files[i]).pixels
+        except PictureError:  # one damaged file among many is no reason to stop
+            continue
+
+
+def _of_file(path: Path, psi: float, seed: int, base: Path | None) -> Iterator[np.ndarray]:
     from installation.models.header import read_header
 
     try:
-        read_header(path)
+        header = read_header(path)
     except CheckpointError:
         dataset = open_dataset(path)
-        chosen = np.random.RandomState(seed).permutation(len(dataset))[:count]
-        return [dataset.images[i].transpose(1, 2, 0) for i in chosen]
-    return _of_generator(path, count, psi, seed)
+        return (dataset.images[i].transpose(1, 2, 0) for i in np.random.RandomState(seed).permutation(len(dataset)))
+    if header.role == "generator":
+        return _of_cascade([path], psi, seed)
+    if base is None:
+        raise ModelError(
+            "is a stage: it enlarges pictures of another network", where=str(path), fix="Name it as --base"
+        )
+    return _of_cascade([base, path], psi, seed)
 
 
-def _of_generator(path: Path, count: int, psi: float, seed: int) -> list[np.ndarray]:
+def _of_cascade(paths: Sequence[Path], psi: float, seed: int) -> Iterator[np.ndarray]:
+    """Endless."""
     import torch
 
+    from installation.models import checkpoint
+    from installation.models.cascade import Cascade
     from installation.training.judge.base import fitted, load_generator
 
-    generator = load_generator(path)
-    found = []
-    with torch.inference_mode():
-        for i in range(count):
-            z = torch.from_numpy(seed_z(FIRST_SEED + 7919 * seed + i, generator.z_dim)[None].astype(np.float32))
-            img = generator(z, psi)
-            found.append(fitted(img, min(generator.shape))[0].transpose(1, 2, 0))
-    return found
+    cascade = Cascade(
+        load_generator(paths[0]), [checkpoint.load(path) for path in paths[1:]], device="cpu", graph=False
+    )
+    z_dim, side = cascade.generator.z_dim, min(cascade.size)
+    number = FIRST_SEED + 7919 * seed
+    while True:
+        with torch.inference_mode():
+            z = torch.from_numpy(seed_z(number, z_dim)[None].astype(np.float32))
+            img = cascade(cascade.truncate(cascade.mapping(z), psi))
+            yield fitted(img, side)[0].transpose(1, 2, 0)
+        number += 1
 
 
 def _square(pixels: np.ndarray, size: int) -> np.ndarray:

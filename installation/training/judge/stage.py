@@ -90,7 +90,7 @@ def judge_stage(
         facts={"kit": kit.describe(), "parameters": header.parameters},
     )
     if write:
-        judgement.write(beside(checkpoint, kit.hash))
+        judgement.write(beside(checkpoint, kit.hash, psi))
     return judgement
 
 

@@ -6,7 +6,7 @@ scores order the samples of one previous stage under one run. They say nothing a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,31 +24,41 @@ from installation.training.state import load_state
 
 def rank_seeds(
     discriminator_state: Path,
-    generator: Path,
+    previous: Sequence[Path],
     stage: Path,
-    seeds: Iterable[int],
+    seeds: Sequence[int],
     *,
     psi: float = 0.7,
     device: str = "auto",
+    progress: Callable[[str, float | None], None] = lambda what, share: None,
 ) -> np.ndarray:
     """float64 [number of seeds]: the higher, the better; in the order of `seeds`.
 
-    discriminator_state: a stage run's state.safetensors. generator: the base. stage: that run's checkpoint. seeds: as a show names
-    portraits. psi: truncation. CheckpointError or ModelError where the three do not belong together.
+    discriminator_state: a stage run's state.safetensors. previous: the cascade before the stage, base first. stage: that run's
+    checkpoint. seeds: as a show names portraits. psi: truncation. CheckpointError or ModelError where they do not belong together.
     """
-    base, last = checkpoint.load(generator), checkpoint.load(stage)
-    cascade = Cascade(base, [last], device=device, graph=False)
-    critic = load_critic(discriminator_state).to(cascade.placement.device)
+    critic = load_critic(discriminator_state)
+    base, *between = (checkpoint.load(path) for path in previous)
+    last = checkpoint.load(stage)
+    # Built whole, so that a stage that does not fit is refused; used without its last stage.
+    whole = Cascade(base, [*between, last], device=device, dtype="float32", graph=False)
+    before = Cascade(base, between, device=device, dtype="float32", graph=False)
+    critic.to(whole.placement.device)
     if not isinstance(last, Upscaler) or last.scale != 2**critic.joins_at:
         raise ModelError("the critic was trained for another scale", where=str(discriminator_state))
-    z_dim = cascade.generator.z_dim
     scores = []
     with torch.inference_mode():
-        for seed in seeds:
-            z = torch.from_numpy(to_sphere(seed_z(seed, z_dim))[None]).float()
-            lo = cascade.generator.synthesis(cascade.truncate(cascade.mapping(z), psi)).clamp(-1, 1)
+        for done, seed in enumerate(seeds):
+            progress("ranking seeds", done / len(seeds))
+            lo = portrait(before, seed, psi)
             scores.append(float(score(critic, last, lo)[0]))
     return np.array(scores)
+
+
+def portrait(cascade: Cascade, seed: int, psi: float) -> Tensor:
+    """img [1, 3, H, W], -1..1: what a show of this cascade calls the portrait of `seed`."""
+    z = torch.from_numpy(to_sphere(seed_z(seed, cascade.generator.z_dim))[None]).float()
+    return cascade(cascade.truncate(cascade.mapping(z), psi)).clamp(-1, 1)
 
 
 def best(seeds: Sequence[int], scores: np.ndarray, share: float = 0.5) -> list[int]:

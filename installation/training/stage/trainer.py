@@ -9,11 +9,11 @@ from pathlib import Path
 from installation.errors import ConfigError
 from installation.models import checkpoint, projection
 from installation.models import device as devices
-from installation.training.base.export import EXPORT_NAME, STATE_NAME, licence_text
+from installation.training.base.export import licence_text
 from installation.training.dataset import Dataset, open_dataset
 from installation.training.features.efficientnet import Features
 from installation.training.loop import Outcome, Pace, Progress, train
-from installation.training.runs import Run
+from installation.training.runs import EXPORT_NAME, STATE_NAME, Run
 from installation.training.stage.configs import resolve
 from installation.training.stage.sheets import Sheets
 from installation.training.stage.source import Crops, Previous

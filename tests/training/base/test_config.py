@@ -16,8 +16,9 @@ def test_every_config_is_sound(name: str) -> None:
 
 
 def test_gamma_follows_size_and_batch_unless_it_is_set() -> None:
-    assert resolve("tiny", {}).penalty_weight == pytest.approx(2e-4 * 64**2 / 16)
-    assert resolve("tiny", {"batch": "32"}).penalty_weight == pytest.approx(2e-4 * 64**2 / 32)
+    assert resolve("tiny", {}).penalty_weight == pytest.approx(4e-3 * 64**2 / 16)
+    assert resolve("tiny", {"batch": "32"}).penalty_weight == pytest.approx(4e-3 * 64**2 / 32)
+    assert resolve("tiny", {"loss": "ns"}).penalty_weight == pytest.approx(2e-4 * 64**2 / 16)
     assert resolve("tiny", {"gamma": "0.3"}).penalty_weight == 0.3
     assert resolve("tiny", {"gamma": "none"}).gamma is None
 

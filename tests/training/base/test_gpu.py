@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from installation.training.base.config import BaseConfig, resolve
-from installation.training.base.export import STATE_NAME
 from installation.training.base.plan import Plan
 from installation.training.base.probe import probe
 from installation.training.base.steps import Steps
 from installation.training.base.train import train_base
+from installation.training.runs import STATE_NAME
 from installation.training.state import load_state
 
 pytestmark = [

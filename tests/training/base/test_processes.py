@@ -12,8 +12,8 @@ import psutil
 import pytest
 import torch
 
-from installation.training.base.export import STATE_NAME
 from installation.training.base.train import train_base
+from installation.training.runs import STATE_NAME
 from installation.training.state import load_state
 
 _RUN = """

@@ -17,10 +17,11 @@ from installation.models import checkpoint
 from installation.models.header import read_header
 from installation.models.network import Generator
 from installation.training.base import train as module
-from installation.training.base.export import EXPORT_NAME, STATE_NAME, licence_text
+from installation.training.base.export import licence_text
 from installation.training.base.steps import Steps
 from installation.training.base.train import train_base
 from installation.training.loop import Outcome, Pace
+from installation.training.runs import EXPORT_NAME, STATE_NAME
 from installation.training.state import load_state
 from tests.training.base.conftest import pack_discs
 

@@ -60,6 +60,6 @@ def test_packed_features_keep_their_cosine() -> None:
 def test_alike_features_need_hashes_that_agree_a_little() -> None:
     text = pack_features(np.random.default_rng(0).random(1280))
     a = Entry("s/a", sha256="a", hashes={"phash": "0" * 16, "dhash": "0" * 16, "features": text})
-    near = Entry("s/b", sha256="b", hashes={"phash": "0" * 13 + "fff", "dhash": "0" * 13 + "fff", "features": text})
+    near = Entry("s/b", sha256="b", hashes={"phash": "0" * 12 + "ffff", "dhash": "0" * 12 + "ffff", "features": text})
     far = Entry("s/c", sha256="c", hashes={"phash": "f" * 16, "dhash": "f" * 16, "features": text})
     assert [each.names for each in groups([a, near, far])] == [["s/a", "s/b"]]

@@ -105,3 +105,24 @@ def test_the_copy_kept_by_hand_stays() -> None:
     names = ["s/a", "s/b"]
     found = decide_all([GOOD, other], [Same(names, dict.fromkeys(names, "sha256"))], Rules())
     assert (found["s/a"].decision, found["s/b"].decision) == ("drop", "keep")
+
+
+def test_what_the_wanted_size_hides_is_no_reason() -> None:
+    large = replace(
+        GOOD, scores={**SCORES, "blockiness": 1.8, "jpeg_quality": 60}, faces=[{**FACE, "side": 1200.0, "detail": 0.5}]
+    )
+    assert decide(large, Rules()).decision == "drop"
+    assert decide(large, Rules(size=256)).decision == "keep"
+    assert [reason.split(":")[0] for reason in decide(large, Rules(size=1024)).reasons] == [
+        "upscaled",
+        "blocky",
+        "jpeg",
+    ]
+    gross = replace(large, scores={**SCORES, "blockiness": 3.0})
+    assert decide(gross, Rules(size=256)).decision == "drop"
+
+
+def test_of_copies_the_one_that_needs_no_question_stays() -> None:
+    large = replace(GOOD, name="s/large", scores={**SCORES, "width": 800, "height": 1000, "frames": 3})
+    decided = decide_all([large, GOOD], [Same(["s/large", "s/a"], {"s/large": "hash", "s/a": "hash"})], Rules())
+    assert (decided["s/a"].decision, decided["s/large"].decision) == ("keep", "drop")

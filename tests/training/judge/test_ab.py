@@ -134,7 +134,20 @@ def test_another_host_name_is_refused(server: BlindServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/picture/99/0", "/picture/0/2", "/picture/-1/0", "/picture/../0", "/etc/passwd", "/picture/0/0/.."]
+    "path",
+    [
+        "//",
+        "//state",
+        "//picture/0/0",
+        "/picture/0/0/",
+        "/picture/99/0",
+        "/picture/0/2",
+        "/picture/-1/0",
+        "/picture/../0",
+        "/etc/passwd",
+        "/picture/0/0/..",
+        "/?x",
+    ],
 )
 def test_only_numbers_of_questions_are_pictures(server: BlindServer, path: str) -> None:
     assert ask(server, "GET", path)[0] == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from installation.errors import CheckpointError, ModelError
 from installation.models import checkpoint, random_weights
-from installation.training.judge.base import fitted, judge_base, made
+from installation.training.judge.base import fitted, judge_base, made, warnings_of
 from installation.training.judge.judgement import compare, read_judgement
 from installation.training.judge.kit import Kit
 from installation.training.runs import Run, read_run
@@ -83,3 +84,16 @@ def test_a_file_of_text_is_refused(kit: Kit, tmp_path: Path) -> None:
     (tmp_path / "t.safetensors").write_text("hello, this is no network")
     with pytest.raises(CheckpointError):
         judge_base(tmp_path / "t.safetensors", kit)
+
+
+@pytest.mark.parametrize(("used", "told"), [(True, True), (False, False)])
+def test_a_run_that_had_the_judges_features_in_its_loss_is_marked(
+    kit: Kit, tmp_path: Path, used: bool, told: bool
+) -> None:
+    features = {**kit.facts["features"], "efficientnet": "0" * 64}
+    trained = replace(kit, facts={**kit.facts, "features": features})
+    config = {"perceptual": 0.2, "perceptual_features": used}
+    facts = {"dataset_sha256": kit.facts["dataset_sha256"], "config": config}
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    warnings = warnings_of(tmp_path / "G_ema.safetensors", trained)
+    assert any("flatter" in text for text in warnings) is told

@@ -30,7 +30,7 @@ def run(dataset: Dataset, base: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_every_seed_has_a_score_and_it_is_that_of_the_shows_portrait(run: Path, base: Path) -> None:
     state, stage = run / "state.safetensors", run / "G_ema.safetensors"
-    scores = rank_seeds(state, base, stage, range(5), psi=0.8, device="cpu")
+    scores = rank_seeds(state, [base], stage, range(5), psi=0.8, device="cpu")
     assert scores.shape == (5,)
     assert np.isfinite(scores).all()
     generator, enlarge = checkpoint.load(base), checkpoint.load(stage)

@@ -1,0 +1,417 @@
+"""The verbs `record` and `shard`: arguments to a Recording, the Recording to a film, and what people see meanwhile."""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from installation.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from installation.output.video.presets import Preset
+    from installation.recording import Recording
+    from installation.session import Session
+    from installation.show.config import Show
+
+# As broadcasters write them, and what they mean.
+_NTSC = {"23.976": "24000/1001", "23.98": "24000/1001", "29.97": "30000/1001", "59.94": "60000/1001"}
+# Below this a network's enlargement would cost sixteen times the pixels for what nobody sees.
+_CLIMB_FROM = 1.1
+_MOST_FRAMES = 100_000_000
+_SAY_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for on the command line; see `installation record --help`."""
+
+    size: str
+    fps: str
+    seconds: float | None
+    frames: int | None
+    loop: bool
+    start_s: float
+    end_s: float | None
+    leader: str
+    preset: str | None
+    fit: str | None
+    seed: int | None
+    out: Path | None
+    threads: int
+    shards: int = 1
+
+
+OpenSession = Callable[["Show"], "Session"]
+
+
+def plan(path: Path, show: Show, wish: Wish, open_session: OpenSession, say: Callable[[str], None]) -> Recording:
+    """The Recording that is wished for; say: remarks for people. ConfigError, ModelError, OutputError before anything is written."""
+    from installation import record
+    from installation.output.video import ffmpeg
+    from installation.output.video.presets import preset
+    from installation.output.video.spec import VideoSpec
+    from installation.recording import Recording
+
+    kind = preset(wish.preset or show.record.preset)
+    fps = parse_fps(wish.fps)
+    leader = round(parse_seconds(wish.leader, "--leader") * fps)
+    if wish.seed is not None:
+        show = show.model_copy(update={"params": {**show.params, "walk/seed": wish.seed}})
+    show, frames = _length(show, wish, fps, leader, say)
+    session = open_session(show)
+    size = parse_size(wish.size) if wish.size else session.size
+    spec = VideoSpec.of(size, fps, kind, threads=wish.threads)
+    ffmpeg.require(kind)
+    out = _out(path, wish.out, kind)
+    session = _climb(session, size, open_session, say)
+    return Recording(
+        session=session,
+        size=size,
+        fps=f"{fps.numerator}/{fps.denominator}",
+        frames=frames,
+        start_s=wish.start_s,
+        leader_frames=leader,
+        preset=kind.name,
+        segment_frames=spec.segment_frames,
+        threads=wish.threads,
+        hashes=record.hashes([path for files in session.files.values() for path in files]),
+        out=out,
+        shards=wish.shards,
+    )
+
+
+def of_take(wish: Wish, duration_s: float) -> Wish:
+    """The wish for a film of a take: without a length all of it. ConfigError for what a take does not have."""
+    if wish.loop or wish.seed is not None:
+        raise ConfigError(
+            "a take is one performance: it closes into no loop and has its own seed",
+            where="--loop" if wish.loop else "--seed",
+            fix="Leave it out",
+        )
+    left_s = Fraction(round((duration_s - wish.start_s) * 1_000_000), 1_000_000)
+    if left_s <= 0:
+        raise ConfigError(f"the take is {duration_s:.2f} s long", where="--from", fix="Begin earlier")
+    fps = parse_fps(wish.fps)
+    if wish.seconds is None and wish.frames is None and wish.end_s is None:
+        return replace(wish, frames=max(math.floor(left_s * fps), 1))
+    end_s = wish.end_s if wish.end_s is not None else wish.start_s + (wish.seconds or (wish.frames or 0) / fps)
+    if float(end_s) > duration_s + float(1 / fps):
+        raise ConfigError(
+            f"the take is {duration_s:.2f} s long, and the film is to end at {float(end_s):.2f} s",
+            where="record",
+            fix="Make it shorter; without a length it has the take's own",
+        )
+    return wish
+
+
+def begin(recording: Recording, *, resume: bool, say: Callable[[str], None]) -> list[int]:
+    """Writes the recording's description, or checks it against the one there. Gives the segments that are to be made.
+
+    OutputError: the film is there already, or an unfinished one that `resume` does not ask for. ConfigError: it is another one.
+    """
+    from installation import record
+    from installation.recording import FILE
+
+    if recording.out.exists():
+        raise OutputError("is there already", where=str(recording.out), fix="Remove it, or choose another --out")
+    if (recording.folder / FILE).exists() and not resume:
+        raise OutputError(
+            "holds an unfinished recording",
+            where=str(recording.folder),
+            fix="Go on with --resume, or remove the folder to begin anew",
+        )
+    settle(recording)
+    wanted = record.missing(recording)
+    if resume and len(wanted) < recording.segments:
+        say(f"{recording.segments - len(wanted)} of {recording.segments} segments are closed already")
+    record.require_space(recording, wanted)
+    return wanted
+
+
+def run(
+    recording: Recording, *, resume: bool, keep: bool, workers: int, executor: str, say: Callable[[str], None]
+) -> None:
+    """Makes the film: in this process, or its shards in several."""
+
+    if executor not in ("local", "ray"):
+        raise ConfigError("local or ray is wanted", where="--executor")
+    wanted = begin(recording, resume=resume, say=say)
+    if recording.shards == 1:
+        _make(recording, wanted, say)
+    elif wanted:
+        _farm(recording, wanted, workers, executor, say)
+    join(recording, keep=keep, say=say)
+
+
+def join(recording: Recording, *, keep: bool, say: Callable[[str], None]) -> None:
+    """The closed segments become the film."""
+    from installation import record
+
+    if recording.out.exists():
+        raise OutputError("is there already", where=str(recording.out), fix="Remove it to join again")
+    frames = record.finish(recording, keep=keep)
+    say(f"{recording.out}: {frames} frames, {recording.size[0]}x{recording.size[1]} at {recording.fps} fps")
+
+
+def run_shard(recording: Recording, number: int, say: Callable[[str], None]) -> None:
+    """Makes one shard; what of it is closed already is left alone. The segments stay, for `shard join`."""
+    from installation import record
+
+    settle(recording)
+    shard = recording.shard(number)
+    wanted = record.missing(recording, shard)
+    record.require_space(recording, wanted)
+    _make(recording, wanted, say, writer=str(number))
+    say(f"shard {number}: segments {shard.start} to {shard.stop - 1} are closed")
+
+
+def work(plan: Path) -> None:
+    """A farm's worker: shard numbers come on standard input, a line each; what became of them goes to standard output.
+
+    The network is opened once. When the farm's own process is gone, this one goes at once: nothing closed is lost.
+    """
+    from installation import record
+    from installation.errors import InstallationError
+    from installation.recording import Recording
+
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        recording = Recording.read(plan)
+        renderer = None
+        while True:
+            number = int(lines.get())
+            renderer = renderer or record.open_renderer(recording)
+            record.make_shard(recording, number, renderer, progress=_tell)
+            print("done", number, flush=True)
+    except InstallationError as error:
+        print("failed", error.exit_code, str(error).replace("\n", "\\n"), flush=True)
+        raise typer.Exit(error.exit_code) from None
+
+
+def _tell(frames: int, size: int) -> None:
+    print("frames", frames, size, flush=True)
+
+
+def settle(recording: Recording) -> None:
+    """Writes the description beside the segments, or checks this one against it. ConfigError: it is another one."""
+    from installation.recording import FILE, Recording
+
+    path = recording.folder / FILE
+    if path.exists():
+        recording.check_unchanged(Recording.read(path))
+    recording.write()
+
+
+def _farm(
+    recording: Recording, wanted: Collection[int], workers: int, executor: str, say: Callable[[str], None]
+) -> None:
+    from installation import farm
+    from installation.recording import FILE
+
+    shards = [number for number in range(recording.shards) if not set(recording.shard(number)).isdisjoint(wanted)]
+    workers = workers or min(len(shards), max((os.cpu_count() or 2) // 2, 1))
+    say(f"{len(shards)} shards for {min(workers, len(shards))} workers ({executor})")
+    frames = sum(map(recording.frames_of, wanted))
+    with stoppable(), bar(recording.out.name, frames) as progress:
+        if executor == "ray":
+            farm.run_ray(recording, shards, workers=workers, progress=progress)
+        else:
+            farm.run_local(recording.folder / FILE, shards, workers=workers, progress=progress)
+
+
+def _make(recording: Recording, wanted: Collection[int], say: Callable[[str], None], *, writer: str = "0") -> None:
+    if not wanted:
+        return
+    from installation import record
+
+    renderer = record.open_renderer(recording)
+    say(renderer.describe())
+    frames = sum(map(recording.frames_of, wanted))
+    with stoppable(), bar(recording.out.name, frames) as progress:
+        record.make(recording, wanted, renderer, writer=writer, progress=progress)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM ends the recording as Ctrl-C does: in order. Exit code 130, as shells expect."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("stopped; every closed segment is kept: --resume goes on", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def bar(name: str, frames: int) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with fps, time left and size; into a file or pipe a line now and then. Gives progress(frames, bytes)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from installation.output.video.disk import megabytes
+
+    console = Console(stderr=True)
+    began, said, lock = time.monotonic(), [time.monotonic()], threading.Lock()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} · {task.fields[size]} · left"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+        task = shown.add_task(name, total=frames, rate="", size="")
+
+        def progress(done: int, size: int) -> None:
+            now = time.monotonic()
+            rate = done / max(now - began, 1e-3)
+            shown.update(task, completed=done, rate=f"{rate:.2f} fps", size=megabytes(size))
+            with lock:
+                if console.is_terminal or now - said[0] < _SAY_EVERY_S:
+                    return
+                said[0] = now
+            left = (frames - done) / max(rate, 1e-6)
+            console.print(
+                f"{name}: {done} of {frames} frames · {rate:.2f} fps · {megabytes(size)} closed · {left:.0f} s left",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+        yield progress
+
+
+def presets_table() -> Any:
+    """The presets, and whether each works on this machine."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from installation.output.video import ffmpeg
+    from installation.output.video.presets import PRESETS
+
+    table = Table("preset", "what", "here")
+    for kind in PRESETS.values():
+        fault = ffmpeg.probe(kind)
+        table.add_row(kind.name, kind.about, f"[yellow]no:[/] {escape(fault)}" if fault else "yes")
+    return table
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "3840x2160" -> (3840, 2160). ConfigError."""
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"{text[:40]!r} is not WIDTHxHEIGHT", where="--size", fix="For example 3840x2160")
+    return int(parts[0]), int(parts[1])
+
+
+def parse_fps(text: str) -> Fraction:
+    """ "25", "30000/1001", "29.97" (which means 30000/1001). ConfigError."""
+    try:
+        return Fraction(_NTSC.get(text.strip(), text))
+    except (ValueError, ZeroDivisionError):
+        fix = "For example 25, 30000/1001 or 59.94"
+        raise ConfigError(f"{text[:40]!r} is no frame rate", where="--fps", fix=fix) from None
+
+
+def parse_seconds(text: str, where: str) -> Fraction:
+    """ "5", "5s", "2.5s". ConfigError."""
+    try:
+        seconds = Fraction(text.strip().removesuffix("s") or "x")
+    except (ValueError, ZeroDivisionError):
+        raise ConfigError(f"{text[:40]!r} is no time", where=where, fix="For example 5s") from None
+    if not 0 <= seconds <= 3600:
+        raise ConfigError(f"{text[:40]!r} is not from 0 to 3600 s", where=where)
+    return seconds
+
+
+def _length(show: Show, wish: Wish, fps: Fraction, leader: int, say: Callable[[str], None]) -> tuple[Show, int]:
+    """The show, as a loop where one is wished for, and its frames."""
+    from installation.show.film import loop_of
+
+    given = [wish.seconds is not None, wish.frames is not None, wish.end_s is not None]
+    if sum(given) > 1 or not (any(given) or wish.loop):
+        raise ConfigError(
+            "how long it is to be is wanted once",
+            where="record",
+            fix="Give --seconds, --frames, --to, or --loop (with --seconds or --frames for a turn of that length)",
+        )
+    frames = wish.frames
+    if wish.seconds is not None:
+        frames = round(Fraction(wish.seconds).limit_denominator(1_000_000) * fps)
+    elif wish.end_s is not None:
+        if wish.end_s <= wish.start_s:
+            raise ConfigError("it ends before it begins", where="--to", fix=f"Give more than {wish.start_s:g}")
+        frames = round(Fraction(wish.end_s - wish.start_s).limit_denominator(1_000_000) * fps)
+    if wish.loop:
+        if leader:
+            raise ConfigError("a loop with black around it does not close", where="--leader", fix="Leave one out")
+        before = float(show.first_value("drift/speed"))
+        show, frames = loop_of(show, fps, frames)
+        now = float(show.first_value("drift/speed"))
+        say(f"a loop of {frames} frames; drift speed {now:.6g} keyframes/s for the show's {before:.6g}")
+    if frames is None or not 1 <= frames <= _MOST_FRAMES:
+        raise ConfigError(f"{frames} frames are no film", where="record", fix="Make it longer")
+    return show, frames
+
+
+def _climb(session: Session, size: tuple[int, int], open_session: OpenSession, say: Callable[[str], None]) -> Session:
+    """The session with as many of the show's record.stages as this size needs; what is left, Lanczos does."""
+    from installation.output.placement import shown_size
+
+    show, screen = session.show, session.show.screen
+    stages = list(show.record.stages)
+
+    def enlargement() -> float:
+        shown = shown_size(session.size, size, fit=screen.fit, rotate=screen.rotate)
+        return max(shown[0] / session.size[0], shown[1] / session.size[1])
+
+    while stages and enlargement() > _CLIMB_FROM:
+        cascade = session.show.cascade
+        tile = show.record.tile or cascade.tile
+        more = cascade.model_copy(update={"stages": (*cascade.stages, stages.pop(0)), "tile": tile})
+        session = open_session(session.show.model_copy(update={"cascade": more}))
+    if (left := enlargement()) > _CLIMB_FROM:
+        width, height = session.size
+        shown = shown_size(session.size, size, fit=screen.fit, rotate=screen.rotate)
+        say(
+            f"the cascade makes {width}x{height} px; Lanczos enlarges it {left:.2f} times to {shown[0]}x{shown[1]}. "
+            "A network for that is named by stages in the show's [record]"
+        )
+    return session
+
+
+def _out(path: Path, out: Path | None, kind: Preset) -> Path:
+    """Where the film goes: as asked, or named for the show in the folder we are in."""
+    out = out or Path(path.stem + (kind.suffix or f"-{kind.name}"))
+    if out.suffix.lower() != kind.suffix:
+        if kind.suffix and out.suffix and not out.suffix[1:].isdecimal():
+            fix = f"Name it {out.with_suffix(kind.suffix).name}"
+            raise ConfigError(f"{kind.name} makes {kind.suffix} files, not {out.suffix}", where="--out", fix=fix)
+        if kind.suffix:
+            out = out.with_name(out.name + kind.suffix)
+    return out.absolute()

@@ -1,0 +1,115 @@
+"""From closed segments to the deliverable, without encoding anything again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from installation.errors import OutputError
+from installation.output.video import disk, ffmpeg
+from installation.output.video.manifest import Head, Segment, intact, read_head, read_segments, sync_folder
+from installation.output.video.presets import Preset, preset
+
+
+def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
+    """Makes `out` of the recording in `folder`, which stays as it is: a video file, or a folder of pictures. Gives its frames.
+
+    frames: how many there must be; None for as many as are closed. Every segment is read and checked against its
+    sha256 first. OutputError when one is missing, damaged or out of turn, or when the disk refuses; a file already
+    at `out` then stays as it was.
+    """
+    head = read_head(folder)
+    if head is None:
+        raise OutputError("holds no recording", where=str(folder))
+    segments = list(read_segments(folder).values())
+    total = _check(folder, head, segments, frames)
+    kind = preset(head.preset)
+    part = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part{kind.suffix}")
+    disk.require(out.parent, sum(segment.bytes for segment in segments) if kind.suffix else 0)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if kind.picture:
+            _gather(folder, segments, part)
+        else:
+            _concatenate(folder, head, segments, kind, part, total)
+            disk.sync(part)
+        part.replace(out)
+        sync_folder(out.parent)
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror})", where=str(out)) from error
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+    return total
+
+
+def _check(folder: Path, head: Head, segments: Sequence[Segment], frames: int | None) -> int:
+    """The number of frames of a complete recording."""
+    expected = 0
+    for place, segment in enumerate(segments):
+        if segment.index != place or segment.first != expected:
+            raise OutputError(f"segment {place} is missing", where=str(folder), fix="Make it with --resume")
+        if segment.frames != head.segment_frames and place != len(segments) - 1:
+            raise OutputError(f"segment {place} is short and not the last", where=str(folder))
+        if not intact(folder, segment):
+            fix = f"Remove {segment.file} and make it again with --resume"
+            raise OutputError(f"segment {place} is missing or damaged", where=str(folder), fix=fix)
+        expected += segment.frames
+    if expected == 0 or (frames is not None and frames != expected):
+        wanted = "some" if frames is None else str(frames)
+        raise OutputError(f"{expected} frames are closed and {wanted} are wanted", where=str(folder), fix="--resume")
+    return expected
+
+
+def _concatenate(folder: Path, head: Head, segments: Sequence[Segment], kind: Preset, part: Path, total: int) -> None:
+    # Without a duration the last B-frames of a segment push the next one a frame away. Microseconds suffice: the demuxer
+    # rounds to the stream's own time base, which is one frame.
+    listing = folder / f"join-{uuid.uuid4().hex[:8]}.ffconcat"
+    try:
+        rows = (f"file {segment.file}\nduration {float(segment.frames / head.fps):.6f}\n" for segment in segments)
+        listing.write_text("ffconcat version 1.0\n" + "".join(rows))
+        rate = f"{head.fps.numerator}/{head.fps.denominator}"
+        command = [
+            ffmpeg.program(),
+            "-hide_banner",
+            "-nostdin",
+            "-nostats",
+            "-loglevel",
+            "error",
+            "-progress",
+            "pipe:1",
+        ]
+        command += ["-f", "concat", "-i", str(listing), "-map", "0:v", "-c", "copy", "-map_metadata", "-1"]
+        command += ["-fflags", "+bitexact", "-r", rate, *kind.tags, *kind.muxer]
+        if kind.suffix in (".mp4", ".mov"):
+            command += ["-video_track_timescale", str(head.fps.numerator)]
+        answer = subprocess.run(
+            [*command, "-y", str(part)], capture_output=True, text=True, errors="replace", check=False
+        )
+    finally:
+        listing.unlink(missing_ok=True)
+    if answer.returncode:
+        raise OutputError(
+            f"the segments cannot be joined: {ffmpeg.reason(answer.stderr.splitlines(), answer.returncode)}",
+            where=str(part.parent),
+            fix="The segments are kept; put right what it says, then --resume",
+        )
+    counts = [int(line[6:]) for line in answer.stdout.splitlines() if line.startswith("frame=")]
+    if not counts or counts[-1] != total:
+        raise OutputError(f"joining gave {counts[-1] if counts else 0} frames of {total}", where=str(part.parent))
+
+
+def _gather(folder: Path, segments: Sequence[Segment], part: Path) -> None:
+    """The segments' pictures under one roof, as hard links where the disk can: no byte is written twice."""
+    part.mkdir()
+    for segment in segments:
+        for picture in sorted((folder / segment.file).iterdir()):
+            try:
+                os.link(picture, part / picture.name)
+            except OSError:
+                shutil.copyfile(picture, part / picture.name)

@@ -1,0 +1,203 @@
+"""Making a film: the live loop with a clock that counts frames and a file for a sink.
+
+Three threads in a line: this one steps the show and draws pictures, one runs the look and reads it back, one feeds the
+encoder's process. Queues between them are short and block, so memory does not grow and the slowest sets the pace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from installation import takes
+from installation.errors import EngineError, InstallationError
+from installation.output.video import disk
+from installation.output.video.join import join
+from installation.output.video.look import FilmLook
+from installation.output.video.manifest import intact, read_segments
+from installation.output.video.relay import Relay
+from installation.output.video.segments import SegmentWriter
+from installation.recording import Recording
+from installation.render.film import FilmRenderer
+from installation.render.switch import Switch
+from installation.resources import shaders_dir
+from installation.show.film import Messages
+from installation.show.replay import Replay
+from installation.show.state import ShowState
+
+Progress = Callable[[int, int], None]
+_AHEAD = 2
+
+
+def open_renderer(recording: Recording) -> FilmRenderer:
+    """ModelError where the networks do not fit, EngineError where the device is missing."""
+    session = recording.session
+    return FilmRenderer(Switch(session.show, session.files, session.size, wait=True), recording.picture)
+
+
+def hashes(networks: Collection[Path]) -> dict[str, str]:
+    """sha256 of the networks and of the shaders of the look, by name."""
+    return {path.name: _sha256(path) for path in (*networks, *sorted(shaders_dir().iterdir())) if path.is_file()}
+
+
+def missing(recording: Recording, among: range | None = None) -> list[int]:
+    """The segments that are not closed, or are not whole any more. Reads every one that is. among: None is all."""
+    closed = read_segments(recording.folder) if recording.folder.is_dir() else {}
+    return [
+        index
+        for index in (range(recording.segments) if among is None else among)
+        if index not in closed
+        or closed[index].frames != recording.frames_of(index)
+        or not intact(recording.folder, closed[index])
+    ]
+
+
+def require_space(recording: Recording, segments: Collection[int]) -> None:
+    """OutputError when the disk cannot hold these segments and, after them, the film."""
+    spec = recording.spec
+    frames = sum(map(recording.frames_of, segments)) + (recording.film.total if spec.preset.suffix else 0)
+    disk.require(recording.folder, spec.estimated_bytes(frames) + disk.RESERVE_BYTES)
+
+
+def make(
+    recording: Recording,
+    segments: Collection[int],
+    renderer: FilmRenderer,
+    *,
+    messages: Messages = lambda tick: (),
+    state: ShowState | None = None,
+    writer: str = "0",
+    progress: Progress = lambda frames, size: None,
+) -> None:
+    """Makes and closes these segments. messages, state: see Film.states. progress(frames written, bytes closed): in another thread.
+
+    At the first fault everything open is thrown away, everything closed stays, and the fault is raised.
+    """
+    wanted = sorted(segments)
+    if not wanted:
+        return
+    line = _Line(recording, renderer, writer, progress)
+    try:
+        for number, shown in enumerate(_states(recording, messages, state)):
+            segment = number // recording.segment_frames
+            if segment > wanted[-1]:
+                break
+            if segment in wanted:
+                line.put(number, shown)
+        line.close()
+    except InstallationError:
+        raise
+    except Exception as error:
+        from installation.engine.worker import is_device_fault
+
+        if not is_device_fault(error):
+            raise
+        raise EngineError(
+            f"the device failed: {str(error).splitlines()[0][:200]}", where="engine", fix="Go on with --resume"
+        ) from error
+    finally:
+        line.drop()
+
+
+def make_shard(
+    recording: Recording,
+    shard: int,
+    renderer: FilmRenderer,
+    *,
+    progress: Progress = lambda frames, size: None,
+) -> int:
+    """Makes what is missing of one shard; gives how many frames that was. Doing it again does nothing."""
+    wanted = missing(recording, recording.shard(shard))
+    make(recording, wanted, renderer, writer=str(shard), progress=progress)
+    return sum(map(recording.frames_of, wanted))
+
+
+def finish(recording: Recording, *, keep: bool = False) -> int:
+    """Joins the closed segments into the film and takes their folder away. Gives the film's frames."""
+    frames = join(recording.folder, recording.out, frames=recording.film.total)
+    if not keep:
+        shutil.rmtree(recording.folder, ignore_errors=True)
+    return frames
+
+
+def _states(recording: Recording, messages: Messages, state: ShowState | None) -> Iterator[ShowState | None]:
+    """What each frame shows: of the show, or of the performance in a take."""
+    show, film = recording.session.show, recording.film
+    if recording.take is None:
+        return film.states(show, messages, state=state)
+    return film.replayed(Replay(takes.records(recording.take, show), show))
+
+
+class _Line:
+    """Renderer, look and encoder, one behind the other."""
+
+    def __init__(self, recording: Recording, renderer: FilmRenderer, writer: str, progress: Progress) -> None:
+        self._recording, self._renderer, self._progress = recording, renderer, progress
+        spec = recording.spec
+        self._writer = SegmentWriter(recording.folder, spec, config=recording.digest(), writer=writer)
+        self._look: FilmLook | None = None
+        self._next: int | None = None
+        self._drawn = self._painted = self._written = 0
+        self._encode: Relay[tuple[int, np.ndarray]] = Relay("encode", self._to_encoder, ahead=_AHEAD)
+        self._paint: Relay[tuple[int, ShowState | None, np.ndarray]] = Relay(
+            "look", self._to_look, ahead=_AHEAD, ending=self._close_look
+        )
+        width, height = renderer.size
+        self._lights = [np.empty((height, width, 4), np.float16) for _ in range(self._paint.buffers)]
+        dtype = np.uint8 if spec.depth == 8 else np.uint16
+        self._frames = [np.empty(spec.frame_shape, dtype) for _ in range(self._encode.buffers)]
+
+    def put(self, number: int, state: ShowState | None) -> None:
+        """Draws one frame of the film and sends it on its way. None: black."""
+        light = self._lights[self._drawn % len(self._lights)]
+        self._drawn += 1
+        if state is not None:
+            self._renderer.draw(state, light)
+        self._paint.put((number, state, light))
+
+    def close(self) -> None:
+        """Waits until everything is in closed segments."""
+        self._paint.close()
+        self._encode.close()
+        self._writer.close()
+        self._progress(self._written, self._writer.closed_bytes)
+
+    def drop(self) -> None:
+        self._paint.drop()
+        self._encode.drop()
+        self._writer.abort()
+
+    def _to_look(self, item: tuple[int, ShowState | None, np.ndarray]) -> None:
+        number, state, light = item
+        frame = self._frames[self._painted % len(self._frames)]
+        self._painted += 1
+        if state is None:
+            frame[...] = 0
+        else:
+            if self._look is None:  # in this thread, to which its GL context belongs
+                recording = self._recording
+                self._look = FilmLook(recording.session.show, recording.spec, recording.picture, shaders_dir())
+            self._look.draw(state, light, frame)
+        self._encode.put((number, frame))
+
+    def _to_encoder(self, item: tuple[int, np.ndarray]) -> None:
+        number, frame = item
+        if number != self._next:
+            self._writer.seek(number // self._recording.segment_frames)
+        self._writer.write(frame)
+        self._next = number + 1
+        self._written += 1
+        self._progress(self._written, self._writer.closed_bytes)
+
+    def _close_look(self) -> None:
+        if self._look is not None:
+            self._look.close()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,97 @@
+"""The states of a take at any of its times: a performance again at another frame rate. Pure; a pull, no clock.
+
+The evening's own ticks are gone through one by one, so the states between them are the evening's to the last bit,
+whatever the frame rate of the film. A frame between two ticks is one more, shorter step away from the tick before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from installation.errors import TakeError
+from installation.show.clock import MICRO, Tick
+from installation.show.config import Show
+from installation.show.state import ShowState
+from installation.show.step import step
+from installation.show.take import Beat, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much there is in a take. duration_s: from its first moving tick. parts: states that it begins with, or begins
+    anew with after a hole."""
+
+    duration_s: float
+    ticks: int
+    messages: int
+    parts: int
+
+
+def extent(records: Iterable[Record]) -> Extent:
+    """Goes through the whole take, so it is a check of every line too (TakeError)."""
+    total_us = ticks = messages = parts = 0
+    for record, us in timed(records):
+        if isinstance(record, Beat):
+            total_us, ticks, messages = total_us + us, ticks + 1, messages + len(record.messages)
+        else:
+            parts += 1
+    return Extent(total_us / MICRO, ticks, messages, parts)
+
+
+def timed(records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
+    """Each record and how much take time it lasts, microseconds: a state none, and neither the ticks at the very
+    beginning, in which the wall waited for its first picture."""
+    waiting = True
+    for record in records:
+        if isinstance(record, Beat):
+            waiting = waiting and record.hold
+            yield record, 0 if waiting else record.us
+        else:
+            yield record, 0
+
+
+def after(state: ShowState, beat: Beat, show: Show) -> ShowState:
+    """The state one tick of the take later."""
+    t = (round(state.t * MICRO) + beat.us) / MICRO
+    return step(state, beat.messages, Tick(state.index + 1, t, beat.us / MICRO, beat.hold), show)
+
+
+class Replay:
+    """The performance as a function of take time: seconds from the first moving tick, without holes. What the log does
+    not hold, because the disk was full or parts of it are gone, is a cut.
+    """
+
+    def __init__(self, records: Iterable[Record], show: Show) -> None:
+        self._records = timed(records)
+        self._show = show
+        self._us = 0
+        self._state: ShowState | None = None
+        self._next = next(self._records, None)
+
+    def at(self, take_s: float) -> ShowState:
+        """The state at a time not before that of the last call. After the end the walk goes on by itself. TakeError for a
+        damaged line, and where there is nothing."""
+        until_us = round(take_s * MICRO, 3)  # a time computed from whole microseconds is one again
+        beats: list[Beat] = []
+        while self._next is not None:
+            record, us = self._next
+            if isinstance(record, ShowState):
+                # It says what the ticks before it come to: on the way to a late time they need not be gone through.
+                self._state = record
+                beats.clear()
+            elif self._us + us <= until_us:
+                beats.append(record)
+                self._us += us
+            else:
+                break
+            self._next = next(self._records, None)
+        for beat in beats:
+            if self._state is not None:
+                self._state = after(self._state, beat, self._show)
+        state = self._state
+        if state is None:
+            raise TakeError("the take holds nothing")
+        rest_s = max(until_us - self._us, 0.0) / MICRO
+        hold = self._next is not None and isinstance(self._next[0], Beat) and self._next[0].hold
+        return step(state, (), Tick(state.index + 1, state.t + rest_s, rest_s, hold), self._show)

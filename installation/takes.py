@@ -1,0 +1,153 @@
+"""Takes put together with shows, networks and folders, for the verbs: `run --take`, `run --take --replay`, `record --take`."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from installation.control import take_files
+from installation.errors import ModelError, OutputError, TakeError
+from installation.models import library
+from installation.models.catalogue import CATALOGUE
+from installation.models.importers.wheel import sha256
+from installation.resources import checkpoints_dir
+from installation.show.config import Show
+from installation.show.replay import Extent, extent
+from installation.show.take import Header, NetworkMark, Record, header_bytes, network_fault, read_header, read_lines
+
+log = logging.getLogger(__name__)
+
+_MOST_NAMES = 10_000
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def begin(wanted: Path, show: Show, files: Mapping[str, Path]) -> Path | None:
+    """A new take's folder with its header. files: the checkpoint of each of the show's networks, by name.
+
+    A folder that holds a take already is left alone: the new one gets that name with a number, `evening-2`, so that a
+    show that a machine starts by itself starts whatever lies there; nor does a full disk keep it from starting: None,
+    and a warning. OutputError when the folder cannot be one of a take.
+    """
+    try:
+        marks = tuple(
+            NetworkMark(name, str(files[name].resolve()), files[name].stat().st_size, sha256(files[name]))
+            for name in show.networks
+        )
+        data = header_bytes(
+            Header(show, marks), version=_version(), made=datetime.now(UTC).isoformat(timespec="seconds")
+        )
+        for folder in _names(wanted):
+            folder.mkdir(parents=True, exist_ok=True)
+            if (folder / take_files.HEADER).exists():
+                continue
+            if any(folder.iterdir()):
+                fix = "Name an empty folder, or one that is not there yet"
+                raise OutputError("holds other files than a take's", where=str(folder), fix=fix)
+            _write_new(folder / take_files.HEADER, data)
+            return folder
+    except OSError as error:
+        if error.errno in _FULL:
+            log.warning("no take is written: %s (%s). The show plays without one", error.strerror, wanted)
+            return None
+        fix = "Name a folder that can be written to"
+        raise OutputError(f"no take can be written there ({error.strerror})", where=str(wanted), fix=fix) from error
+    raise OutputError(f"holds {_MOST_NAMES} takes already", where=str(wanted), fix="Name another folder")
+
+
+def _names(wanted: Path) -> Iterator[Path]:
+    yield wanted
+    for number in range(2, _MOST_NAMES):
+        yield wanted.with_name(f"{wanted.name}-{number}")
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Whole or not at all, and on the disk."""
+    draft = path.with_name(path.name + ".tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _version() -> str:
+    try:
+        return version("installation")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return ""
+
+
+def header(folder: Path, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Header:
+    """The take's header; changes lie over its show. TakeError, ConfigError."""
+    return read_header(take_files.header_bytes(folder), str(folder / take_files.HEADER), changes)
+
+
+def records(folder: Path, show: Show) -> Iterator[Record]:
+    """The take's log from its beginning; TakeError where it is damaged."""
+    return read_lines(take_files.lines(folder), show)
+
+
+def checked(folder: Path, show: Show) -> Extent:
+    """Reads the whole log. TakeError for damage anywhere, and for a take that never moved."""
+    found = extent(records(folder, show))
+    if found.duration_s <= 0.0:
+        raise TakeError("the take ended before its first picture", where=str(folder), fix="There is nothing to play")
+    return found
+
+
+def log_sha256(folder: Path) -> str:
+    """sha256 of the log's whole lines: names one performance."""
+    sha = hashlib.sha256()
+    for _, line in take_files.lines(folder):
+        sha.update(line)
+    return sha.hexdigest()
+
+
+def networks(take: Header) -> dict[str, Path]:
+    """The files of the take's networks, by name: where they lay, else from the library. Each is the very same file, or
+    TakeError says which is not, and what to do."""
+    return {mark.name: _network(mark) for mark in take.networks}
+
+
+def _network(mark: NetworkMark) -> Path:
+    fault: TakeError | None = None
+    for path in _candidates(mark):
+        try:
+            if not path.is_file():
+                continue
+            size = path.stat().st_size
+            this = network_fault(mark, str(path), size, sha256(path) if size == mark.size else "")
+        except (OSError, ValueError) as error:
+            this = TakeError(f"cannot be read ({error})", where=str(path))
+        if this is None:
+            return path
+        fault = fault or this
+    if fault is not None:
+        raise fault
+    where = library.data_dir()
+    fix = f"Run: installation models add {mark.name}" if mark.name in CATALOGUE else f"Copy its file into {where}"
+    what = f"the take's network {mark.name!r:.80} (sha256 {mark.sha256[:12]}…) is not on this machine"
+    raise TakeError(what, where=mark.file, fix=fix)
+
+
+def _candidates(mark: NetworkMark) -> Iterator[Path]:
+    """Where it lay; then the library. A take may come from anywhere, so only a checkpoint's path counts as one."""
+    there = Path(mark.file)
+    if there.is_absolute() and there.suffix == library.SUFFIX:
+        yield there
+    name = mark.name.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(library.SUFFIX)
+    try:
+        yield library.find(name, [checkpoints_dir()])
+    except ModelError:
+        return

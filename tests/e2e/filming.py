@@ -1,0 +1,67 @@
+"""`installation record`, in this process or as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from installation import cli, cli_record
+from installation.cli_record import Wish
+from installation.recording import Recording
+
+ROOT = Path(__file__).resolve().parents[2]
+WISH = Wish(
+    size="",
+    fps="25",
+    seconds=None,
+    frames=None,
+    loop=False,
+    start_s=0.0,
+    end_s=None,
+    leader="0s",
+    preset=None,
+    fit=None,
+    seed=None,
+    out=None,
+    threads=1,
+)
+
+
+def plan(show: Path, said: list[str] | None = None, **wish) -> Recording:
+    return cli._recording(str(show), replace(WISH, **wish)) if said is None else _plan(show, said, wish)
+
+
+def _plan(show: Path, said: list[str], wish: dict) -> Recording:
+    path, config = cli._load_show(str(show), {})
+    return cli_record.plan(
+        path,
+        config,
+        replace(WISH, **wish),
+        lambda changed: cli._session(path, changed, headless=True, verbose=False),
+        said.append,
+    )
+
+
+def record(
+    show: Path, *, resume: bool = False, keep: bool = False, workers: int = 0, executor: str = "local", **wish
+) -> list[str]:
+    """Makes the film; gives what was said."""
+    said: list[str] = []
+    recording = plan(show, said, **wish)
+    cli_record.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=said.append)
+    return said
+
+
+def started(*arguments: str | Path) -> AbstractContextManager[subprocess.Popen[str]]:
+    """A recording in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "installation", "record", *map(str, arguments)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )

@@ -1,0 +1,230 @@
+"""Whole recordings of a real show with tiny networks, decoded again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from installation import cli
+from installation import record as recorder
+from installation.cli_record import parse_fps
+from installation.errors import ConfigError, OutputError
+from installation.models import random_weights
+from installation.output.video.manifest import read_segments
+from installation.render.film import FilmRenderer
+from installation.render.renderer import Renderer
+from installation.still import picture
+from tests.e2e.filming import plan, record, started
+from tests.output.video.pictures import decode
+
+
+@pytest.fixture
+def show(tmp_path, show_text) -> Path:
+    path = tmp_path / "show.toml"
+    path.write_text(show_text)
+    return path
+
+
+def frames_of(film: Path) -> np.ndarray:
+    """Luma of every frame."""
+    return np.array([planes[0] for planes in decode(film).planes]).astype(int)
+
+
+def test_a_film_has_its_frames_its_times_and_its_size(tmp_path, show):
+    out = tmp_path / "film.mp4"
+    said = record(show, frames=45, size="160x96", fps="29.97", out=out)
+    film = decode(out)
+    assert (len(film.pts), film.pts) == (45, list(range(45)))
+    assert film.rate == parse_fps("30000/1001")
+    assert film.planes[0][0].shape == (96, 160)
+    moved = np.abs(np.diff(frames_of(out), axis=0)).mean(axis=(1, 2))
+    assert moved.min() > 0.05, "every frame is a new one"
+    assert not Path(f"{out}.segments").exists()
+    assert any("Lanczos enlarges it 1.50 times to 96x96" in line for line in said)
+
+
+def test_a_frame_of_the_film_is_the_still_of_that_moment(tmp_path, show):
+    out = tmp_path / "film"
+    record(show, frames=2, start_s=1.5, preset="png", out=out)
+    path, config = cli._load_show(str(show), {})
+    session = cli._session(path, config, headless=True, verbose=False)
+    still = picture(session, 1.5 + 1 / 25, None)[..., :3].astype(float)
+    film = np.stack(decode(out / "frame_00000001.png").planes[0], axis=-1)
+    assert film.dtype == np.uint16
+    assert np.abs(film / 257 - still).max() <= 1.6  # half a code value, and the still's dither
+
+
+def test_ten_bits_come_from_the_network_to_the_file(tmp_path, show):
+    """A network that makes a dark ramp over 6 of 255 code values: 8 bits would leave 7 steps of it, 10 bits 21."""
+    network = random_weights.dcgan(1)
+    ramp = torch.linspace(40, 46, 32).expand(1, 3, 32, 32) / 127.5 - 1
+    network.synthesis = lambda ws: ramp.clone()
+    made = plan(show, frames=2, size="1024x1024", preset="prores-422hq", out=tmp_path / "film.mov")
+    small = made.session.model_copy(update={"size": (32, 32)})
+    made = made.model_copy(update={"session": small})
+    recorder.make(made, [0], FilmRenderer(Renderer(small.show, network, ()), made.picture))
+    recorder.finish(made)
+    luma = np.median(frames_of(made.out)[0], axis=0)
+    assert len(np.unique(luma)) >= 19
+    assert luma[[8, -8]] == pytest.approx(64 + 876 * np.array([40, 46]) / 255, abs=1.5)
+
+
+def test_the_shows_own_stages_climb_to_the_size(tmp_path, show, networks):
+    show.write_text(show.read_text() + f"[record]\nstages = ['{networks / 'x2.safetensors'}']\ntile = 16\n")
+    said: list[str] = []
+    recording = plan(show, said, frames=1, size="256x128", out=tmp_path / "film.mp4")
+    assert (recording.session.size, recording.picture, said) == ((128, 128), (128, 128), [])
+    assert recording.session.show.cascade.tile == 16
+    small = plan(show, said, frames=1, size="64x64", out=tmp_path / "film.mp4")
+    assert small.session.size == (64, 64), "no more stages than the size needs"
+    larger = plan(show, said, frames=1, size="512x512", out=tmp_path / "film.mp4")
+    assert larger.session.size == (128, 128)
+    assert "Lanczos enlarges it 4.00 times" in said[0]
+
+
+def test_the_last_frame_of_a_loop_joins_the_first(tmp_path, show):
+    show.write_text(show.read_text() + "[walk]\nloop_keyframes = 3\n")
+    out = tmp_path / "film"
+    said = record(show, loop=True, preset="png", out=out)
+    films = [iio.imread(file).astype(int) for file in sorted(out.iterdir())]
+    assert len(films) == round(3 / 2.0 * 25)
+    assert said[0].startswith(f"a loop of {len(films)} frames")
+    moved = [np.abs(a - b).mean() for a, b in zip(films, films[1:] + films[:1], strict=True)]
+    assert moved[-1] < 1.5 * np.median(moved), "the seam moves as every other frame does"
+    two = tmp_path / "two"
+    turned = plan(show, loop=True, frames=len(films), preset="png", out=two)
+    record_beyond = turned.model_copy(update={"frames": len(films) + 1})
+    recorder.make(record_beyond, range(record_beyond.segments), recorder.open_renderer(record_beyond))
+    recorder.finish(record_beyond)
+    beyond = iio.imread(two / f"frame_{len(films):08d}.png").astype(int)
+    assert np.abs(beyond - films[0]).max() <= 32, "the frame after the last is the first, to an eighth of 8 bits"
+
+
+def test_a_leader_is_black_before_and_after(tmp_path, show):
+    out = tmp_path / "film.mp4"
+    record(show, frames=6, leader="0.2s", out=out)
+    mean = frames_of(out).mean(axis=(1, 2))
+    assert [value < 17 for value in mean] == [True] * 5 + [False] * 6 + [True] * 5
+
+
+def wait_for_segments(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    while not folder.is_dir() or len(read_segments(folder)) < count:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
+def test_what_was_stopped_goes_on_and_becomes_the_film_of_one_never_stopped(tmp_path, show, how):
+    wish = {"frames": 110, "size": "128x128", "leader": "1s"}
+    record(show, out=tmp_path / "whole.mp4", **wish)
+    out = tmp_path / "film.mp4"
+    arguments = ("--frames", "110", "--size", "128x128", "--leader", "1s", "--threads", "1", "--out", out)
+    with started(show, *arguments) as process:
+        wait_for_segments(Path(f"{out}.segments"), 2, process)
+        process.send_signal(getattr(signal, how))
+        assert process.stderr
+        text = process.stderr.read()
+    assert process.returncode == (-9 if how == "SIGKILL" else 130)
+    assert how == "SIGKILL" or "--resume goes on" in text
+    with pytest.raises(OutputError, match="holds an unfinished recording"):
+        record(show, out=out, **wish)
+    said = record(show, out=out, resume=True, **wish)
+    assert any("segments are closed already" in line for line in said)
+    assert out.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_a_changed_show_is_not_gone_on_with(tmp_path, show):
+    out = tmp_path / "film.mp4"
+    begun = plan(show, frames=50, out=out)
+    begun.write()
+    recorder.make(begun, [0], recorder.open_renderer(begun))
+    show.write_text(show.read_text().replace("drift.speed = 2.0", "drift.speed = 1.0"))
+    with pytest.raises(ConfigError) as caught:
+        record(show, frames=50, out=out, resume=True)
+    assert "params.drift.speed: 2.0 was, 1.0 is" in str(caught.value)
+    assert list(read_segments(begun.folder)) == [0]
+
+
+def test_a_changed_network_is_not_gone_on_with(tmp_path, show, networks):
+    own = tmp_path / "own.safetensors"
+    own.write_bytes((networks / "base.safetensors").read_bytes())
+    show.write_text(show.read_text().replace(str(networks / "base.safetensors"), str(own)))
+    out = tmp_path / "film.mp4"
+    plan(show, frames=50, out=out).write()
+    data = bytearray(own.read_bytes())
+    data[-1] ^= 1
+    own.write_bytes(data)
+    with pytest.raises(ConfigError, match=r"sha256 of own\.safetensors"):
+        record(show, frames=50, out=out, resume=True)
+
+
+def test_a_damaged_segment_is_made_again(tmp_path, show):
+    out = tmp_path / "film.mp4"
+    record(show, frames=45, out=out, keep=True)
+    whole = out.read_bytes()
+    out.unlink()
+    segment = Path(f"{out}.segments") / "000001.nut"
+    segment.write_bytes(segment.read_bytes()[:-5])
+    record(show, frames=45, out=out, resume=True)
+    assert out.read_bytes() == whole
+
+
+def test_an_encoder_that_dies_ends_the_recording_and_keeps_what_was_closed(tmp_path, show):
+    out = tmp_path / "film.mp4"
+    with started(show, "--frames", "2000", "--size", "128x128", "--threads", "1", "--out", out) as process:
+        wait_for_segments(Path(f"{out}.segments"), 1, process)
+        for child in psutil.Process(process.pid).children():
+            child.kill()
+        assert process.stderr
+        text = process.stderr.read()
+    assert process.returncode == 6
+    assert "the encoder failed" in text
+    assert "Traceback" not in text
+    assert read_segments(Path(f"{out}.segments"))
+
+
+@pytest.mark.parametrize(
+    ("wish", "error", "wrong"),
+    [
+        ({}, ConfigError, "how long it is to be is wanted once"),
+        ({"frames": 5, "seconds": 1.0}, ConfigError, "wanted once"),
+        ({"start_s": 4.0, "end_s": 4.0}, ConfigError, "ends before it begins"),
+        ({"frames": 5, "fps": "fast"}, ConfigError, "is no frame rate"),
+        ({"frames": 5, "fps": "1/0"}, ConfigError, "is no frame rate"),
+        ({"frames": 5, "fps": "1000"}, ConfigError, "1 to 240"),
+        ({"frames": 5, "size": "big"}, ConfigError, "is not WIDTHxHEIGHT"),
+        ({"frames": 5, "size": "63x64"}, ConfigError, "Use 64 or 62"),
+        ({"frames": 5, "preset": "prores"}, ConfigError, "no such preset"),
+        ({"frames": 5, "leader": "long"}, ConfigError, "is no time"),
+        ({"loop": True, "leader": "1s"}, ConfigError, "does not close"),
+        ({"frames": 5, "preset": "prores-422hq", "out": Path("film.mp4")}, ConfigError, r"Name it film\.mov"),
+    ],
+)
+def test_a_wish_that_cannot_be_met_is_said_before_anything_is_written(tmp_path, show, monkeypatch, wish, error, wrong):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=wrong):
+        record(show, **wish)
+    assert [path.name for path in tmp_path.iterdir()] == ["show.toml"]
+
+
+def test_a_film_that_is_there_is_not_written_over(tmp_path, show):
+    out = tmp_path / "film.mp4"
+    out.write_bytes(b"precious")
+    with pytest.raises(OutputError, match="is there already"):
+        record(show, frames=5, out=out)
+    assert out.read_bytes() == b"precious"
+
+
+def test_a_disk_that_is_too_small_is_said_before_the_first_frame(tmp_path, show):
+    with pytest.raises(OutputError, match="are free on the disk"):
+        record(show, frames=2_000_000, preset="png", size="4096x4096", out=tmp_path / "film")

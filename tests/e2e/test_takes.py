@@ -1,0 +1,191 @@
+"""A performance under real hands, written down, killed in the middle, and played again on the wall."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import signal
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from installation import cli, cli_record, takes
+from installation.errors import ConfigError
+from installation.recording import FILE, Recording
+from installation.show.replay import Replay
+from tests.e2e.filming import WISH
+from tests.e2e.running import command, running
+from tests.output.video.pictures import decode
+from tests.xserver import until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory, show_text) -> Path:
+    """The take of a wall that was killed in the middle of the evening."""
+    folder = tmp_path_factory.mktemp("evening")
+    with running(folder, show_text, "--take", str(folder / "take"), "--headless") as run:
+        run.wait_for_frames(5)
+        run.say("/installation/walk/seed", "42", "0.5")
+        run.say("/installation/look/select", "silver")
+        board, pid = run.meet(), run.pid("wall")
+        assert until(lambda: run.state().values["look/select"] == "silver")
+        ticks = board.pulse("wall").count
+        assert until(lambda: board.pulse("wall").count > ticks + 60)
+        t = run.state().t
+        run.kill("wall")
+        run.wait_for_another("wall", pid)
+        assert until(lambda: run.state().t > t + 1.0)
+        run.say("/installation/drift/speed", "-1", "1")
+        assert until(lambda: run.state().values["drift/speed"] == -1.0)
+        t = run.state().t
+        assert until(lambda: run.state().t > t + 1.5)
+        run.stop()
+    return folder / "take"
+
+
+def film(take: Path) -> tuple[Replay, float]:
+    show = takes.header(take).show
+    return Replay(takes.records(take, show), show), takes.checked(take, show).duration_s
+
+
+def test_the_evening_lies_in_the_take(evening):
+    replay, duration_s = film(evening)
+    extent = takes.checked(evening, takes.header(evening).show)
+    assert extent.parts == 2
+    assert extent.messages == 3
+    assert 3.0 < duration_s < 120.0
+    states = [replay.at(i * duration_s / 200) for i in range(201)]
+    assert [state.values["walk/seed"] for state in states][::200] == [0, 42]
+    assert states[-1].values["look/select"] == "silver"
+    assert states[-1].velocity.at(states[-1].t) == -1.0
+    assert states[0].velocity.at(states[0].t) == 2.0
+
+
+def test_the_wall_plays_it_again(evening, tmp_path, show_text):
+    replay, duration_s = film(evening)
+    last = replay.at(duration_s)
+    options = ("--take", str(evening), "--replay", "--headless")
+    with running(tmp_path, show_text, *options, named=False) as run:
+        run.wait_for_frames(5)
+        assert "a take of 0:00:" in run.log()
+        assert until(lambda: run.state().values["walk/seed"] == 42)
+        run.wait_for_another("wall", run.kill("wall"))
+        assert until(lambda: run.state().values["drift/speed"] == -1.0, 120), run.log()
+        assert until(lambda: "the take is over" in run.log(), 120)
+        state = run.state()
+        went_on_s = state.t - last.t
+        assert state.strands[-1].seed == last.strands[-1].seed
+        moved = state.strands[-1].position - last.strands[-1].position
+        assert moved == pytest.approx(-went_on_s, abs=0.2)
+        run.say("/installation/look/select", "neutral")
+        assert until(lambda: run.state().values["look/select"] == "neutral")
+        assert run.stop(signal.SIGTERM) == 0
+
+
+def plan(take: Path, show: str | None = None, **wish) -> Recording:
+    return cli._recording_of_take(take, show, replace(WISH, **wish))
+
+
+def record(take: Path, show: str | None = None, **wish) -> Recording:
+    recording = plan(take, show, **wish)
+    cli_record.run(recording, resume=False, keep=False, say=lambda line: None)
+    return recording
+
+
+def test_its_films_of_two_rates_are_the_same_performance(evening, tmp_path):
+    """30 and 60 frames a second, around the moment at which the artist's seed fades in."""
+    replay, duration_s = film(evening)
+    jump_s = next(i / 30 for i in range(int(duration_s * 30)) if replay.at(i / 30).values["walk/seed"] == 42)
+    for fps, frames in (("30", 12), ("60", 24)):
+        wish = {"start_s": jump_s - 0.2, "frames": frames, "fps": fps, "size": "96x64", "preset": "png"}
+        record(evening, out=tmp_path / fps, **wish)
+    for number in range(12):
+        slow = (tmp_path / "30" / f"frame_{number:08d}.png").read_bytes()
+        fast = (tmp_path / "60" / f"frame_{2 * number:08d}.png").read_bytes()
+        assert slow == fast
+    assert len({file.read_bytes() for file in (tmp_path / "60").iterdir()}) == 24
+
+
+def test_its_film_is_as_long_as_the_evening_in_another_codec(evening, tmp_path):
+    recording = record(evening, out=tmp_path / "film.mov", fps="24000/1001", size="64x64", preset="prores-422hq")
+    assert recording.take == evening
+    decoded = decode(tmp_path / "film.mov")
+    assert len(decoded.pts) == math.floor(film(evening)[1] * Fraction(24000, 1001))
+    chroma = np.abs(np.array([planes[1:] for planes in decoded.planes]).astype(float) / 4 - 128)
+    assert chroma[0].max() > 10
+    assert chroma[-1].max() <= 2, "it ends in silver, as the evening did"
+
+
+def test_a_show_lends_a_take_its_table_record_and_nothing_else(evening, tmp_path, networks, show_text):
+    show = tmp_path / "show.toml"
+    stage = f"[record]\nstages = ['{networks / 'x2.safetensors'}']\npreset = 'ffv1'\n"
+    show.write_text(show_text.replace("drift.speed = 2.0", "drift.speed = 0.5") + stage)
+    recording = plan(evening, str(show), frames=1, size="128x128")
+    assert recording.session.size == (128, 128)
+    assert recording.preset == "ffv1"
+    assert recording.out.name == "take.mkv"
+    assert recording.session.show.params["drift/speed"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"loop": True}, "one performance"),
+        ({"seed": 3}, "one performance"),
+        ({"start_s": 3000.0}, "s long"),
+        ({"seconds": 3000.0}, "is to end at 3000.00 s"),
+    ],
+)
+def test_what_a_take_does_not_have_is_said(evening, wish, words):
+    with pytest.raises(ConfigError, match=words):
+        plan(evening, **wish)
+
+
+def test_a_film_of_a_take_does_not_go_on_with_another(evening, tmp_path):
+    begun = plan(evening, out=tmp_path / "film.mp4", frames=10)
+    begun.write()
+    other = shutil.copytree(evening, tmp_path / "other")
+    last = max(other.glob("part-*.jsonl"))
+    last.write_bytes(last.read_bytes() + b'{"us":[1]}\n')
+    with pytest.raises(ConfigError, match="take_sha256"):
+        plan(other, out=tmp_path / "film.mp4", frames=10).check_unchanged(Recording.read(begun.folder / FILE))
+
+
+def test_record_takes_a_take_on_the_command_line(evening, tmp_path):
+    out = tmp_path / "film.mp4"
+    done = command(tmp_path, "record", "--take", str(evening), "--frames", "3", "--threads", "1", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert len(decode(out).pts) == 3
+
+
+def test_a_take_whose_network_changed_is_not_played(tmp_path, networks, show_text):
+    own = tmp_path / "base.safetensors"
+    shutil.copy(networks / "base.safetensors", own)
+    text = show_text.replace(str(networks / "base.safetensors"), str(own))
+    with running(tmp_path, text, "--take", str(tmp_path / "take"), "--headless") as run:
+        run.wait_for_frames(5)
+        run.stop()
+    shutil.copy(networks / "volcano.safetensors", own)
+    for verb in (("run", "--headless", "--replay"), ("record", "--frames", "1")):
+        done = command(tmp_path, *verb, "--take", str(tmp_path / "take"))
+        assert done.returncode == 6
+        assert "has changed since the take was played" in done.stderr
+        assert str(own) in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_replay_needs_a_take_and_no_show(tmp_path):
+    done = command(tmp_path, "run", "--headless", "--replay")
+    assert done.returncode == 2
+    assert "--take" in done.stderr
+    done = command(tmp_path, "run", "first_light", "--headless", "--take", str(tmp_path), "--replay")
+    assert done.returncode == 2
+    assert "the take has its own show" in done.stderr
+    done = command(tmp_path, "run", "--headless", "--take", str(tmp_path / "none"), "--replay")
+    assert done.returncode == 6
+    assert "no take there" in done.stderr

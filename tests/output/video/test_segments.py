@@ -1,0 +1,223 @@
+"""What is closed is never lost: kills, dead and stalled encoders, full disks, torn manifests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from installation.errors import OutputError
+from installation.output.video.encoder import Encoder
+from installation.output.video.join import join
+from installation.output.video.manifest import intact, read_head, read_segments
+from installation.output.video.segments import SegmentWriter
+from tests.output.video.pictures import COUNT, decode, frame, number_in, spec
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def write(folder: Path, first: int, frames: int, **more) -> SegmentWriter:
+    """Segments of 8 frames from the one numbered `first` on."""
+    writer = SegmentWriter(folder, spec(), **more)
+    writer.seek(first)
+    for number in range(first * 8, first * 8 + frames):
+        writer.write(frame(number))
+    writer.close()
+    return writer
+
+
+def test_segments_are_closed_and_named_in_the_manifest(tmp_path):
+    writer = write(tmp_path, 0, 20)
+    segments = read_segments(tmp_path)
+    assert [(s.index, s.first, s.frames, s.file) for s in segments.values()] == [
+        (0, 0, 8, "000000.nut"),
+        (1, 8, 8, "000001.nut"),
+        (2, 16, 4, "000002.nut"),
+    ]
+    assert all(intact(tmp_path, segment) for segment in segments.values())
+    assert (writer.closed_frames, writer.closed_bytes) == (20, sum(s.bytes for s in segments.values()))
+    head = read_head(tmp_path)
+    assert head is not None
+    assert (head.preset, head.fps, head.size) == ("museum-h264", 25, (256, 128))
+
+
+def test_a_segment_made_again_alone_is_the_same_file(tmp_path):
+    write(tmp_path / "whole", 0, 24)
+    write(tmp_path / "part", 1, 8)
+    assert (tmp_path / "whole" / "000001.nut").read_bytes() == (tmp_path / "part" / "000001.nut").read_bytes()
+
+
+def fill(sink: SegmentWriter | Encoder, pictures: Iterable[int | np.ndarray]) -> None:
+    for picture in pictures:
+        sink.write(frame(picture) if isinstance(picture, int) else picture)
+
+
+_RECORD_FOR_EVER = """
+import itertools, sys
+from pathlib import Path
+from installation.output.video.segments import SegmentWriter
+from tests.output.video.pictures import frame, spec
+writer = SegmentWriter(Path(sys.argv[1]), spec())
+for number in itertools.count():
+    writer.write(frame(number))
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
+def test_a_kill_loses_less_than_two_seconds_and_no_segment(tmp_path):
+    command = [sys.executable, "-c", _RECORD_FOR_EVER, str(tmp_path)]
+    written = 0
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            written = int(line) + 1
+            if written == 60:
+                os.kill(process.pid, signal.SIGKILL)
+    segments = read_segments(tmp_path)
+    closed = sum(segment.frames for segment in segments.values())
+    assert list(segments) == list(range(len(segments)))
+    assert closed >= written - 2 * 8 - 1
+    assert all(intact(tmp_path, segment) for segment in segments.values())
+    write(tmp_path, len(segments), 12)
+    total = join(tmp_path, tmp_path / "film.mp4")
+    assert total == closed + 12
+    film = decode(tmp_path / "film.mp4")
+    assert film.pts == list(range(total))
+    assert [number_in(planes[0]) for planes in film.planes] == [n % COUNT for n in range(total)]
+
+
+def children() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children() if "ffmpeg" in p.name()]
+
+
+def test_an_encoder_that_is_killed_is_one_clear_error_and_what_was_closed_stays(tmp_path):
+    writer = SegmentWriter(tmp_path, spec())
+    for number in range(20):
+        writer.write(frame(number))
+    (process,) = [p for p in children() if "000002" in " ".join(p.cmdline())]
+    process.kill()
+    with pytest.raises(OutputError, match=r"the encoder failed: .*signal 9.*closed segment is kept"):
+        fill(writer, range(20, 400))
+    assert list(read_segments(tmp_path)) == [0, 1]
+    assert not children()
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGSTOP is POSIX's")
+def test_an_encoder_that_hangs_is_ended(tmp_path):
+    encoder = Encoder(spec(), tmp_path / "x.nut", stall_s=0.5)
+    encoder.write(frame(0))
+    os.kill(encoder.pid, signal.SIGSTOP)
+    with pytest.raises(OutputError, match=r"took nothing for 0\.5 s"):
+        fill(encoder, range(400))
+    assert not children()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a limit on file sizes is POSIX's")
+def test_a_full_disk_is_one_clear_error_and_what_was_closed_stays(tmp_path):
+    """A limit on the size of files stands for the disk's end; the encoder meets both in the same call."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = SegmentWriter(tmp_path, spec("ffv1"))
+    noise = np.random.default_rng(1).integers(0, 65536, (128, 256, 3), np.uint16)
+    try:
+        for _ in range(8):
+            writer.write(frame(0, 16))
+        writer.seek(1)
+        while not read_segments(tmp_path):
+            time.sleep(0.01)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+        with pytest.raises(OutputError, match=r"larger than the system allows|signal|exit code"):
+            fill(writer, [noise] * 50)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(read_segments(tmp_path)) == [0]
+    assert not children()
+
+
+def test_too_little_free_space_is_said_before_the_first_frame(tmp_path):
+    writer = SegmentWriter(tmp_path, spec(), reserve_bytes=1 << 60)
+    with pytest.raises(OutputError, match=r"are free on the disk and .* are needed"):
+        writer.write(frame(0))
+
+
+def test_a_changed_recording_is_refused_and_loses_nothing(tmp_path):
+    write(tmp_path, 0, 8, config="a")
+    with pytest.raises(OutputError, match="another recording: config changed"):
+        SegmentWriter(tmp_path, spec(), config="b")
+    with pytest.raises(OutputError, match="another recording: fps changed"):
+        SegmentWriter(tmp_path, spec(fps=30), config="a")
+    assert list(read_segments(tmp_path)) == [0]
+
+
+def test_a_torn_last_line_is_no_line_and_spoils_none(tmp_path):
+    write(tmp_path, 0, 16)
+    manifest = tmp_path / "0.manifest.jsonl"
+    manifest.write_bytes(manifest.read_bytes()[:-20])
+    assert list(read_segments(tmp_path)) == [0]
+    write(tmp_path, 1, 8)
+    assert list(read_segments(tmp_path)) == [0, 1]
+
+
+@pytest.mark.parametrize("line", ["{", '{"index": 1}', "[]", json.dumps({"index": 0, "first": 0, "frames": 1}) + "x"])
+def test_a_damaged_manifest_is_said(tmp_path, line):
+    write(tmp_path, 0, 8)
+    manifest = tmp_path / "0.manifest.jsonl"
+    manifest.write_text(manifest.read_text() + line + "\n")
+    with pytest.raises(OutputError, match="the manifest is damaged"):
+        read_segments(tmp_path)
+
+
+def test_a_segment_outside_the_folder_is_no_segment(tmp_path):
+    write(tmp_path, 0, 8)
+    manifest = tmp_path / "0.manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace("000000.nut", "../000000.nut"))
+    with pytest.raises(OutputError, match="damaged"):
+        read_segments(tmp_path)
+
+
+def test_two_writers_have_one_recording(tmp_path):
+    write(tmp_path, 1, 8, writer="1")
+    write(tmp_path, 0, 8, writer="0")
+    assert join(tmp_path, tmp_path / "film.mp4") == 16
+    assert [number_in(planes[0]) for planes in decode(tmp_path / "film.mp4").planes] == list(range(16))
+
+
+def test_a_missing_or_damaged_segment_is_not_joined_over(tmp_path):
+    write(tmp_path, 0, 24)
+    out = tmp_path / "film.mp4"
+    out.write_bytes(b"an older film")
+    file = tmp_path / "000001.nut"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(OutputError, match="segment 1 is missing or damaged"):
+        join(tmp_path, out)
+    assert out.read_bytes() == b"an older film"
+    file.unlink()
+    with pytest.raises(OutputError, match="segment 1 is missing or damaged"):
+        join(tmp_path, out)
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(OutputError, match="24 frames are closed and 25 are wanted"):
+        join(tmp_path, out, frames=25)
+    assert join(tmp_path, out, frames=24) == 24
+
+
+def test_a_second_recorder_of_the_same_part_is_refused(tmp_path):
+    first = SegmentWriter(tmp_path, spec())
+    with pytest.raises(OutputError, match="another recorder is writing here"):
+        SegmentWriter(tmp_path, spec())
+    first.close()
+    SegmentWriter(tmp_path, spec()).close()
