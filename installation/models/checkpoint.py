@@ -126,6 +126,22 @@ def _builder(arch: Arch) -> Callable[[dict[str, Any], Mapping[str, Tensor]], Net
         from installation.models import dcgan
 
         network_type = dcgan.DCGAN
+    elif arch == "fastgan":
+        from installation.models import fastgan
+
+        network_type = fastgan.FastGAN
+    elif arch == "lightweightgan":
+        from installation.models import lightweightgan
+
+        network_type = lightweightgan.LightweightGAN
+    elif arch == "lucidrains":
+        from installation.models import lucidrains
+
+        network_type = lucidrains.LucidrainsStyleGAN2
+    elif arch == "pggan":
+        from installation.models import pggan
+
+        network_type = pggan.PGGAN
     elif arch == "mobilestylegan":
         from installation.models import mobilestylegan
 

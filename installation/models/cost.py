@@ -5,19 +5,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from installation.models.header import Header, TensorInfo
+from installation.models.stylegan3_plan import Bands, plan
 
 UPSCALER_INPUT = 256
 _LEVEL = re.compile(r"(steps|lifts|bodies)\.(\d+)\.")
+_LAYER = re.compile(r"layers\.(\d{1,2})\.(\w+)\.")
+_ATTENTION = re.compile(r"attentions\.(\d{1,2})\.")
+_BLOCK = re.compile(r"blocks\.(\d{1,2})\.")
 _SIDE = re.compile(r"synthesis\.b(\d+)\.")
+_STAGE = re.compile(r"stages\.(\d{1,2})\.(\w+)\.")
 _RESOLUTION = re.compile(r"synthesis\.b(\d+)\.(\w+)\.weight")
 
 
 def macs(header: Header, tensors: Mapping[str, TensorInfo], side: int = UPSCALER_INPUT) -> int | None:
     """Multiply-adds of one picture: a generator's own size, an upscaler's for an input of side x side px. None where it cannot be told.
 
-    Convolutions only, which are all but a thousandth of the work. A transposed convolution counts at its input's size.
+    Convolutions only, which are all but a thousandth of the work, and the filters of a StyleGAN3, which are not. A transposed convolution
+    counts at its input's size.
     """
     kernels = {name: info.shape for name, info in tensors.items() if len(info.shape) == 4}
     if header.arch == "srvgg":
@@ -27,6 +34,32 @@ def macs(header: Header, tensors: Mapping[str, TensorInfo], side: int = UPSCALER
         levels = {name: _LEVEL.match(name) for name in kernels}
         halvings = {name: int(m[2]) + (m[1] != "bodies") if m else 0 for name, m in levels.items()}
         return sum(math.prod(shape) * side * side >> 2 * halvings[name] for name, shape in kernels.items())
+    if header.arch == "lightweightgan":
+        # A layer's 1x1 convolution and the attention before it run before the doubling.
+        total = 0
+        before = header.config.get("attention")
+        if not isinstance(before, list) or not all(isinstance(i, int) and 0 <= i < 16 for i in before):
+            return None
+        for name, shape in kernels.items():
+            if found := _LAYER.match(name):
+                level = int(found[1]) + (found[2] == "conv")
+            elif found := _ATTENTION.match(name):
+                level = before[int(found[1])] if int(found[1]) < len(before) else 0
+            else:
+                continue
+            total += math.prod(shape) * (4 << level) ** 2
+        return total
+    if header.arch in ("fastgan", "pggan", "lucidrains"):
+        # Block 0 runs at 4 or 8 px; what is outside the blocks ends the network, but for `first` at 4 px and FastGAN's gates.
+        smallest = 4 if header.arch == "lucidrains" else 8
+        total = 0
+        for name, shape in kernels.items():
+            if found := _BLOCK.match(name):
+                resolution = smallest << int(found[1])
+            else:
+                resolution = 4 if name.startswith("first.") else 1 if name.startswith("gates.") else header.size
+            total += math.prod(shape) * resolution**2
+        return total
     if header.arch == "dcgan":
         total, width = 0, 1
         for _, shape in sorted(kernels.items(), key=lambda row: _order(row[0])):
@@ -46,7 +79,48 @@ def macs(header: Header, tensors: Mapping[str, TensorInfo], side: int = UPSCALER
                 resolution = int(found[1]) // (2 if found[2] == "conv0" else 1)
                 total += math.prod(shape) * resolution * resolution
         return total * math.prod(const[1:]) // 16 or None
+    if header.arch == "stylegan3":
+        return _stylegan3(header.config)
+    if header.arch == "r3gan":
+        total = 0
+        for name, shape in kernels.items():
+            stage = _STAGE.match(name)
+            # A change of width runs before its stage doubles the size.
+            side = header.size if stage is None else 4 << int(stage[1]) - (stage[2] == "mix")
+            total += math.prod(shape) * side * side
+        return total
     return None
+
+
+def _stylegan3(config: Mapping[str, Any]) -> int | None:
+    """None for a config that is none: it was not checked by building the network."""
+    try:
+        kernel = config["kernel"]
+        layers = plan(
+            config["resolution"],
+            config["channels"],
+            kernel=kernel,
+            radial=config["radial"],
+            bands=Bands(**config["bands"]),
+        )
+        total = (layers[0].size * layers[0].inputs) ** 2
+        side = layers[0].size
+        for layer in layers:
+            if layer.colours:
+                total += layer.inputs * layer.outputs * layer.size**2
+                continue
+            mixed = side + kernel - 1
+            raised = mixed * layer.up + sum(layer.pad) - layer.up_taps + 1
+            up = (mixed * raised + raised**2) * layer.up_taps // layer.up
+            if layer.radial:
+                down = layer.size**2 * layer.down_taps**2
+            else:
+                down = (raised * layer.size + layer.size**2) * layer.down_taps
+            total += layer.outputs * (layer.inputs * (mixed * kernel) ** 2 + up + down)
+            side = layer.size
+        return total
+    except (ArithmeticError, KeyError, TypeError, ValueError):
+        return None
 
 
 def describe(header: Header, tensors: Mapping[str, TensorInfo]) -> str:

@@ -17,7 +17,20 @@ from typing import Any, Literal, get_args
 
 from installation.errors import CheckpointError
 
-Arch = Literal["stylegan2", "stylegan3", "r3gan", "dcgan", "mobilestylegan", "srvgg", "spandrel", "stage"]
+Arch = Literal[
+    "stylegan2",
+    "stylegan3",
+    "r3gan",
+    "dcgan",
+    "fastgan",
+    "lightweightgan",
+    "lucidrains",
+    "mobilestylegan",
+    "pggan",
+    "srvgg",
+    "spandrel",
+    "stage",
+]
 Role = Literal["generator", "upscaler"]
 
 FORMAT = 1

