@@ -383,10 +383,25 @@ def monitors() -> None:
     _print(table)
 
 
+def _addresses(incomplete: str) -> list[str]:
+    """For the shell's completion: every parameter's address, and the axes of the shows that ship and of those in this folder."""
+    from installation import resources
+    from installation.show import config
+    from installation.show.params import parameter_table
+
+    addresses = {row.address: None for row in parameter_table()}
+    for path in [*(resources.show_config(name) for name in resources.shows()), *sorted(Path().glob("*.toml"))]:
+        try:
+            addresses |= {row.address: None for row in config.load(path).table()}
+        except InstallationError:  # another program's file, or a show in the making
+            continue
+    return [address for address in addresses if address.startswith(incomplete)]
+
+
 # Unknown options are passed on: a negative number looks like one.
 @app.command(name="osc-send", context_settings={"ignore_unknown_options": True})
 def osc_send(
-    address: Annotated[str, typer.Argument(help="For example /installation/drift/speed")],
+    address: Annotated[str, typer.Argument(help="For example /installation/drift/speed", autocompletion=_addresses)],
     args: Annotated[list[str] | None, typer.Argument(help="Numbers, true, false or text; none asks.")] = None,
     host: Annotated[str, typer.Option(help="Where the wall listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 9000,

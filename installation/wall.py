@@ -229,8 +229,10 @@ class Wall:
         key = nearest_key(state.strands[-1], self._parts.show)
         portrait = f"seed {key.seed}" if key.stop is None else f"stop {key.stop + 1}"
         recorder = self._parts.recorder
+        models = self._parts.show.model_names()
+        model = f"   model {state.values['model/select']}" if len(models) > 1 else ""
         return (
-            self._parts.title,
+            self._parts.title + model,
             *((recorder.text(),) if recorder and recorder.text() else ()),
             f"{stats.fps:.1f} fps   p99 {stats.p99_ms:.1f} ms   late {stats.late}",
             f"engine {engine}",

@@ -164,7 +164,9 @@ def _save(path: Path, sha256: str, spread: Spread) -> None:
     try:
         try:
             part.touch()
+            mode = part.stat().st_mode  # as this user's files are; safetensors would make it unreadable for all others
             save_file(tensors, part, metadata={_KEY: json.dumps(_header(sha256))})
+            part.chmod(mode)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)

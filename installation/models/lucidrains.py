@@ -50,6 +50,10 @@ class LucidrainsStyleGAN2(Generator):
     def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
         return self.mapping.w_avg + psi * (ws - self.mapping.w_avg)
 
+    def style_weights(self) -> list[list[Tensor]]:
+        """Of both convolutions of each resolution."""
+        return [[block.conv0.affine.weight, block.conv1.affine.weight] for block in self.blocks]  # type: ignore[union-attr]
+
     def prepare(self) -> None:
         start = F.conv2d(self.const[None], self.first.weight, self.first.bias, padding=1)
         keep(self, "start", start.contiguous(memory_format=self.memory_format))

@@ -54,6 +54,11 @@ class MobileStyleGAN(Generator):
     def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
         return self.mapping.w_avg + psi * (ws - self.mapping.w_avg)
 
+    def style_weights(self) -> list[list[Tensor]]:
+        blocks = self.synthesis.blocks
+        middle = [[part.weight] for b in blocks for part in (b.up, b.conv0.affine, b.conv1.affine)]
+        return [[self.synthesis.b4.affine.weight], *middle, [self.synthesis.torgb.affine.weight]]
+
     def prepare(self) -> None:
         self.synthesis.prepare(self.compute)
 

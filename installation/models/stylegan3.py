@@ -90,6 +90,10 @@ class StyleGAN3(Generator):
     def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
         return self.mapping.w_avg + psi * (ws - self.mapping.w_avg)
 
+    def style_weights(self) -> list[list[Tensor]]:
+        """The first is that of the waves' place and turn."""
+        return [[self.synthesis.input.affine.weight], *([layer.affine.weight] for layer in self.synthesis.layers)]
+
     def prepare(self) -> None:
         self.mapping.prepare()
         self.synthesis.prepare(self.compute, self.memory_format)

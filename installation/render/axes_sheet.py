@@ -72,7 +72,7 @@ def _laid_out(lines: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> np
     sheet = Image.new("RGB", (_MARGIN + len(SIGMAS) * pitch_x, _MARGIN // 2 + len(lines) * pitch_y), (24, 24, 24))
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for column, sigma in enumerate(SIGMAS):
-        pen.text((_MARGIN + column * pitch_x + width // 2, 14), f"{sigma:+d} σ", _INK, font=font, anchor="mm")
+        pen.text((_MARGIN + column * pitch_x + width // 2, 14), f"{sigma:+d} sigma", _INK, font=font, anchor="mm")
     for row, (name, line) in enumerate(zip(names, lines, strict=True)):
         top = _MARGIN // 2 + row * pitch_y
         pen.text((_MARGIN // 2, top + height // 2), name, _INK, font=font, anchor="mm")

@@ -53,8 +53,9 @@ class Latents:
         self._generator = generator
         self._device = device
         self._mapped: OrderedDict[tuple[Key, int], Tensor] = OrderedDict()
+        model = model or show.cascade.name
         if show.walk.space == "w" and not generator.w_dim:
-            raise ModelError("has no w to walk in", where=show.cascade.base, fix='Use space = "z" in [walk]')
+            raise ModelError("has no w to walk in", where=f"the model {model}", fix='Use space = "z" in [walk]')
         for number, stop in enumerate(show.walk.tour):
             if stop.latent is not None:
                 self._check_saved(Key(stop=number))
@@ -62,7 +63,7 @@ class Latents:
             if 0 < generator.c_dim <= number:
                 what = f"is class {number}, but the network's classes are 0 to {generator.c_dim - 1}"
                 raise ModelError(what, where=f"classes.{name}")
-        self._axes = AxisBank(show, model or show.cascade.name, generator, checkpoint, device)
+        self._axes = AxisBank(show, model, generator, checkpoint, device)
 
     def ws(self, state: ShowState) -> Tensor:
         """ws [1, num_ws, w_dim] float32 of the state, psi applied."""

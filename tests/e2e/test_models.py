@@ -153,3 +153,13 @@ def test_the_shows_own_rows_are_listed(tmp_path, folder):
     done = command(tmp_path, "params", "--show", str(tmp_path / "show.toml"), "--format", "markdown")
     assert "`/installation/axis/smile`" in done.stdout
     assert "faces, hills, doomed" in done.stdout
+
+
+def test_the_shell_completes_the_addresses_of_a_shows_own_axes(tmp_path, folder, monkeypatch):
+    from installation.cli import _addresses
+
+    (tmp_path / "mine.toml").write_text(show_text(folder))
+    (tmp_path / "pyproject.toml").write_text("[tool]\n")
+    monkeypatch.chdir(tmp_path)
+    assert _addresses("/installation/axis/sm") == ["/installation/axis/smile"]
+    assert "/installation/style/mix" in _addresses("/installation/st")

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from installation.errors import ModelError
 from installation.models import axes, checkpoint, library, random_weights
 from installation.models.axes import axes_file, measure, sefa, spread_of
+from installation.models.network import Generator
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def save(path: Path, seed: int) -> Path:
     return path
 
 
-def network_of(path: Path):
+def network_of(path: Path) -> Generator:
     network = checkpoint.load(path)
-    assert hasattr(network, "mapping")
+    assert isinstance(network, Generator)
     return network
 
 
