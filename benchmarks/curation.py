@@ -26,7 +26,7 @@ from rich.table import Table
 from installation.training.data.drawing import drawing_chance, measure_cues
 from installation.training.data.duplicates import Limits, groups, hashes, pack_features, unpack_features
 from installation.training.data.manifest import Entry, Manifest
-from installation.training.data.rules import Rules
+from installation.training.data.rules import Rules, decide
 from installation.training.data.scan import scan
 from installation.training.features.efficientnet import Features
 from installation.training.picture import decode_picture, read_picture, resize, to_uint8
@@ -181,19 +181,23 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def faults(originals: list[tuple[str, np.ndarray]]) -> Table:
+    """One scan of all, each then decided by itself: here they are copies of each other on purpose."""
     table = Table("planted", "wanted reason", "with it", "dropped", "asked about", "kept")
-    table.title = f"`installation data scan` on {len(originals)} pictures with a planted fault each"
-    for text, (reason, spoil) in FAULTS.items():
-        with tempfile.TemporaryDirectory(prefix="curation-") as work:
-            folder = Path(work) / "pictures"
-            folder.mkdir()
+    table.title = f"`installation data scan`: {len(originals)} pictures with a planted fault each"
+    with tempfile.TemporaryDirectory(prefix="curation-") as work:
+        folder = Path(work) / "pictures"
+        for number, (text, (_, spoil)) in enumerate(FAULTS.items()):
+            (folder / str(number)).mkdir(parents=True)
             for i, (_, pixels) in enumerate(originals):
-                (folder / f"{i}.{'jpg' if 'JPEG' in text and 'PNG' not in text else 'png'}").write_bytes(spoil(pixels))
-            scan(folder, Path(work) / "manifest.jsonl", with_text=False)
-            entries = Manifest.read(Path(work) / "manifest.jsonl").entries.values()
-        hit = sum(any(one.split(":")[0] == reason for one in entry.reasons) for entry in entries)
-        decided = [sum(entry.decision == kind for entry in entries) for kind in ("drop", "uncertain", "keep")]
-        shares = [f"{count / len(entries):.0%}" for count in (hit, *decided)]
+                ending = "png" if "PNG" in text or "enlarged" in text else "jpg"
+                (folder / str(number) / f"{i}.{ending}").write_bytes(spoil(pixels))
+        scan(folder, Path(work) / "manifest.jsonl", with_text=False)
+        found = Manifest.read(Path(work) / "manifest.jsonl").entries
+    for number, (text, (reason, _)) in enumerate(FAULTS.items()):
+        here = [decide(entry, Rules()) for name, entry in found.items() if name.split("/")[1] == str(number)]
+        hit = sum(any(one.split(":")[0] == reason for one in entry.reasons) for entry in here)
+        decided = [sum(entry.decision == kind for entry in here) for kind in ("drop", "uncertain", "keep")]
+        shares = [f"{count / len(here):.0%}" for count in (hit, *decided)]
         table.add_row(text, reason, *(shares if reason else ["", *shares[1:]]))
     return table
 

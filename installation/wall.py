@@ -228,9 +228,9 @@ class Wall:
         )
         key = nearest_key(state.strands[-1], self._parts.show)
         portrait = f"seed {key.seed}" if key.stop is None else f"stop {key.stop + 1}"
+        recorder = self._parts.recorder
         models = self._parts.show.model_names()
         model = f"   model {state.values['model/select']}" if len(models) > 1 else ""
-        recorder = self._parts.recorder
         return (
             self._parts.title + model,
             *((recorder.text(),) if recorder and recorder.text() else ()),

@@ -78,14 +78,14 @@ class StyleGAN2(Generator):
     def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
         return self.mapping.w_avg + psi * (ws - self.mapping.w_avg)
 
-    def style_weights(self) -> Sequence[Sequence[Tensor]]:
+    def style_weights(self) -> list[list[Tensor]]:
         """Of the 3x3 convolutions; the colour layers, which share a w with one of them, only where they have it to themselves."""
         blocks = self.synthesis.blocks
-        layers: list[Sequence[Tensor]] = [[blocks[0].conv1.affine.weight]]
+        layers: list[Tensor] = [blocks[0].conv1.affine.weight]
         for block in blocks[1:]:
             assert block.conv0 is not None
-            layers += [[block.conv0.affine.weight], [block.conv1.affine.weight]]
-        return [*layers, [blocks[-1].torgb.affine.weight]]
+            layers += [block.conv0.affine.weight, block.conv1.affine.weight]
+        return [[layer] for layer in (*layers, blocks[-1].torgb.affine.weight)]
 
     def prepare(self) -> None:
         self.mapping.prepare()

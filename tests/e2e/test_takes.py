@@ -93,7 +93,7 @@ def plan(take: Path, show: str | None = None, **wish) -> Recording:
 
 def record(take: Path, show: str | None = None, **wish) -> Recording:
     recording = plan(take, show, **wish)
-    cli_record.run(recording, resume=False, keep=False, say=lambda line: None)
+    cli_record.run(recording, resume=False, keep=False, workers=0, executor="local", say=lambda line: None)
     return recording
 
 

@@ -47,6 +47,9 @@ def train_stage(
     ConfigError, OutputError, ModelError or CheckpointError before the first step.
     """
     recipe = resolve(config, set or {})
+    if recipe.w_dim:
+        # The network can; but no sample's w is handed to it here, and a cascade gives its stages none.
+        raise ConfigError("a stage that is conditioned on w cannot be trained yet", where="w_dim", fix="Leave it at 0")
     if scale not in projection.SCALES:
         raise ConfigError(f"a stage enlarges by {' or '.join(map(str, projection.SCALES))}, not {scale}", where="scale")
     if resume not in ("auto", "never"):

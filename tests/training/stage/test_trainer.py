@@ -138,6 +138,7 @@ def test_the_perceptual_loss_is_there_where_the_features_are(dataset: Dataset, t
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"set": {"w_dim": "8"}}, "conditioned on w"),
         ({"set": {"crop": "96"}}, "64 px, crops of 98 px"),
         ({"config": "nanno"}, "did you mean 'nano'"),
         ({"scale": 3}, "enlarges by 2 or 4"),
