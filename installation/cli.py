@@ -674,12 +674,12 @@ def _ensure_models(config: Show, folder: Path, known: Mapping[str, Path] | None 
         try:
             found[name] = here(name)
         except ModelError as error:
-            if isinstance(error, CheckpointError):
-                if name not in CATALOGUE:
+            if name not in CATALOGUE:
+                if isinstance(error, CheckpointError) or name.endswith(library.SUFFIX):
                     raise
-                _say(f"{error}")
-            elif name not in CATALOGUE:
                 raise ModelError(error.what, where=f"the show's {key}", fix=_bring(name, error.fix)) from error
+            if isinstance(error, CheckpointError):
+                _say(f"{error}")
             missing.append(name)
     for number, name in enumerate(missing, start=1):
         try:
@@ -693,8 +693,6 @@ def _ensure_models(config: Show, folder: Path, known: Mapping[str, Path] | None 
 
 def _bring(name: str, fix: str) -> str:
     """What to do about a network that is not here. A network of one's own bears its file's name."""
-    if name.endswith(".safetensors"):
-        return fix
     return f"{fix}. A network of your own: `installation models add {name}.pkl` (or .pt, .pth), or name another in the show"
 
 
