@@ -46,11 +46,18 @@ app = typer.Typer(
 )
 models_app = typer.Typer(name="models", help="The networks on this machine.", no_args_is_help=True)
 app.add_typer(models_app)
+shard_app = typer.Typer(name="shard", help="A film in parts, for farms and schedulers.", no_args_is_help=True)
+app.add_typer(shard_app)
 app.add_typer(cli_training.data_app, name="data")
 app.add_typer(cli_training.train_app, name="train")
 app.add_typer(cli_training.judge_app, name="judge")
 app.add_typer(cli_training.runs_app, name="runs")
 
+# None tells "none was named" from the default show's name: a take has its own.
+OptionalShow = Annotated[
+    str | None,
+    typer.Argument(help="A default show's name or a .toml file.", metavar="[SHOW]", show_default=DEFAULT_SHOW),
+]
 ShowArgument = Annotated[str, typer.Argument(help="A default show's name or a .toml file.", metavar="[SHOW]")]
 
 
@@ -68,9 +75,7 @@ def main() -> None:
 
 @app.command()
 def run(
-    show: Annotated[
-        str | None, typer.Argument(help="A default show's name or a .toml file.", show_default=DEFAULT_SHOW)
-    ] = None,
+    show: OptionalShow = None,
     windowed: Annotated[bool, typer.Option("--windowed", help="A window instead of the full screen.")] = False,
     headless: Annotated[bool, typer.Option("--headless", help="No window; a live preview page instead.")] = False,
     monitor: Annotated[str | None, typer.Option(help="Name, position (left, +1920+0) or index.")] = None,
@@ -172,6 +177,7 @@ PresetName = Annotated[str | None, typer.Option(help="The deliverable (--presets
 FitName = Annotated[str | None, typer.Option(help="contain, cover, fill or native; the show's own if not given.")]
 FilmSeed = Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=4294967295)]
 FilmOut = Annotated[Path | None, typer.Option("--out", "-o", help="The file, or folder of pictures.")]
+FilmedTake = Annotated[Path | None, typer.Option(help="The performance in this folder; of SHOW only [record] counts.")]
 EncoderThreads = Annotated[int, typer.Option(help="Threads of the encoder; 0 = its own choice.", min=0, max=256)]
 
 
@@ -185,9 +191,7 @@ def _print_presets(wanted: bool) -> None:
 
 @app.command()
 def record(
-    show: Annotated[
-        str | None, typer.Argument(help="A default show's name or a .toml file.", show_default=DEFAULT_SHOW)
-    ] = None,
+    show: OptionalShow = None,
     size: Size = "",
     fps: Fps = "25",
     seconds: Seconds = None,
@@ -202,11 +206,11 @@ def record(
     out: FilmOut = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a recording that was interrupted.")] = False,
     shards: Annotated[int, typer.Option(help="Make it in so many parts, by processes of their own.", min=1)] = 1,
+    workers: Annotated[int, typer.Option(help="Processes for the shards; 0 = half the cores.", min=0)] = 0,
+    executor: Annotated[str, typer.Option(help="local, or ray (extra `farm`).")] = "local",
     keep: Annotated[bool, typer.Option("--keep-segments", help="Leave the segments beside the film.")] = False,
     threads: EncoderThreads = 0,
-    take: Annotated[
-        Path | None, typer.Option(help="The performance in this folder; of SHOW only [record] counts.")
-    ] = None,
+    take: FilmedTake = None,
     presets: Annotated[
         bool, typer.Option("--presets", help="List the deliverables.", is_eager=True, callback=_print_presets)
     ] = False,
@@ -222,7 +226,71 @@ def record(
         size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
     )
     recording = _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
-    cli_record.run(recording, resume=resume, keep=keep, say=_say)
+    cli_record.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=_say)
+
+
+@shard_app.command("plan")
+def shard_plan(
+    shards: Annotated[int, typer.Option(help="In how many parts.", min=1)],
+    plan: Annotated[Path, typer.Option("--plan", help="The file to write.")],
+    show: OptionalShow = None,
+    size: Size = "",
+    fps: Fps = "25",
+    seconds: Seconds = None,
+    frames: Frames = None,
+    loop: Loop = False,
+    start: From = 0.0,
+    end: To = None,
+    leader: Leader = "0s",
+    preset: PresetName = None,
+    fit: FitName = None,
+    seed: FilmSeed = None,
+    out: FilmOut = None,
+    threads: EncoderThreads = 0,
+    take: FilmedTake = None,
+) -> None:
+    """Writes a plan that any scheduler can run: `shard run PLAN K` for each K from 0, then `shard join PLAN`."""
+    from installation import cli_record
+
+    wish = cli_record.Wish(
+        size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
+    )
+    recording = _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
+    recording.write(plan)
+    _say(f"{plan}: {recording.shards} shards of {recording.segments} segments, {recording.film.total} frames")
+
+
+PlanFile = Annotated[Path, typer.Argument(help="A file that `shard plan` wrote.", metavar="PLAN")]
+
+
+@shard_app.command("run")
+def shard_run(plan: PlanFile, number: Annotated[int, typer.Argument(metavar="K", min=0)]) -> None:
+    """Makes shard K. Run again, it makes what is missing."""
+    from installation import cli_record
+    from installation.recording import Recording
+
+    _log_to_stderr(False)
+    cli_record.run_shard(Recording.read(plan), number, _say)
+
+
+@shard_app.command("join")
+def shard_join(
+    plan: PlanFile,
+    keep: Annotated[bool, typer.Option("--keep-segments", help="Leave the segments beside the film.")] = False,
+) -> None:
+    """Joins the shards into the film; nothing is encoded again."""
+    from installation import cli_record
+    from installation.recording import Recording
+
+    cli_record.join(Recording.read(plan), keep=keep, say=_say)
+
+
+@shard_app.command("work", hidden=True)
+def shard_work(plan: PlanFile) -> None:
+    """One of a farm's workers."""
+    from installation import cli_record
+
+    cli_record.work(plan)
 
 
 def _recording(show: str, wish: Any) -> Any:

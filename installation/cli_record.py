@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -120,20 +123,17 @@ def begin(recording: Recording, *, resume: bool, say: Callable[[str], None]) -> 
     OutputError: the film is there already, or an unfinished one that `resume` does not ask for. ConfigError: it is another one.
     """
     from installation import record
-    from installation.recording import FILE, Recording
+    from installation.recording import FILE
 
     if recording.out.exists():
         raise OutputError("is there already", where=str(recording.out), fix="Remove it, or choose another --out")
-    if (recording.folder / FILE).exists():
-        if not resume:
-            raise OutputError(
-                "holds an unfinished recording",
-                where=str(recording.folder),
-                fix="Go on with --resume, or remove the folder to begin anew",
-            )
-        recording.check_unchanged(Recording.read(recording.folder / FILE))
-    else:
-        recording.write()
+    if (recording.folder / FILE).exists() and not resume:
+        raise OutputError(
+            "holds an unfinished recording",
+            where=str(recording.folder),
+            fix="Go on with --resume, or remove the folder to begin anew",
+        )
+    settle(recording)
     wanted = record.missing(recording)
     if resume and len(wanted) < recording.segments:
         say(f"{recording.segments - len(wanted)} of {recording.segments} segments are closed already")
@@ -141,12 +141,27 @@ def begin(recording: Recording, *, resume: bool, say: Callable[[str], None]) -> 
     return wanted
 
 
-def run(recording: Recording, *, resume: bool, keep: bool, say: Callable[[str], None]) -> None:
-    """Makes the film in this process."""
+def run(
+    recording: Recording, *, resume: bool, keep: bool, workers: int, executor: str, say: Callable[[str], None]
+) -> None:
+    """Makes the film: in this process, or its shards in several."""
+
+    if executor not in ("local", "ray"):
+        raise ConfigError("local or ray is wanted", where="--executor")
+    wanted = begin(recording, resume=resume, say=say)
+    if recording.shards == 1:
+        _make(recording, wanted, say)
+    elif wanted:
+        _farm(recording, wanted, workers, executor, say)
+    join(recording, keep=keep, say=say)
+
+
+def join(recording: Recording, *, keep: bool, say: Callable[[str], None]) -> None:
+    """The closed segments become the film."""
     from installation import record
 
-    wanted = begin(recording, resume=resume, say=say)
-    _make(recording, wanted, "0", say)
+    if recording.out.exists():
+        raise OutputError("is there already", where=str(recording.out), fix="Remove it to join again")
     frames = record.finish(recording, keep=keep)
     say(f"{recording.out}: {frames} frames, {recording.size[0]}x{recording.size[1]} at {recording.fps} fps")
 
@@ -155,15 +170,76 @@ def run_shard(recording: Recording, number: int, say: Callable[[str], None]) -> 
     """Makes one shard; what of it is closed already is left alone. The segments stay, for `shard join`."""
     from installation import record
 
+    settle(recording)
     shard = recording.shard(number)
-    recording.write()
-    wanted = [segment for segment in record.missing(recording) if segment in shard]
+    wanted = record.missing(recording, shard)
     record.require_space(recording, wanted)
-    _make(recording, wanted, str(number), say)
+    _make(recording, wanted, say, writer=str(number))
     say(f"shard {number}: segments {shard.start} to {shard.stop - 1} are closed")
 
 
-def _make(recording: Recording, wanted: Collection[int], writer: str, say: Callable[[str], None]) -> None:
+def work(plan: Path) -> None:
+    """A farm's worker: shard numbers come on standard input, a line each; what became of them goes to standard output.
+
+    The network is opened once. When the farm's own process is gone, this one goes at once: nothing closed is lost.
+    """
+    from installation import record
+    from installation.errors import InstallationError
+    from installation.recording import Recording
+
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        recording = Recording.read(plan)
+        renderer = None
+        while True:
+            number = int(lines.get())
+            renderer = renderer or record.open_renderer(recording)
+            record.make_shard(recording, number, renderer, progress=_tell)
+            print("done", number, flush=True)
+    except InstallationError as error:
+        print("failed", error.exit_code, str(error).replace("\n", "\\n"), flush=True)
+        raise typer.Exit(error.exit_code) from None
+
+
+def _tell(frames: int, size: int) -> None:
+    print("frames", frames, size, flush=True)
+
+
+def settle(recording: Recording) -> None:
+    """Writes the description beside the segments, or checks this one against it. ConfigError: it is another one."""
+    from installation.recording import FILE, Recording
+
+    path = recording.folder / FILE
+    if path.exists():
+        recording.check_unchanged(Recording.read(path))
+    recording.write()
+
+
+def _farm(
+    recording: Recording, wanted: Collection[int], workers: int, executor: str, say: Callable[[str], None]
+) -> None:
+    from installation import farm
+    from installation.recording import FILE
+
+    shards = [number for number in range(recording.shards) if not set(recording.shard(number)).isdisjoint(wanted)]
+    workers = workers or min(len(shards), max((os.cpu_count() or 2) // 2, 1))
+    say(f"{len(shards)} shards for {min(workers, len(shards))} workers ({executor})")
+    frames = sum(map(recording.frames_of, wanted))
+    with stoppable(), bar(recording.out.name, frames) as progress:
+        if executor == "ray":
+            farm.run_ray(recording, shards, workers=workers, progress=progress)
+        else:
+            farm.run_local(recording.folder / FILE, shards, workers=workers, progress=progress)
+
+
+def _make(recording: Recording, wanted: Collection[int], say: Callable[[str], None], *, writer: str = "0") -> None:
     if not wanted:
         return
     from installation import record

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from installation import takes
-from installation.errors import EngineError, InstallationError
+from installation.errors import EngineError, InstallationError, TakeError
 from installation.output.video import disk
 from installation.output.video.join import join
 from installation.output.video.look import FilmLook
@@ -44,12 +44,12 @@ def hashes(networks: Collection[Path]) -> dict[str, str]:
     return {path.name: _sha256(path) for path in (*networks, *sorted(shaders_dir().iterdir())) if path.is_file()}
 
 
-def missing(recording: Recording) -> list[int]:
-    """The segments that are not closed, or are not whole any more. Reads every one that is."""
+def missing(recording: Recording, among: range | None = None) -> list[int]:
+    """The segments that are not closed, or are not whole any more. Reads every one that is. among: None is all."""
     closed = read_segments(recording.folder) if recording.folder.is_dir() else {}
     return [
         index
-        for index in range(recording.segments)
+        for index in (range(recording.segments) if among is None else among)
         if index not in closed
         or closed[index].frames != recording.frames_of(index)
         or not intact(recording.folder, closed[index])
@@ -103,6 +103,19 @@ def make(
         line.drop()
 
 
+def make_shard(
+    recording: Recording,
+    shard: int,
+    renderer: FilmRenderer,
+    *,
+    progress: Progress = lambda frames, size: None,
+) -> int:
+    """Makes what is missing of one shard; gives how many frames that was. Doing it again does nothing."""
+    wanted = missing(recording, recording.shard(shard))
+    make(recording, wanted, renderer, writer=str(shard), progress=progress)
+    return sum(map(recording.frames_of, wanted))
+
+
 def finish(recording: Recording, *, keep: bool = False) -> int:
     """Joins the closed segments into the film and takes their folder away. Gives the film's frames."""
     frames = join(recording.folder, recording.out, frames=recording.film.total)
@@ -112,10 +125,13 @@ def finish(recording: Recording, *, keep: bool = False) -> int:
 
 
 def _states(recording: Recording, messages: Messages, state: ShowState | None) -> Iterator[ShowState | None]:
-    """What each frame shows: of the show, or of the performance in a take."""
+    """What each frame shows: of the show, or of the performance in a take. TakeError where that has changed meanwhile."""
     show, film = recording.session.show, recording.film
     if recording.take is None:
         return film.states(show, messages, state=state)
+    if takes.log_sha256(recording.take) != recording.take_sha256:
+        fix = "Put the take back as it was, or begin the film anew"
+        raise TakeError("the take has changed since the film was begun", where=str(recording.take), fix=fix)
     return film.replayed(Replay(takes.records(recording.take, show), show))
 
 

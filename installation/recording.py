@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import uuid
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
@@ -119,7 +120,7 @@ class Recording(BaseModel):
     def write(self, path: Path | None = None) -> None:
         """Into `path`, or its folder. OutputError when the disk refuses."""
         path = path or self.folder / FILE
-        part = path.with_name(path.name + ".part")
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(self.model_dump_json(indent=1), encoding="utf-8")

@@ -37,7 +37,8 @@ EDGES: dict[str, set[str]] = {
     # The command line and its helpers, which put the parts together.
     "cli": {"*"},
     "cli_training": {"training"},
-    "cli_record": ROOMS - {"control", "service"} | {"session", "recording", "record"},
+    "cli_record": ROOMS - {"control", "service"} | {"session", "recording", "record", "farm"},
+    "farm": {"recording", "record"},
     "record": ROOMS - {"control", "service"} | {"session", "resources", "recording", "takes"},
     "recording": {"show", "session", "output"},
     "children": ROOMS | {"wall", "session", "resources"},

@@ -21,6 +21,8 @@ class FilmRenderer:
     def __init__(self, renderer: Renderer, size: tuple[int, int]) -> None:
         self._renderer, self.size = renderer, size
         device = renderer.cascade.placement.device
+        # Trying algorithms may choose others in the next process, and a film that was gone on with would differ.
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
         made = renderer.size
         self._shrinks = size[0] * size[1] < made[0] * made[1]
         self._resize = Lanczos((made[1], made[0]), (size[1], size[0]), device) if size != made else None

@@ -46,10 +46,13 @@ def _plan(show: Path, said: list[str], wish: dict) -> Recording:
     )
 
 
-def record(show: Path, *, resume: bool = False, keep: bool = False, **wish) -> list[str]:
+def record(
+    show: Path, *, resume: bool = False, keep: bool = False, workers: int = 0, executor: str = "local", **wish
+) -> list[str]:
     """Makes the film; gives what was said."""
     said: list[str] = []
-    cli_record.run(plan(show, said, **wish), resume=resume, keep=keep, say=said.append)
+    recording = plan(show, said, **wish)
+    cli_record.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=said.append)
     return said
 
 

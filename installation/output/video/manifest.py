@@ -17,6 +17,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from installation.errors import OutputError
 from installation.output.video.spec import VideoSpec
 
@@ -66,8 +68,10 @@ class Manifest:
     def __init__(self, folder: Path, head: Head, *, writer: str = "0") -> None:
         self.folder, self.head = folder, head
         self._path = folder / f"{writer}{_SIDE}"
+        self._lock = FileLock(folder / f"{writer}.lock", timeout=0)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
             _check(folder, head)
             whole = _whole_lines(self._path) if self._path.exists() else b""
             self._file = self._path.open("r+b" if self._path.exists() else "xb")
@@ -75,8 +79,15 @@ class Manifest:
             self._file.seek(len(whole))
             if not whole:
                 self._append({"format": FORMAT, **asdict(head), "fps": str(head.fps)})
+        except Timeout:
+            fix = "Wait for it, or stop it"
+            raise OutputError("another recorder is writing here", where=str(self._path), fix=fix) from None
         except OSError as error:
+            self._lock.release()
             raise _refused(error, self._path) from error
+        except OutputError:
+            self._lock.release()
+            raise
 
     def add(self, segment: Segment) -> None:
         """One closed segment; on the disk when this returns."""
@@ -87,6 +98,7 @@ class Manifest:
 
     def close(self) -> None:
         self._file.close()
+        self._lock.release()
 
     def _append(self, row: dict[str, Any]) -> None:
         self._file.write(json.dumps(row, separators=(",", ":")).encode() + b"\n")

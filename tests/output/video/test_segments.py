@@ -213,3 +213,11 @@ def test_a_missing_or_damaged_segment_is_not_joined_over(tmp_path):
     with pytest.raises(OutputError, match="24 frames are closed and 25 are wanted"):
         join(tmp_path, out, frames=25)
     assert join(tmp_path, out, frames=24) == 24
+
+
+def test_a_second_recorder_of_the_same_part_is_refused(tmp_path):
+    first = SegmentWriter(tmp_path, spec())
+    with pytest.raises(OutputError, match="another recorder is writing here"):
+        SegmentWriter(tmp_path, spec())
+    first.close()
+    SegmentWriter(tmp_path, spec()).close()

@@ -1,0 +1,216 @@
+"""A farm: the shards of one Recording, made by several workers with the network warm, on this machine or on Ray's.
+
+A worker that dies takes one shard's open segments with it, nothing else: another one is started and goes on from what is
+closed. Runs in the process of the command line; the work is in the workers' processes.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from installation.errors import InstallationError, OutputError
+from installation.recording import Recording
+
+MOST_TRIES = 4
+"""So often a shard is begun before its worker's death is put down to the shard."""
+_LISTEN_S = 0.2  # on Windows a wait without a limit would not hear Ctrl-C
+
+Progress = Callable[[int, int], None]
+
+
+class WorkerError(InstallationError):
+    """A worker's own error, with the exit code it ended with."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.exit_code = code
+
+
+def run_local(
+    plan: Path,
+    shards: Sequence[int],
+    *,
+    workers: int,
+    progress: Progress,
+    started: Callable[[int], None] = lambda pid: None,
+) -> None:
+    """Makes the shards in `workers` processes. progress(frames, bytes) counts all of them; started(pid): of each worker, also of one
+    started for one that died. The first error of a worker ends all; closed segments stay."""
+    _Local(plan, shards, progress, started).run(min(workers, len(shards)))
+
+
+class _Local:
+    def __init__(self, plan: Path, shards: Sequence[int], progress: Progress, started: Callable[[int], None]) -> None:
+        self._plan, self._progress, self._started = plan, progress, started
+        self._todo: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for shard in shards:
+            self._todo.put(shard)
+        self._left = len(shards)
+        self._tries = dict.fromkeys(shards, 0)
+        self._written: dict[tuple[int, int], tuple[int, int]] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._error: Exception | None = None
+        self._processes: set[subprocess.Popen[str]] = set()
+
+    def run(self, workers: int) -> None:
+        threads = [threading.Thread(target=self._feed, daemon=True) for _ in range(workers)]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(_LISTEN_S)
+        finally:
+            self._ended.set()
+            with self._lock:
+                for process in self._processes:
+                    process.kill()
+            for thread in threads:
+                thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _feed(self) -> None:
+        """One worker's life, and those of its successors."""
+        process: subprocess.Popen[str] | None = None
+        try:
+            while not self._ended.is_set() and self._left:
+                try:
+                    shard = self._todo.get(timeout=0.1)  # one of a worker that died may still come back
+                except queue.Empty:
+                    continue
+                if process is None:
+                    process = self._start()
+                if not self._make(process, shard):
+                    process = self._bury(process, shard)
+        except Exception as error:
+            self._error = self._error or error
+            self._ended.set()
+        finally:
+            if process is not None:
+                self._bury(process, None)
+
+    def _make(self, process: subprocess.Popen[str], shard: int) -> bool:
+        """Whether the worker made it; False when it died. WorkerError: it says why it cannot."""
+        assert process.stdin
+        assert process.stdout
+        with self._lock:
+            self._tries[shard] += 1
+            attempt = (shard, self._tries[shard])
+        try:
+            process.stdin.write(f"{shard}\n")
+            process.stdin.flush()
+        except OSError:
+            return False
+        for line in process.stdout:
+            word, _, rest = line.rstrip("\n").partition(" ")
+            if word == "frames":
+                frames, size = rest.split()
+                with self._lock:
+                    self._written[attempt] = int(frames), int(size)
+                    totals = [sum(column) for column in zip(*self._written.values(), strict=True)]
+                self._progress(*totals)
+            elif word == "done":
+                with self._lock:
+                    self._left -= 1
+                return True
+            elif word == "failed":
+                code, _, text = rest.partition(" ")
+                raise WorkerError(text.replace("\\n", "\n"), int(code))
+        return False
+
+    def _start(self) -> subprocess.Popen[str]:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "installation", "shard", "work", str(self._plan)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=os.name == "posix",
+            )
+        except OSError as error:
+            raise OutputError(f"a worker does not start ({error.strerror})", where=sys.executable) from error
+        with self._lock:
+            self._processes.add(process)
+            if self._ended.is_set():  # all the others were ended just now
+                process.kill()
+        self._started(process.pid)
+        return process
+
+    def _bury(self, process: subprocess.Popen[str], shard: int | None) -> None:
+        """Ends a worker; its shard, if it had one, is for another."""
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        process.kill()
+        code = process.wait()
+        with self._lock:
+            self._processes.discard(process)
+        if shard is None or self._ended.is_set():
+            return
+        if self._tries[shard] >= MOST_TRIES:
+            raise OutputError(
+                f"{MOST_TRIES} workers died of shard {shard}, the last with exit code {code}",
+                where=str(self._plan),
+                fix=f"`installation shard run PLAN {shard}` shows what happens there",
+            )
+        self._todo.put(shard)
+
+
+def run_ray(recording: Recording, shards: Sequence[int], *, workers: int, progress: Progress) -> None:
+    """Makes the shards on the Ray cluster this machine belongs to, or on a Ray of its own. The film's folder must be one that all of
+    the cluster's machines see under the same path. OutputError without the extra `farm`."""
+    try:
+        import ray
+        import ray.exceptions
+        import ray.util
+    except ImportError:
+        fix = 'Install the extra: pip install "installation[farm]"'
+        raise OutputError("Ray is not installed", where="--executor ray", fix=fix) from None
+
+    @ray.remote(max_restarts=MOST_TRIES, max_task_retries=MOST_TRIES)
+    class Worker:
+        def __init__(self, text: str) -> None:
+            from installation import record
+            from installation.recording import Recording
+
+            self._recording = Recording.model_validate_json(text)
+            self._renderer = record.open_renderer(self._recording)
+
+        def make(self, shard: int) -> int:
+            from installation import record
+
+            return record.make_shard(self._recording, shard, self._renderer)
+
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, include_dashboard=False)
+    gpus = ray.cluster_resources().get("GPU", 0) > 0
+    text = recording.model_dump_json()
+    actors = [
+        Worker.options(num_gpus=1 if gpus else 0, num_cpus=1).remote(text) for _ in range(min(workers, len(shards)))
+    ]
+    pool = ray.util.ActorPool(actors)
+    frames = 0
+    try:
+        for made in pool.map_unordered(lambda actor, shard: actor.make.remote(shard), list(shards)):
+            frames += int(made)  # type: ignore[arg-type]
+            progress(frames, 0)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        raise cause if isinstance(cause, InstallationError) else OutputError(str(error), where="ray") from error
+    except ray.exceptions.RayError as error:
+        raise OutputError(
+            f"the farm failed: {str(error).splitlines()[0]}", where="ray", fix="Go on with --resume"
+        ) from error
+    finally:
+        for actor in actors:
+            ray.kill(actor)  # type: ignore[arg-type]

@@ -1,0 +1,155 @@
+"""A film in parts: the same frames as in one, whatever becomes of the workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from installation import farm
+from installation import record as recorder
+from installation.errors import ConfigError, InstallationError, OutputError
+from installation.output.video.join import join
+from installation.output.video.manifest import read_segments
+from installation.recording import Recording
+from tests.e2e.filming import ROOT, plan, record
+
+WISH = {"frames": 130, "size": "96x96"}
+
+
+@pytest.fixture(scope="module")
+def show(tmp_path_factory, show_text) -> Path:
+    path = tmp_path_factory.mktemp("show") / "show.toml"
+    path.write_text(show_text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(show, tmp_path_factory) -> bytes:
+    """The film as one run makes it."""
+    out = tmp_path_factory.mktemp("whole") / "film.mp4"
+    record(show, out=out, **WISH)
+    return out.read_bytes()
+
+
+def made(recording: Recording, **more) -> None:
+    recording.write()
+    farm.run_local(
+        recording.folder / "recording.json",
+        range(recording.shards),
+        **{"workers": 2, "progress": lambda frames, size: None} | more,
+    )
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 7, 20])
+def test_shards_are_whole_segments_and_together_the_film(show, tmp_path, shards):
+    recording = plan(show, out=tmp_path / "film.mp4", shards=shards, **WISH)
+    segments = [segment for number in range(shards) for segment in recording.shard(number)]
+    assert segments == list(range(7))
+    assert sum(map(recording.frames_of, segments)) == 130
+    with pytest.raises(ConfigError, match="no shard"):
+        recording.shard(shards)
+
+
+def test_a_film_of_shards_is_the_film_of_one_run(show, tmp_path, whole):
+    out = tmp_path / "film.mp4"
+    said = record(show, out=out, shards=3, workers=2, **WISH)
+    assert "3 shards for 2 workers (local)" in said
+    assert out.read_bytes() == whole
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
+def test_workers_that_are_killed_are_followed_by_others(show, tmp_path, whole):
+    recording = plan(show, out=tmp_path / "film.mp4", shards=3, **WISH)
+    workers: list[int] = []
+    totals: list[int] = []
+
+    def progress(frames: int, size: int) -> None:
+        totals.append(frames)
+        if len(totals) in (5, 40):
+            os.kill(workers[-1], signal.SIGKILL)
+
+    made(recording, progress=progress, started=workers.append)
+    assert len(workers) >= 4
+    assert recorder.missing(recording) == []
+    join(recording.folder, recording.out, frames=130)
+    assert recording.out.read_bytes() == whole
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
+def test_a_shard_that_kills_every_worker_is_said(show, tmp_path):
+    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    workers: list[int] = []
+
+    def kill(frames: int, size: int) -> None:
+        for pid in workers:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    with pytest.raises(OutputError, match="4 workers died of shard"):
+        made(recording, progress=kill, started=workers.append, workers=1)
+
+
+def test_an_error_of_a_worker_comes_back_as_it_was(show, tmp_path):
+    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    gone = recording.session.model_copy(update={"base": tmp_path / "gone.safetensors"})
+    with pytest.raises(InstallationError, match=r"gone\.safetensors") as caught:
+        made(recording.model_copy(update={"session": gone}))
+    assert caught.value.exit_code == 5
+
+
+def shard(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """`installation shard …` as a scheduler starts it."""
+    return subprocess.run(
+        [sys.executable, "-m", "installation", "shard", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+@pytest.mark.slow
+def test_any_scheduler_can_run_a_plan(show, tmp_path, whole):
+    out, file = tmp_path / "film.mp4", tmp_path / "plan.json"
+    options = ("--frames", "130", "--size", "96x96", "--threads", "1", "--out", out)
+    planned = shard("plan", show, "--shards", "2", "--plan", file, *options)
+    assert planned.returncode == 0, planned.stderr
+    assert shard("run", file, "1").returncode == 0
+    early = shard("join", file)
+    assert early.returncode == 6
+    assert "segment 0 is missing" in early.stderr
+    assert shard("run", file, "0").returncode == 0
+    closed = {segment.file: os.stat(f"{out}.segments/{segment.file}").st_mtime_ns for segment in _segments(out)}
+    again = shard("run", file, "0")
+    assert again.returncode == 0
+    assert closed == {segment.file: os.stat(f"{out}.segments/{segment.file}").st_mtime_ns for segment in _segments(out)}
+    assert shard("run", file, "2").returncode == 2
+    joined = shard("join", file)
+    assert joined.returncode == 0, joined.stderr
+    assert out.read_bytes() == whole
+
+
+def _segments(out: Path):
+    return read_segments(Path(f"{out}.segments")).values()
+
+
+@pytest.mark.slow
+def test_ray_makes_the_same_film(show, tmp_path, whole):
+    if find_spec("ray") is None:
+        pytest.skip('Ray is not installed: pip install "installation[farm]"')
+    out = tmp_path / "film.mp4"
+    command = [sys.executable, "-m", "installation", "record", show, "--frames", "130", "--size", "96x96"]
+    command += ["--threads", "1", "--out", out, "--shards", "2", "--workers", "2", "--executor", "ray"]
+    answer = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
+    assert answer.returncode == 0, answer.stderr
+    assert out.read_bytes() == whole
