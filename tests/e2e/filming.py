@@ -15,7 +15,7 @@ from installation.recording import Recording
 
 ROOT = Path(__file__).resolve().parents[2]
 WISH = Wish(
-    size="",
+    size=None,
     fps="25",
     seconds=None,
     frames=None,
@@ -31,18 +31,15 @@ WISH = Wish(
 )
 
 
-def plan(show: Path, said: list[str] | None = None, **wish) -> Recording:
-    return cli._recording(str(show), replace(WISH, **wish)) if said is None else _plan(show, said, wish)
-
-
-def _plan(show: Path, said: list[str], wish: dict) -> Recording:
+def plan(show: Path, said: list[str] | None = None, *, size: str = "", **wish) -> Recording:
+    """The Recording of a wish. said: takes what was said."""
     path, config = cli._load_show(str(show), {})
     return cli_record.plan(
         path,
         config,
-        replace(WISH, **wish),
+        replace(WISH, size=cli._parse_size(size) if size else None, **wish),
         lambda changed: cli._session(path, changed, headless=True, verbose=False),
-        said.append,
+        [].append if said is None else said.append,
     )
 
 
