@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from installation import cli, cli_record
 from installation.cli_record import Wish
+from installation.output.video.manifest import read_segments
 from installation.recording import Recording
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,3 +64,11 @@ def started(*arguments: str | Path) -> AbstractContextManager[subprocess.Popen[s
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def wait_for_segments(out: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Until a recording in a process of its own has closed so many."""
+    folder = Path(f"{out}.segments")
+    while not folder.is_dir() or len(read_segments(folder)) < count:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        time.sleep(0.01)
