@@ -223,7 +223,20 @@ def record(
 
     _log_to_stderr(False)
     wish = cli_record.Wish(
-        size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
+        _parse_size(size) if size else None,
+        fps,
+        seconds,
+        frames,
+        loop,
+        start,
+        end,
+        leader,
+        preset,
+        fit,
+        seed,
+        out,
+        threads,
+        shards,
     )
     recording = _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
     cli_record.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=_say)
@@ -253,7 +266,20 @@ def shard_plan(
     from installation import cli_record
 
     wish = cli_record.Wish(
-        size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
+        _parse_size(size) if size else None,
+        fps,
+        seconds,
+        frames,
+        loop,
+        start,
+        end,
+        leader,
+        preset,
+        fit,
+        seed,
+        out,
+        threads,
+        shards,
     )
     recording = _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
     recording.write(plan)

@@ -40,8 +40,12 @@ def open_renderer(recording: Recording) -> FilmRenderer:
 
 
 def hashes(networks: Collection[Path]) -> dict[str, str]:
-    """sha256 of the networks and of the shaders of the look, by name."""
-    return {path.name: _sha256(path) for path in (*networks, *sorted(shaders_dir().iterdir())) if path.is_file()}
+    """sha256 of the networks and of the shaders of the look, by file name."""
+    found: dict[str, str] = {}
+    for path in dict.fromkeys((*networks, *sorted(shaders_dir().iterdir()))):
+        if path.is_file():
+            found[path.name] = found.get(path.name, "") + _sha256(path)  # two folders may hold networks of one name
+    return found
 
 
 def missing(recording: Recording, among: range | None = None) -> list[int]:

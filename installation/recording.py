@@ -89,7 +89,7 @@ class Recording(BaseModel):
         return range(number * self.segments // self.shards, (number + 1) * self.segments // self.shards)
 
     def facts(self) -> dict[str, Any]:
-        """All that decides the pixels, by name; no paths."""
+        """All that decides the film's frames, by name; no paths. An encoder's threads do: x264 divides its work by them."""
         show = self.session.show.model_dump(mode="json", include={"walk", "params", "looks"})
         cascade, screen = self.session.show.cascade, self.session.show.screen
         facts: dict[str, Any] = {f"params.{name.replace('/', '.')}": value for name, value in show["params"].items()}
@@ -98,7 +98,7 @@ class Recording(BaseModel):
         facts |= {"cascade.tile": cascade.tile, "cascade.dtype": cascade.dtype}
         facts["networks"] = [path.name for path in (self.session.base, *self.session.stages)]
         facts |= {"screen.fit": screen.fit, "screen.rotate": screen.rotate}
-        own = self.model_dump(mode="json", exclude={"session", "hashes", "out", "shards", "threads", "take"})
+        own = self.model_dump(mode="json", exclude={"session", "hashes", "out", "shards", "take"})
         return facts | own | {f"sha256 of {name}": value for name, value in self.hashes.items()}
 
     def digest(self) -> str:

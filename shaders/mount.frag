@@ -1,5 +1,6 @@
 #version 330 core
-// The mount: the look on the wall, as 8-bit code values with dither. Never part of a recording.
+// The mount: the look on the wall, as 8-bit code values with dither. A recording has its fit and rotation, and the
+// dither where the file has 8 bits.
 // FUSED 1: the look lies on the wall pixel for pixel and is computed here, in one pass (DISSOLVE and GRADE as in
 // look.glsl); 0: it was drawn before and is scaled. AREA 0: one bilinear sample, 1: the mean of u_taps x u_taps over
 // the output pixel, 2: of 2 x 2, in half the time. What is added to main() works in all of them.

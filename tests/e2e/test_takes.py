@@ -102,7 +102,7 @@ def test_its_films_of_two_rates_are_the_same_performance(evening, tmp_path):
     replay, duration_s = film(evening)
     jump_s = next(i / 30 for i in range(int(duration_s * 30)) if replay.at(i / 30).values["walk/seed"] == 42)
     for fps, frames in (("30", 12), ("60", 24)):
-        wish = {"start_s": jump_s - 0.2, "frames": frames, "fps": fps, "size": "96x64", "preset": "png"}
+        wish = {"start_s": jump_s - 0.2, "frames": frames, "fps": fps, "size": (96, 64), "preset": "png"}
         record(evening, out=tmp_path / fps, **wish)
     for number in range(12):
         slow = (tmp_path / "30" / f"frame_{number:08d}.png").read_bytes()
@@ -112,7 +112,7 @@ def test_its_films_of_two_rates_are_the_same_performance(evening, tmp_path):
 
 
 def test_its_film_is_as_long_as_the_evening_in_another_codec(evening, tmp_path):
-    recording = record(evening, out=tmp_path / "film.mov", fps="24000/1001", size="64x64", preset="prores-422hq")
+    recording = record(evening, out=tmp_path / "film.mov", fps="24000/1001", size=(64, 64), preset="prores-422hq")
     assert recording.take == evening
     decoded = decode(tmp_path / "film.mov")
     assert len(decoded.pts) == math.floor(film(evening)[1] * Fraction(24000, 1001))
@@ -122,7 +122,7 @@ def test_its_film_is_as_long_as_the_evening_in_another_codec(evening, tmp_path):
 
 
 def test_shards_of_its_film_are_the_film(evening, tmp_path):
-    wish = {"frames": 90, "fps": "50", "size": "64x64", "preset": "ffv1", "start_s": 0.5}
+    wish = {"frames": 90, "fps": "50", "size": (64, 64), "preset": "ffv1", "start_s": 0.5}
     record(evening, out=tmp_path / "single.mkv", **wish)
     sharded = plan(evening, out=tmp_path / "sharded.mkv", shards=2, **wish)
     for number in (1, 0):
@@ -145,7 +145,7 @@ def test_a_show_lends_a_take_its_table_record_and_nothing_else(evening, tmp_path
     show = tmp_path / "show.toml"
     stage = f"[record]\nstages = ['{networks / 'x2.safetensors'}']\npreset = 'ffv1'\n"
     show.write_text(show_text.replace("drift.speed = 2.0", "drift.speed = 0.5") + stage)
-    recording = plan(evening, str(show), frames=1, size="128x128")
+    recording = plan(evening, str(show), frames=1, size=(128, 128))
     assert recording.session.size == (128, 128)
     assert recording.preset == "ffv1"
     assert recording.out.name == "take.mkv"

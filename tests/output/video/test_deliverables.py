@@ -55,6 +55,14 @@ def test_frames_times_tags_and_colours_are_those_that_were_given(tmp_path, kind)
     assert np.abs(measured - wanted).max() <= (4 if kind.name == "hap-q" else 0.51) * 2 ** max(film.bits - 10, 0)
 
 
+@pytest.mark.parametrize("name", ["prores-422hq", "prores-4444", "museum-h264", "hevc-10bit", "av1"])
+def test_the_frames_themselves_say_bt709(tmp_path, name):
+    """A segment's container has no place for tags, so what is read there comes from the stream."""
+    kind = PRESETS[name]
+    record(tmp_path, kind, [frame(n, kind.depth) for n in range(8)])
+    assert decode(tmp_path / "segments" / "000000.nut").tags[:3] == (1, 1, 1)
+
+
 @pytest.mark.parametrize("kind", presets(pictures=True), ids=lambda kind: kind.name)
 def test_a_folder_of_pictures_holds_every_one_under_its_number(tmp_path, kind):
     folder = record(tmp_path, kind, [frame(n, 16) for n in range(FRAMES)])
@@ -115,6 +123,11 @@ def test_sides_that_the_codec_can_hold_are_kept_to_the_pixel(tmp_path):
     writer.close()
     join(tmp_path / "segments", tmp_path / "film.mp4")
     assert decode(tmp_path / "film.mp4").planes[0][0].shape == (1080, 270)
+
+
+def test_a_folder_may_be_named_like_a_pattern(tmp_path):
+    folder = tmp_path / "50%d"
+    assert len(list(record(folder, PRESETS["png"], [frame(n, 16) for n in range(3)]).iterdir())) == 3
 
 
 def test_an_unknown_preset_names_the_nearest():

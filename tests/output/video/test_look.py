@@ -81,3 +81,11 @@ def test_a_blackout_is_black_in_the_film(shaders):
     state = first_state(show)
     dark = replace(state, values={**state.values, "look/blackout": True}, glides={})
     assert filmed(show, dark, picture((96, 64)), (96, 64), "png", shaders).max() == 0
+
+
+def test_a_light_frame_is_not_scaled(shaders):
+    surface = HeadlessSurface((96, 64))
+    compositor = Compositor(surface.ctx, shaders, size=(64, 64))
+    with pytest.raises(ValueError, match="only Frames are scaled"):
+        compositor.upload(0, light(picture((32, 32))))
+    surface.close()
