@@ -61,8 +61,8 @@ def show(folder: Path, threads: int) -> Path:
     return path
 
 
-def recording(path: Path, **wish) -> Recording:
-    options = Wish("", "25", None, None, False, 0.0, None, "0s", None, None, None, None, 0)
+def recording(path: Path, *, size: str, **wish) -> Recording:
+    options = Wish(cli._parse_size(size), "25", None, None, False, 0.0, None, "0s", None, None, None, None, 0)
     loaded = cli._load_show(str(path), {})
     return cli_record.plan(
         *loaded,
