@@ -2,6 +2,8 @@
 
 Three threads in a line: this one steps the show and draws pictures, one runs the look and reads it back, one feeds the
 encoder's process. Queues between them are short and block, so memory does not grow and the slowest sets the pace.
+moderngl keeps the interpreter's lock while GL draws and reads back: a few milliseconds on a GPU, but under llvmpipe 50 ms
+at 960 x 960, in which the drawing thread may stand still.
 """
 
 from __future__ import annotations
