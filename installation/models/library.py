@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float | None], None]
 
 SUFFIX = ".safetensors"
-PICKLED_FILES = (".pkl", ".pth", ".pt", ".ckpt")
+PICKLED_FILES = (".pkl", ".pth", ".pt", ".ckpt", ".onnx")
 UPSCALER_FILES = (".pth", ".pt", SUFFIX)
 LOCK_S = 1800.0  # 45 MB at the slowest line that people still wait for
 

@@ -95,7 +95,7 @@ N = TypeVar("N", bound=Network)
 
 
 def restore(network: N, tensors: Mapping[str, Tensor]) -> N:
-    """Give a network (built on the meta device, so that nothing was allocated for it) its weights, as float32, and prepare it.
+    """Give a network (built on the meta device, so that nothing was allocated for it) its weights, numbers as float32, and prepare it.
 
     ModelError on missing or unknown names, wrong shapes, or numbers that are not finite.
     """
@@ -106,7 +106,12 @@ def restore(network: N, tensors: Mapping[str, Tensor]) -> N:
         if name in tensors and tensors[name].shape != want.shape:
             faults.append(f"{name!r} has shape {list(tensors[name].shape)}, {list(want.shape)} expected")
     check_faults(faults)
-    weights = {name: tensor.detach().to(torch.float32).contiguous() for name, tensor in tensors.items()}
+    weights = {
+        name: tensor.detach()
+        .to(torch.float32 if expected[name].is_floating_point() else expected[name].dtype)
+        .contiguous()
+        for name, tensor in tensors.items()
+    }
     check_faults(
         [f"{name!r} holds NaN or infinity" for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
     )
