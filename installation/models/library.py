@@ -208,7 +208,6 @@ def _add_generator(file: Path, family: str | None, progress: Progress, folder: P
     source = read_file(file)
     if not again and _came_from(target, source.sha256):
         return target
-    progress(f"reading {file.name}", None)
     converted = families.convert(source, family)
     if converted is None:
         if file.suffix.lower() in UPSCALER_FILES:

@@ -52,8 +52,8 @@ class Generator(Network):
     a second argument c [N, c_dim] float32, the weights of the classes (one-hot, or a mix that sums to 1); None is the first class.
     A network without w carries the class behind z: ws is [N, 1, z_dim + embedding].
     synthesis: ws -> img [N, 3, height, width] float32, about -1..1. Where has_transform is true it takes a second argument
-    transform [3, 3] or [N, 3, 3] float32, which maps places on the picture to places on the network's plane (`transform.py` makes it);
-    None is the identity. It moves what the network draws, not the finished pixels, so nothing is cut off at an edge.
+    transform [3, 3] or [N, 3, 3] float32 on the network's device: from places on the picture to places on the network's plane
+    (`transform.py` makes it); None is the identity. It moves what the network draws, not the finished pixels, so nothing is cut off.
     """
 
     z_dim: int
