@@ -14,6 +14,7 @@ from installation.errors import ModelError
 from installation.latent.sphere import seed_z, to_sphere
 from installation.models import axes, random_weights
 from installation.models.network import Generator
+from installation.models.transform import transform
 from installation.render.latent import Latents
 from installation.render.renderer import Renderer
 from installation.show.clock import FrameClock
@@ -192,3 +193,23 @@ def test_the_plane_moves_under_faders():
     torch.testing.assert_close(right[0, 0, :, 4:], rest[0, 0, :, :-4])
     turned = renderer.img(faders(show, transform__turn=0.25))
     torch.testing.assert_close(turned[0, 0], rest[0, 0].rot90(-1), atol=1e-5, rtol=0)
+
+
+def test_a_stylegan3_moves_and_turns_under_faders():
+    network = random_weights.stylegan3(2)
+    show = make_show()
+    renderer = Renderer(show, network, ())
+    state = faders(show, transform__x=0.1, transform__y=-0.2, transform__turn=0.125)
+    wanted = network.synthesis(mapped(network, 0), transform(0.1, -0.2, 0.125))
+    torch.testing.assert_close(renderer.img(state), wanted, atol=1e-4, rtol=1e-4)
+    assert (renderer.img(state) - renderer.img(first_state(show))).abs().mean() > 1e-3
+
+
+def test_classes_fade_in_a_network_that_carries_them_behind_z():
+    network = random_weights.r3gan(2, c_dim=3, embedding=4)
+    show = make_show(params={"latent": {"psi": 1.0}, "class": {"select": 1}, "drift": {"pause": True}})
+    clock, latents = FrameClock(1), Latents(show, network, CPU)
+    state = step(first_state(show), [ControlMessage("class/select", 2, 2.0)], clock.tick(), show)
+    halfway = step(state, (), clock.tick(), show)
+    wanted = 0.5 * (mapped(network, 0, 1) + mapped(network, 0, 2))
+    torch.testing.assert_close(latents.ws(halfway), wanted, atol=1e-5, rtol=1e-5)

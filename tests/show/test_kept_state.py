@@ -33,6 +33,15 @@ ABSURD = {
     "values": [{}, GOOD["values"] | {"latent/psi": "much"}, GOOD["values"] | {"look/brightness": 1e9}],
     "glides": [{}, GOOD["glides"] | {"latent/psi": [0.0, 1e9, 0.0, 0.0, "lag"]}],
     "looks": [{}, {"gold": [1.0, 1.0, 0.0, 0.0, "lag"]}],
+    "picks": [
+        {},
+        GOOD["picks"] | {"style/seed": []},
+        GOOD["picks"] | {"style/seed": [[7, [1.0, 1.0, 0.0, 0.0, "lag"]]]},
+        GOOD["picks"] | {"style/seed": [[0, [1.0, 9.0, 0.0, 0.0, "lag"]]]},
+        GOOD["picks"] | {"style/seed": [[0, [1.0, 1.0, 0.0, 0.0, "lag"]]] * 5},
+        GOOD["picks"] | {"model/select": [["../x", [1.0, 1.0, 0.0, 0.0, "lag"]]]},
+        GOOD["picks"] | {"model/select": [[[], [1.0, 1.0, 0.0, 0.0, "lag"]]]},
+    ],
     "show": ["", "another"],
     "pending": [[["waltz", *STRAND[1:]], 1.0], [STRAND, NAN]],
 }
