@@ -61,8 +61,8 @@ def show(folder: Path, threads: int) -> Path:
     return path
 
 
-def recording(path: Path, **wish) -> Recording:
-    options = Wish("", "25", None, None, False, 0.0, None, "0s", None, None, None, None, 0)
+def recording(path: Path, *, size: str, **wish) -> Recording:
+    options = Wish(cli._parse_size(size), "25", None, None, False, 0.0, None, "0s", None, None, None, None, 0)
     loaded = cli._load_show(str(path), {})
     return cli_record.plan(
         *loaded,
@@ -93,7 +93,7 @@ def alone_encoding(made: Recording, renderer: FilmRenderer) -> float:
         frames.append(np.empty(made.spec.frame_shape, np.uint8 if made.spec.depth == 8 else np.uint16))
         look.draw(state, light, frames[-1])
     look.close()
-    writer = SegmentWriter(made.folder.with_name("encoding"), made.spec)
+    writer = SegmentWriter(made.folder, made.spec)
     began = time.perf_counter()
     for number in range(made.film.total):
         writer.write(frames[number % 16])
@@ -156,6 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="960x960")
     parser.add_argument("--frames", type=int, default=150)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--preset", default="museum-h264")
     parser.add_argument("--memory-frames", type=int, default=0, help="0 leaves it out")
     options = parser.parse_args()
@@ -171,9 +172,13 @@ def main() -> None:
         renderer = record.open_renderer(made)
         console.print(renderer.describe(), f"· {made.preset} · {made.frames} frames", highlight=False)
         alone_generating(made.model_copy(update={"frames": 10}), renderer)
-        generator = alone_generating(made, renderer)
-        encoder = alone_encoding(made, renderer)
-        both = together(made, renderer)
+        # In turn, and the best of each: what else the machine does meanwhile falls on all three alike.
+        figures: tuple[list[float], ...] = ([], [], [])
+        for _ in range(options.rounds):
+            for measure, found in zip((alone_generating, alone_encoding, together), figures, strict=True):
+                found.append(measure(made, renderer))
+                shutil.rmtree(made.folder, ignore_errors=True)
+        generator, encoder, both = map(max, figures)
         share = both / min(generator, encoder)
         table = Table("what", "fps", title="throughput")
         for name, fps in (("generator alone", generator), ("encoder alone", encoder), ("recording", both)):
@@ -181,7 +186,6 @@ def main() -> None:
         verdict = "reached" if share >= GOAL else "missed"
         table.add_row("recording / slower of the two", f"{share:.2f}  (goal {GOAL} {verdict})")
         console.print(table)
-        shutil.rmtree(made.folder)
         if options.memory_frames:
             console.print(memory(path, folder / "long", options.memory_frames, options.preset, console.print))
 

@@ -54,6 +54,11 @@ app.add_typer(cli_training.train_app, name="train")
 app.add_typer(cli_judging.judge_app, name="judge")
 app.add_typer(cli_judging.runs_app, name="runs")
 
+# None tells "none was named" from the default show's name: a take has its own.
+OptionalShow = Annotated[
+    str | None,
+    typer.Argument(help="A default show's name or a .toml file.", metavar="[SHOW]", show_default=DEFAULT_SHOW),
+]
 ShowArgument = Annotated[str, typer.Argument(help="A default show's name or a .toml file.", metavar="[SHOW]")]
 
 
@@ -74,9 +79,7 @@ def main() -> None:
 
 @app.command()
 def run(
-    show: Annotated[
-        str | None, typer.Argument(help="A default show's name or a .toml file.", show_default=DEFAULT_SHOW)
-    ] = None,
+    show: OptionalShow = None,
     windowed: Annotated[bool, typer.Option("--windowed", help="A window instead of the full screen.")] = False,
     headless: Annotated[bool, typer.Option("--headless", help="No window; a live preview page instead.")] = False,
     monitor: Annotated[str | None, typer.Option(help="Name, position (left, +1920+0) or index.")] = None,
@@ -178,6 +181,7 @@ PresetName = Annotated[str | None, typer.Option(help="The deliverable (--presets
 FitName = Annotated[str | None, typer.Option(help="contain, cover, fill or native; the show's own if not given.")]
 FilmSeed = Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=4294967295)]
 FilmOut = Annotated[Path | None, typer.Option("--out", "-o", help="The file, or folder of pictures.")]
+FilmedTake = Annotated[Path | None, typer.Option(help="The performance in this folder; of SHOW only [record] counts.")]
 EncoderThreads = Annotated[int, typer.Option(help="Threads of the encoder; 0 = its own choice.", min=0, max=256)]
 
 
@@ -191,9 +195,7 @@ def _print_presets(wanted: bool) -> None:
 
 @app.command()
 def record(
-    show: Annotated[
-        str | None, typer.Argument(help="A default show's name or a .toml file.", show_default=DEFAULT_SHOW)
-    ] = None,
+    show: OptionalShow = None,
     size: Size = "",
     fps: Fps = "25",
     seconds: Seconds = None,
@@ -212,9 +214,7 @@ def record(
     executor: Annotated[str, typer.Option(help="local, or ray (extra `farm`).")] = "local",
     keep: Annotated[bool, typer.Option("--keep-segments", help="Leave the segments beside the film.")] = False,
     threads: EncoderThreads = 0,
-    take: Annotated[
-        Path | None, typer.Option(help="The performance in this folder; of SHOW only [record] counts.")
-    ] = None,
+    take: FilmedTake = None,
     presets: Annotated[
         bool, typer.Option("--presets", help="List the deliverables.", is_eager=True, callback=_print_presets)
     ] = False,
@@ -227,7 +227,20 @@ def record(
 
     _log_to_stderr(False)
     wish = cli_record.Wish(
-        size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
+        _parse_size(size) if size else None,
+        fps,
+        seconds,
+        frames,
+        loop,
+        start,
+        end,
+        leader,
+        preset,
+        fit,
+        seed,
+        out,
+        threads,
+        shards,
     )
     recording = _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
     cli_record.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=_say)
@@ -237,7 +250,7 @@ def record(
 def shard_plan(
     shards: Annotated[int, typer.Option(help="In how many parts.", min=1)],
     plan: Annotated[Path, typer.Option("--plan", help="The file to write.")],
-    show: ShowArgument = DEFAULT_SHOW,
+    show: OptionalShow = None,
     size: Size = "",
     fps: Fps = "25",
     seconds: Seconds = None,
@@ -251,14 +264,28 @@ def shard_plan(
     seed: FilmSeed = None,
     out: FilmOut = None,
     threads: EncoderThreads = 0,
+    take: FilmedTake = None,
 ) -> None:
     """Writes a plan that any scheduler can run: `shard run PLAN K` for each K from 0, then `shard join PLAN`."""
     from installation import cli_record
 
     wish = cli_record.Wish(
-        size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
+        _parse_size(size) if size else None,
+        fps,
+        seconds,
+        frames,
+        loop,
+        start,
+        end,
+        leader,
+        preset,
+        fit,
+        seed,
+        out,
+        threads,
+        shards,
     )
-    recording = _recording(show, wish)
+    recording = _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
     recording.write(plan)
     _say(f"{plan}: {recording.shards} shards of {recording.segments} segments, {recording.film.total} frames")
 

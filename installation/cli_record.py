@@ -36,9 +36,9 @@ _SAY_EVERY_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked for on the command line; see `installation record --help`."""
+    """What was asked for on the command line; see `installation record --help`. size: None for the cascade's own."""
 
-    size: str
+    size: tuple[int, int] | None
     fps: str
     seconds: float | None
     frames: int | None
@@ -72,7 +72,7 @@ def plan(path: Path, show: Show, wish: Wish, open_session: OpenSession, say: Cal
         show = show.model_copy(update={"params": {**show.params, "walk/seed": wish.seed}})
     show, frames = _length(show, wish, fps, leader, say)
     session = open_session(show)
-    size = parse_size(wish.size) if wish.size else session.size
+    size = wish.size or session.size
     spec = VideoSpec.of(size, fps, kind, threads=wish.threads)
     ffmpeg.require(kind)
     out = _out(path, wish.out, kind)
@@ -319,14 +319,6 @@ def presets_table() -> Any:
         fault = ffmpeg.probe(kind)
         table.add_row(kind.name, kind.about, f"[yellow]no:[/] {escape(fault)}" if fault else "yes")
     return table
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """ "3840x2160" -> (3840, 2160). ConfigError."""
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise ConfigError(f"{text[:40]!r} is not WIDTHxHEIGHT", where="--size", fix="For example 3840x2160")
-    return int(parts[0]), int(parts[1])
 
 
 def parse_fps(text: str) -> Fraction:

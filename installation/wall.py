@@ -228,16 +228,23 @@ class Wall:
         )
         key = nearest_key(state.strands[-1], self._parts.show)
         portrait = f"seed {key.seed}" if key.stop is None else f"stop {key.stop + 1}"
-        recorder = self._parts.recorder
         models = self._parts.show.model_names()
         model = f"   model {state.values['model/select']}" if len(models) > 1 else ""
         return (
             self._parts.title + model,
-            *((recorder.text(),) if recorder and recorder.text() else ()),
+            *self._written(),
             f"{stats.fps:.1f} fps   p99 {stats.p99_ms:.1f} ms   late {stats.late}",
             f"engine {engine}",
             f"{portrait}   position {state.strands[-1].position:.2f}   drift {state.velocity.at(state.t):+.3f} kf/s",
         )
+
+    def _written(self) -> list[str]:
+        """How the film and the take are doing that are being written; nothing when all is well and no film is made."""
+        recorder, take = self._parts.recorder, self._parts.take
+        words = [recorder.text()] if recorder is not None and recorder.text() else []
+        if take is not None and (dropped := take.counters()["dropped"]):
+            words.append(f"take: {dropped} ticks lost")
+        return words
 
     def _report(self, state: ShowState) -> None:
         """The wall's own line for the board and the preview page, once a second."""
@@ -248,10 +255,7 @@ class Wall:
         stats = self._parts.pacer.stats()
         text = f"{stats.fps:.1f} fps · p50 {stats.p50_ms:.1f} ms · p99 {stats.p99_ms:.1f} ms · late {stats.late}"
         text += f" · torn {self._intake.torn} · t {state.t:.1f} s"
-        if self._parts.recorder and (recording := self._parts.recorder.text()):
-            text += f" · {recording}"
-        if self._parts.take is not None and (dropped := self._parts.take.counters()["dropped"]):
-            text += f" · take: {dropped} ticks lost"
+        text += "".join(f" · {what}" for what in self._written())
         self._parts.board.put_status(ROLE, text)
         if self._parts.preview is not None:
             self._parts.preview.publish({"wall": text, "engine": self._parts.board.status("engine")})

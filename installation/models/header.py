@@ -26,6 +26,7 @@ Arch = Literal[
     "lightweightgan",
     "lucidrains",
     "mobilestylegan",
+    "onnx",
     "pggan",
     "srvgg",
     "spandrel",

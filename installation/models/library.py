@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float | None], None]
 
 SUFFIX = ".safetensors"
-PICKLED_FILES = (".pkl", ".pth", ".pt", ".ckpt")
+PICKLED_FILES = (".pkl", ".pth", ".pt", ".ckpt", ".onnx")
 UPSCALER_FILES = (".pth", ".pt", SUFFIX)
 LOCK_S = 1800.0  # 45 MB at the slowest line that people still wait for
 
@@ -131,7 +131,8 @@ def add(
 ) -> Path:
     """Brings a model of the catalogue into the data folder and gives its file; at once where it is there and undamaged.
 
-    name: a catalogue name, the path of a wheel copied here by hand (then no network is needed), or the path of an artist's own file: a
+    name: a catalogue name, the path of a wheel copied here by hand (then no network is needed; every model in
+    it is added, and the first one's file given), or the path of an artist's own file: a
     generator (.pkl, .pt, .pth; see importers/families.py) or an upscaler (.pth, .pt, .safetensors; extra `upscalers`). progress: gets
     (what, share 0..1 or None where unknown), the licence line first, and what an own file was taken for. again: fetch and convert even
     if the model is there. family: of an own file, where the user says it.
@@ -147,8 +148,21 @@ def add(
     if suffix in UPSCALER_FILES:
         return _add_upscaler(Path(name), progress, _data_dir(data_dir), again=again)
     local = Path(name) if name.endswith(".whl") else None
-    entry = _by_wheel(local) if local else _by_name(name)
-    target = _data_dir(data_dir) / f"{entry.name}{SUFFIX}"
+    if local is None:
+        return _add_catalogued(_by_name(name), None, progress, _data_dir(data_dir), again=again)
+    first, *others = _by_wheel(local)
+    target = _add_catalogued(first, local, progress, _data_dir(data_dir), again=again)
+    for entry in others:
+        try:
+            _add_catalogued(entry, local, progress, _data_dir(data_dir), again=again)
+        except ModelError as error:  # an extra that is missing here; the wheel's first model is there all the same
+            progress(f"{entry.name} of the same wheel is left out: {error.what}", None)
+    return target
+
+
+def _add_catalogued(entry: Catalogued, local: Path | None, progress: Progress, folder: Path, *, again: bool) -> Path:
+    """Fetches, or takes from a wheel that is here, and converts; at once where the model is there and undamaged."""
+    target = folder / f"{entry.name}{SUFFIX}"
     if not again and _intact(target, entry):
         return target
     progress(f"{entry.name}: {entry.terms}", None)
@@ -213,7 +227,6 @@ def _add_generator(file: Path, family: str | None, progress: Progress, folder: P
     source = read_file(file)
     if not again and _came_from(target, source.sha256):
         return target
-    progress(f"reading {file.name}", None)
     converted = families.convert(source, family)
     if converted is None:
         if file.suffix.lower() in UPSCALER_FILES:
@@ -367,16 +380,16 @@ def _by_name(name: str) -> Catalogued:
     return CATALOGUE[name]
 
 
-def _by_wheel(path: Path) -> Catalogued:
-    """The catalogue's entry for a wheel file, told by its sha256; the name it has here does not matter."""
+def _by_wheel(path: Path) -> list[Catalogued]:
+    """The catalogue's entries for a wheel file, told by its sha256; the name it has here does not matter."""
     try:
         found = wheel.sha256(path)
     except OSError as error:
         raise ModelError(f"cannot be read ({error.strerror or error})", where=str(path)) from None
-    for entry in CATALOGUE.values():
-        if entry.wheel.sha256 == found:
-            return entry
-    pinned = ", ".join(entry.wheel.filename for entry in CATALOGUE.values())
+    entries = [entry for entry in CATALOGUE.values() if entry.wheel.sha256 == found]
+    if entries:
+        return entries
+    pinned = ", ".join(dict.fromkeys(entry.wheel.filename for entry in CATALOGUE.values()))
     raise ModelError(
         "none of the wheels in the catalogue, or a damaged one", where=str(path), fix=f"These hold models: {pinned}"
     )

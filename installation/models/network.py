@@ -52,8 +52,8 @@ class Generator(Network):
     a second argument c [N, c_dim] float32, the weights of the classes (one-hot, or a mix that sums to 1); None is the first class.
     A network without w carries the class behind z: ws is [N, 1, z_dim + embedding].
     synthesis: ws -> img [N, 3, height, width] float32, about -1..1. Where has_transform is true it takes a second argument
-    transform [3, 3] or [N, 3, 3] float32, which maps places on the picture to places on the network's plane (`transform.py` makes it);
-    None is the identity. It moves what the network draws, not the finished pixels, so nothing is cut off at an edge.
+    transform [3, 3] or [N, 3, 3] float32 on the network's device: from places on the picture to places on the network's plane
+    (`transform.py` makes it); None is the identity. It moves what the network draws, not the finished pixels, so nothing is cut off.
     """
 
     z_dim: int
@@ -99,7 +99,7 @@ N = TypeVar("N", bound=Network)
 
 
 def restore(network: N, tensors: Mapping[str, Tensor]) -> N:
-    """Give a network (built on the meta device, so that nothing was allocated for it) its weights, as float32, and prepare it.
+    """Give a network (built on the meta device, so that nothing was allocated for it) its weights, numbers as float32, and prepare it.
 
     ModelError on missing or unknown names, wrong shapes, or numbers that are not finite.
     """
@@ -110,7 +110,12 @@ def restore(network: N, tensors: Mapping[str, Tensor]) -> N:
         if name in tensors and tensors[name].shape != want.shape:
             faults.append(f"{name!r} has shape {list(tensors[name].shape)}, {list(want.shape)} expected")
     check_faults(faults)
-    weights = {name: tensor.detach().to(torch.float32).contiguous() for name, tensor in tensors.items()}
+    weights = {
+        name: tensor.detach()
+        .to(torch.float32 if expected[name].is_floating_point() else expected[name].dtype)
+        .contiguous()
+        for name, tensor in tensors.items()
+    }
     check_faults(
         [f"{name!r} holds NaN or infinity" for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
     )

@@ -36,6 +36,7 @@ _LINE_TICKS = 120
 _MOST_RAMP_S = 3600.0
 _MOST_SOURCE = 120
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_OURS = "Give a folder as `installation run --take` wrote it"
 _NEWER = "Play it with the version of the program that wrote it, or a newer one"
 
 
@@ -88,11 +89,11 @@ def read_header(data: bytes, where: str, changes: Mapping[str, Mapping[str, Any]
     """What `header_bytes` wrote. changes: as in `config.load`. TakeError, or a ConfigError that lists the show's faults."""
     tree = _object(data, where)
     if tree.get("take") != FORMAT:
-        fix = _NEWER if isinstance(tree.get("take"), int) else "Give the folder that `installation run --take` wrote"
+        fix = _NEWER if isinstance(tree.get("take"), int) else _OURS
         raise TakeError(f"no take of format {FORMAT}, but {tree.get('take')!r:.40}", where=where, fix=fix)
     show = tree.get("show")
     if not isinstance(show, dict):
-        raise TakeError("has no show", where=where)
+        raise TakeError("has no show", where=where, fix=_OURS)
     for name, keys in (changes or {}).items():
         if isinstance(show.get(name, {}), dict):
             show[name] = {**show.get(name, {}), **keys}
@@ -100,7 +101,7 @@ def read_header(data: bytes, where: str, changes: Mapping[str, Mapping[str, Any]
     networks = [_network(row) for row in rows] if isinstance(rows, list) else []
     parsed = parse(show, where=where, folder=None)
     if tuple(network and network.name for network in networks) != parsed.networks:
-        raise TakeError("its list of networks is damaged, or does not fit its show", where=where)
+        raise TakeError("its list of networks is damaged, or does not fit its show", where=where, fix=_OURS)
     return Header(parsed, tuple(network for network in networks if network is not None))
 
 
@@ -108,9 +109,9 @@ def _object(data: bytes, where: str) -> dict[str, Any]:
     try:
         tree = json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise TakeError(f"is not JSON ({str(error)[:80]})", where=where) from error
+        raise TakeError(f"is not JSON ({str(error)[:80]})", where=where, fix=_OURS) from error
     if not isinstance(tree, dict):
-        raise TakeError("is no header of a take", where=where)
+        raise TakeError("is no header of a take", where=where, fix=_OURS)
     return tree
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from installation import cli, cli_record
 from installation.cli_record import Wish
+from installation.output.video.manifest import read_segments
 from installation.recording import Recording
 
 ROOT = Path(__file__).resolve().parents[2]
 WISH = Wish(
-    size="",
+    size=None,
     fps="25",
     seconds=None,
     frames=None,
@@ -31,18 +33,15 @@ WISH = Wish(
 )
 
 
-def plan(show: Path, said: list[str] | None = None, **wish) -> Recording:
-    return cli._recording(str(show), replace(WISH, **wish)) if said is None else _plan(show, said, wish)
-
-
-def _plan(show: Path, said: list[str], wish: dict) -> Recording:
+def plan(show: Path, said: list[str] | None = None, *, size: str = "", **wish) -> Recording:
+    """The Recording of a wish. said: takes what was said."""
     path, config = cli._load_show(str(show), {})
     return cli_record.plan(
         path,
         config,
-        replace(WISH, **wish),
+        replace(WISH, size=cli._parse_size(size) if size else None, **wish),
         lambda changed: cli._session(path, changed, headless=True, verbose=False),
-        said.append,
+        [].append if said is None else said.append,
     )
 
 
@@ -65,3 +64,11 @@ def started(*arguments: str | Path) -> AbstractContextManager[subprocess.Popen[s
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def wait_for_segments(out: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Until a recording in a process of its own has closed so many."""
+    folder = Path(f"{out}.segments")
+    while not folder.is_dir() or len(read_segments(folder)) < count:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        time.sleep(0.01)

@@ -9,6 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
 from installation import farm
@@ -17,7 +18,7 @@ from installation.errors import ConfigError, InstallationError, OutputError
 from installation.output.video.join import join
 from installation.output.video.manifest import read_segments
 from installation.recording import Recording
-from tests.e2e.filming import ROOT, plan, record
+from tests.e2e.filming import ROOT, plan, record, started, wait_for_segments
 
 WISH = {"frames": 130, "size": "96x96"}
 
@@ -144,12 +145,24 @@ def _segments(out: Path):
 
 
 @pytest.mark.slow
-def test_ray_makes_the_same_film(show, tmp_path, whole):
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
+def test_ray_makes_the_same_film_though_a_worker_is_killed(show, tmp_path, whole):
     if find_spec("ray") is None:
         pytest.skip('Ray is not installed: pip install "installation[farm]"')
     out = tmp_path / "film.mp4"
-    command = [sys.executable, "-m", "installation", "record", show, "--frames", "130", "--size", "96x96"]
-    command += ["--threads", "1", "--out", out, "--shards", "2", "--workers", "2", "--executor", "ray"]
-    answer = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
-    assert answer.returncode == 0, answer.stderr
+    options = ("--frames", "130", "--size", "96x96", "--shards", "2", "--workers", "2", "--executor", "ray")
+    with started(show, *options, "--threads", "1", "--out", out) as process:
+        wait_for_segments(out, 1, process)
+        workers = [child for child in psutil.Process(process.pid).children(recursive=True) if _makes(child)]
+        workers[0].kill()
+        assert process.stderr
+        text = process.stderr.read()
+    assert process.returncode == 0, text
     assert out.read_bytes() == whole
+
+
+def _makes(process: psutil.Process) -> bool:
+    try:
+        return process.name().startswith("ray::Worker")
+    except psutil.Error:  # ended meanwhile
+        return False

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from installation import cli, cli_record, takes
-from installation.errors import ConfigError
+from installation.errors import ConfigError, TakeError
 from installation.recording import FILE, Recording
 from installation.show.replay import Replay
 from tests.e2e.filming import WISH
@@ -93,7 +93,7 @@ def plan(take: Path, show: str | None = None, **wish) -> Recording:
 
 def record(take: Path, show: str | None = None, **wish) -> Recording:
     recording = plan(take, show, **wish)
-    cli_record.run(recording, resume=False, keep=False, workers=0, executor="local", say=lambda line: None)
+    cli_record.run(recording, resume=False, keep=False, workers=1, executor="local", say=lambda line: None)
     return recording
 
 
@@ -102,7 +102,7 @@ def test_its_films_of_two_rates_are_the_same_performance(evening, tmp_path):
     replay, duration_s = film(evening)
     jump_s = next(i / 30 for i in range(int(duration_s * 30)) if replay.at(i / 30).values["walk/seed"] == 42)
     for fps, frames in (("30", 12), ("60", 24)):
-        wish = {"start_s": jump_s - 0.2, "frames": frames, "fps": fps, "size": "96x64", "preset": "png"}
+        wish = {"start_s": jump_s - 0.2, "frames": frames, "fps": fps, "size": (96, 64), "preset": "png"}
         record(evening, out=tmp_path / fps, **wish)
     for number in range(12):
         slow = (tmp_path / "30" / f"frame_{number:08d}.png").read_bytes()
@@ -112,7 +112,7 @@ def test_its_films_of_two_rates_are_the_same_performance(evening, tmp_path):
 
 
 def test_its_film_is_as_long_as_the_evening_in_another_codec(evening, tmp_path):
-    recording = record(evening, out=tmp_path / "film.mov", fps="24000/1001", size="64x64", preset="prores-422hq")
+    recording = record(evening, out=tmp_path / "film.mov", fps="24000/1001", size=(64, 64), preset="prores-422hq")
     assert recording.take == evening
     decoded = decode(tmp_path / "film.mov")
     assert len(decoded.pts) == math.floor(film(evening)[1] * Fraction(24000, 1001))
@@ -121,11 +121,31 @@ def test_its_film_is_as_long_as_the_evening_in_another_codec(evening, tmp_path):
     assert chroma[-1].max() <= 2, "it ends in silver, as the evening did"
 
 
+def test_shards_of_its_film_are_the_film(evening, tmp_path):
+    wish = {"frames": 90, "fps": "50", "size": (64, 64), "preset": "ffv1", "start_s": 0.5}
+    record(evening, out=tmp_path / "single.mkv", **wish)
+    sharded = plan(evening, out=tmp_path / "sharded.mkv", shards=2, **wish)
+    for number in (1, 0):
+        cli_record.run_shard(sharded, number, lambda line: None)
+    cli_record.join(sharded, keep=False, say=lambda line: None)
+    films = [decode(tmp_path / f"{name}.mkv").planes for name in ("single", "sharded")]
+    assert len(films[0]) == 90
+    assert all(np.array_equal(a, b) for a, b in zip(*films, strict=True))
+
+
+def test_a_take_that_changed_while_its_film_was_made_is_named(evening, tmp_path):
+    other = shutil.copytree(evening, tmp_path / "other")
+    recording = plan(other, out=tmp_path / "film.mp4", frames=10, shards=1)
+    max(other.glob("part-*.jsonl")).unlink()
+    with pytest.raises(TakeError, match="has changed since the film was begun"):
+        cli_record.run_shard(recording, 0, lambda line: None)
+
+
 def test_a_show_lends_a_take_its_table_record_and_nothing_else(evening, tmp_path, networks, show_text):
     show = tmp_path / "show.toml"
     stage = f"[record]\nstages = ['{networks / 'x2.safetensors'}']\npreset = 'ffv1'\n"
     show.write_text(show_text.replace("drift.speed = 2.0", "drift.speed = 0.5") + stage)
-    recording = plan(evening, str(show), frames=1, size="128x128")
+    recording = plan(evening, str(show), frames=1, size=(128, 128))
     assert recording.session.size == (128, 128)
     assert recording.preset == "ffv1"
     assert recording.out.name == "take.mkv"

@@ -316,12 +316,12 @@ def test_a_state_dict_comes_out_as_it_went_in() -> None:
 @pytest.mark.parametrize(
     ("data", "word"),
     [
-        (b"", "not a torch.save archive"),
-        (b"\x80\x02}q\x00.", "not a torch.save archive"),
+        (b"", "neither a pickle nor"),
+        (b"\x80\x02}q\x00.", "no state dict 'net'"),
         (torch_bytes({"other": {}}), "no state dict 'net'"),
         (torch_bytes({"net": [1, 2]}), "no state dict 'net'"),
-        (torch_bytes({"net": {"a": "text"}}), "'a' is no dense tensor"),
-        (torch_bytes({"net": {3: torch.zeros(1)}}), "'3' is no dense tensor"),
+        (torch_bytes({"net": {"a": "text"}}), "'a' is no tensor"),
+        (torch_bytes({"net": {3: torch.zeros(1)}}), "'3' is no tensor"),
         (torch_bytes({"net": {"a": torch.zeros(1).expand(1 << 40)}}), "more numbers than the file holds"),
     ],
 )
@@ -342,10 +342,10 @@ class Bomb:
 
 def test_a_file_that_wants_to_run_something_is_refused_and_nothing_ran(tmp_path: Path) -> None:
     victim = tmp_path / "it ran"
-    with pytest.raises(CheckpointError, match="data-only reader refuses"):
+    with pytest.raises(CheckpointError, match="asks for"):
         read_state_dict(torch_bytes({"net": {"a": Bomb(victim)}}), "net", where="test")
     assert not victim.exists()
-    with pytest.raises(CheckpointError, match=r"not a torch\.save archive"):
+    with pytest.raises(CheckpointError, match="asks for"):
         read_state_dict(pickle.dumps({"net": Bomb(victim)}), "net", where="test")
     assert not victim.exists()
 

@@ -307,7 +307,9 @@ def test_of_two_at_once_one_does_the_work_and_both_have_the_model(entry: Catalog
 def test_an_unknown_name_gets_the_nearest_one_or_the_catalogue(folder: Path) -> None:
     with pytest.raises(ModelError, match="Did you mean dcgan-faces"):
         add("dcgan-face", folder)
-    with pytest.raises(ModelError, match="The catalogue has dcgan-faces, random-face, realesr-animevideo-x4"):
+    with pytest.raises(
+        ModelError, match="The catalogue has dcgan-faces, random-face, realesr-animevideo-x4, realesrgan-x4plus"
+    ):
         add("zzz", folder)
 
 

@@ -114,10 +114,10 @@ def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
 
     path = tmp_path / "weights.pth"
     path.write_bytes(pickle.dumps({"params": Payload()}, protocol=2))
-    with pytest.raises(CheckpointError, match="not a file of tensors only"):
+    with pytest.raises(CheckpointError, match="asks for"):
         SpandrelUpscaler.from_file(path)
     torch.save({"params": Payload()}, path)
-    with pytest.raises(CheckpointError, match="not a file of tensors only"):
+    with pytest.raises(CheckpointError, match="asks for"):
         SpandrelUpscaler.from_file(path)
     assert not trap.exists()
 

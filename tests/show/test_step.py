@@ -264,3 +264,13 @@ def test_a_stall_cannot_fling_the_walk():
     times = iter([0.0, 0.016, 3600.0, 3600.016, 3599.0])
     clock = LiveClock(lambda: next(times))
     assert [round(clock.tick().dt, 3) for _ in range(5)] == [0.0, 0.016, LONGEST_TICK_S, 0.016, 0.0]
+
+
+def test_start_and_stop_say_whether_it_records_and_touch_nothing_else():
+    before = run(SHOW, 0.5)[-1]
+    on = run(SHOW, 0.1, script=[(0, say("record/start"))], state=before, t0=before.t)[0]
+    assert on.values["record/on"] is True
+    assert on.pressed == ("record/start",)
+    assert replace(on, values=before.values, pressed=(), index=before.index) == replace(before, pressed=())
+    twice = [(0, say("record/stop")), (0, say("record/start")), (0, say("record/stop"))]
+    assert run(SHOW, 0.1, script=twice, state=on, t0=on.t)[0].values["record/on"] is False

@@ -16,10 +16,12 @@ from installation.models.header import Header
 from installation.models.importers.average import average_w
 from installation.models.importers.dcgan import rename
 from installation.models.importers.mobilestylegan import read_mobilestylegan
+from installation.models.importers.ncnn_rrdb import read_rrdb
 from installation.models.importers.ncnn_srvgg import read_srvgg
 from installation.models.importers.torch_file import read_state_dict
 from installation.models.mobilestylegan import MobileStyleGAN
-from installation.models.network import restore
+from installation.models.network import Network, restore
+from installation.models.spandrel_stage import SpandrelUpscaler
 from installation.models.srvgg import SRVGG
 
 
@@ -30,6 +32,8 @@ def convert(entry: Catalogued, members: Sequence[bytes]) -> tuple[dict[str, Tens
     CheckpointError where the bytes are not what the catalogue says they are.
     """
     where = entry.source
+    if entry.importer == "ncnn_rrdb":
+        return _rrdb(entry, members)
     if entry.importer == "dcgan":
         tensors = rename(read_state_dict(members[0], entry.state_key, where=where), where=where)
         network_type, config_of = DCGAN, DCGAN.config_of
@@ -45,7 +49,11 @@ def convert(entry: Catalogued, members: Sequence[bytes]) -> tuple[dict[str, Tens
             network = network_type(**config_of(tensors))
     except ModelError as error:
         raise CheckpointError(error.what, where=where) from error
-    return tensors, describe(
+    return tensors, _header(entry, network)
+
+
+def _header(entry: Catalogued, network: Network) -> Header:
+    return describe(
         network,
         name=entry.name,
         licence=entry.licence,
@@ -56,6 +64,22 @@ def convert(entry: Catalogued, members: Sequence[bytes]) -> tuple[dict[str, Tens
         training_data=entry.training_data,
         notes=entry.notes,
     )
+
+
+def _rrdb(entry: Catalogued, members: Sequence[bytes]) -> tuple[dict[str, Tensor], Header]:
+    """ESRGAN's network, which spandrel runs (extra `upscalers`). Numbers that lose nothing as fp16 are stored so."""
+    arrays = read_rrdb(*members, where=entry.source)
+    try:
+        network = SpandrelUpscaler.from_state({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
+    except ModelError as error:
+        if "spandrel" in error.fix or "extra" in error.fix:
+            raise
+        raise CheckpointError(error.what, where=entry.source) from error
+    tensors = {
+        name: tensor.half() if torch.equal(tensor.half().float(), tensor) else tensor
+        for name, tensor in network.state_dict().items()
+    }
+    return tensors, _header(entry, network)
 
 
 def _mobilestylegan(members: Sequence[bytes], *, where: str) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from installation.models.importers import (
     lightweightgan,
     lucidrains,
     nvidia,
+    onnx_generator,
     pggan,
     rosinality,
     stylegan2_tf,
@@ -71,6 +72,7 @@ FAMILIES = (
     Family("projected-gan", "Projected GAN's FastGAN", fastgan.is_projected, _of(fastgan.convert_projected)),
     Family("pggan", "progressive GAN", pggan.matches, _of(pggan.convert)),
     Family("dcgan", "DCGAN", dcgan.matches, _of(dcgan.convert)),
+    Family("onnx", "ONNX", onnx_generator.matches, _of(onnx_generator.convert)),
 )
 
 
@@ -89,7 +91,7 @@ def convert(source: SourceFile, family: str | None = None) -> Converted | None:
     names = [row.name for row in FAMILIES]
     if family is not None and family not in names:
         raise ModelError(f"no family is named {family!r}", where="--family", fix="Use one of " + ", ".join(names))
-    value = read_pickle(source)
+    value = source if onnx_generator.matches(source) else read_pickle(source)
     found = detect(value)
     wanted = found if family is None else FAMILIES[names.index(family)]
     if wanted is None:

@@ -24,30 +24,40 @@ _FP32, _FP16 = 0, 0x01306B47
 _QUANTISED = {0x000D4B38: "int8", 0x0002C056: "scaled fp32"}
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
-# Per layer type: inputs, outputs, and the parameters it may carry with the value each takes when it is not written.
-_LAYERS: dict[str, tuple[int, int, dict[int, float]]] = {
-    "Input": (0, 1, {0: 0, 1: 0, 2: 0}),
-    "Split": (1, 2, {}),
-    # 0 outputs, 1 kernel, 2 dilation, 3 stride, 4 padding, 5 bias, 6 weight count, 8 int8, 9 activation; 11-16 the other sides
-    "Convolution": (1, 1, {0: 0, 1: 0, 2: 1, 3: 1, 4: 0, 5: 0, 6: 0, 8: 0, 9: 0}),
-    "PReLU": (1, 1, {0: 0}),
-    "PixelShuffle": (1, 1, {0: 1, 1: 0}),
+# Per layer type: fewest and most inputs, fewest and most outputs, and the parameters it may carry with the value each takes when it is
+# not written.
+_ONE = (1, 1)
+_LAYERS: dict[str, tuple[tuple[int, int], tuple[int, int], dict[int, float]]] = {
+    "Input": ((0, 0), _ONE, {0: 0, 1: 0, 2: 0}),
+    "Split": (_ONE, (2, 64), {}),
+    # 0 axis
+    "Concat": ((2, 64), _ONE, {0: 0}),
+    # 0 kind (1 sum); array 1: a factor for each input
+    "Eltwise": ((2, 2), _ONE, {0: 0}),
+    # 0 outputs, 1 kernel, 2 dilation, 3 stride, 4 padding, 5 bias, 6 weight count, 8 int8, 9 activation (2 leaky ReLU); 11-16 the other
+    # sides; array 10: the activation's numbers
+    "Convolution": (_ONE, _ONE, {0: 0, 1: 0, 2: 1, 3: 1, 4: 0, 5: 0, 6: 0, 8: 0, 9: 0}),
+    "PReLU": (_ONE, _ONE, {0: 0}),
+    "PixelShuffle": (_ONE, _ONE, {0: 1, 1: 0}),
     # 0 kind (1 nearest), 1 and 2 scales, 3 and 4 fixed size, 6 align corners
-    "Interp": (1, 1, {0: 0, 1: 1, 2: 1, 3: 0, 4: 0, 6: 0}),
+    "Interp": (_ONE, _ONE, {0: 0, 1: 1, 2: 1, 3: 0, 4: 0, 6: 0}),
     # 0 kind (0 add), 1 with a scalar
-    "BinaryOp": (2, 1, {0: 0, 1: 0}),
+    "BinaryOp": ((2, 2), _ONE, {0: 0, 1: 0}),
 }
+_ARRAYS = {"Convolution": 10, "Eltwise": 1}
+_ARRAY_KEY = -23300  # minus the parameter's number: how a file writes an array
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One line of the .param. params: every parameter of its type, defaults filled in."""
+    """One line of the .param. params: every parameter of its type, defaults filled in. array: the one its type may have, or empty."""
 
     kind: str
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     params: Mapping[int, float]
+    array: tuple[float, ...] = ()
 
     def whole(self, index: int, *, lo: int, hi: int, where: str) -> int:
         """Parameter `index` as a whole number within lo..hi; CheckpointError otherwise."""
@@ -152,15 +162,30 @@ def _layer(fields: list[str], where: str) -> Layer:
     kind, name = fields[0], fields[1] if len(fields) > 1 else "?"
     if kind not in _LAYERS:
         raise CheckpointError(f"layer {name[:80]} is of type {kind[:80]!r}, which no network here has", where=where)
-    n_inputs, n_outputs, defaults = _LAYERS[kind]
-    if fields[2:4] != [str(n_inputs), str(n_outputs)] or len(fields) < 4 + n_inputs + n_outputs:
-        raise CheckpointError(f"{kind} {name[:80]} has not {n_inputs} inputs and {n_outputs} outputs", where=where)
+    (least_in, most_in), (least_out, most_out), defaults = _LAYERS[kind]
+    counts = [int(count) if count.isdecimal() and len(count) < 4 else -1 for count in fields[2:4]]
+    n_inputs, n_outputs = counts if len(counts) == 2 else (-1, -1)
+    fits = least_in <= n_inputs <= most_in and least_out <= n_outputs <= most_out
+    if not fits or len(fields) < 4 + n_inputs + n_outputs:
+        want_in, want_out = _span(least_in, most_in), _span(least_out, most_out)
+        raise CheckpointError(f"{kind} {name[:80]} has not {want_in} inputs and {want_out} outputs", where=where)
     params: dict[int, float] = dict(defaults)
+    array: tuple[float, ...] = ()
     for field in fields[4 + n_inputs + n_outputs :]:
         key, _, value = field.partition("=")
+        if kind in _ARRAYS and key == str(_ARRAY_KEY - _ARRAYS[kind]):
+            count, *numbers = value.split(",")
+            good = count == str(len(numbers)) and len(numbers) <= 8 and all(_NUMBER.fullmatch(n) for n in numbers)
+            if good and all(math.isfinite(float(n)) for n in numbers):
+                array = tuple(float(n) for n in numbers)
+                continue
         known = key.isdecimal() and len(key) < 4 and int(key) in defaults
         if not (known and _NUMBER.fullmatch(value) and math.isfinite(float(value))):
             raise CheckpointError(f"parameter {field[:80]!r} of {kind} {name[:80]} is not understood", where=where)
         params[int(key)] = float(value)
     blobs = fields[4 : 4 + n_inputs + n_outputs]
-    return Layer(kind, name, tuple(blobs[:n_inputs]), tuple(blobs[n_inputs:]), params)
+    return Layer(kind, name, tuple(blobs[:n_inputs]), tuple(blobs[n_inputs:]), params, array)
+
+
+def _span(least: int, most: int) -> str:
+    return str(least) if least == most else f"{least} to {most}"

@@ -82,7 +82,7 @@ def _body(layers: tuple[Layer, ...], where: str) -> tuple[list[Layer], int]:
         body.insert(0, layer)
         layer = maker[layer.inputs[0]]
     split = maker[interp.inputs[0]]
-    if layer is not split or split.kind != "Split" or maker[split.inputs[0]].kind != "Input":
+    if layer is not split or split.kind != "Split" or len(split.outputs) != 2 or maker[split.inputs[0]].kind != "Input":
         raise end(f"{body[0].name if body else shuffle.name} and {interp.name} do not read the same input picture")
     kinds = [layer.kind for layer in body]
     if len(kinds) < 3 or len(kinds) % 2 == 0 or kinds != (["Convolution", "PReLU"] * len(kinds))[: len(kinds)]:
@@ -97,7 +97,7 @@ def _convolution(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weight [outputs, inputs, 3, 3] and bias [outputs]; the layer must be a plain 3x3 of that width."""
     expected = {0: outputs, 1: 3, 2: 1, 3: 1, 4: 1, 5: 1, 6: outputs * inputs * 9, 8: 0, 9: 0}
-    if layer.params != expected or found.bias is None:
+    if layer.params != expected or layer.array or found.bias is None:
         raise CheckpointError(
             f"{layer.name} is no plain 3x3 convolution from {inputs} to {outputs} channels with a bias", where=where
         )

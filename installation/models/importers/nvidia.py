@@ -51,14 +51,17 @@ def stylegan2(value: Any, *, where: str) -> Parts:
     layer = _child(generator, "synthesis", "b4", "conv1")
     blocks = [_child(generator, "synthesis", name) for name in _names(generator, "synthesis")]
     _agree("architecture", [block.get("architecture", "skip") for block in blocks], "skip", where)
-    _agree("activation", [layer.get("activation", "lrelu")], "lrelu", where)
+    layers = [_child(block, name) for block in blocks for name in _names(block)]
+    clamp = layer.get("conv_clamp")
+    _agree("activation", [each.get("activation", "lrelu") for each in layers], "lrelu", where)
+    _agree("a layer's conv_clamp", [each.get("conv_clamp", clamp) for each in layers], clamp, where)
     _mapping_agrees(generator, where)
     fir = blur_kernel(torch.device("cpu"))[0, 0]
     for name, tensor in tensors.items():
         if name.endswith("resample_filter") and not (tensor.shape == fir.shape and torch.allclose(tensor.float(), fir)):
             raise CheckpointError(f"{name} is not the filter [1, 3, 3, 1]", where=where)
     kept = {name: tensor for name, tensor in tensors.items() if not name.endswith("resample_filter")}
-    config = StyleGAN2.config_of(kept, conv_clamp=_number(layer.get("conv_clamp"), where))
+    config = StyleGAN2.config_of(kept, conv_clamp=_number(clamp, where))
     options = generator.get("_init_kwargs")
     nested = isinstance(options, dict) and "synthesis_kwargs" in options
     title = "StyleGAN2-ADA (PyTorch)" if nested else "StyleGAN2 as StyleGAN3's code writes it"

@@ -76,10 +76,15 @@ def read_pickle(source: Path | SourceFile, *, inert: Sequence[str] = ()) -> Any:
     CheckpointError if the file is damaged, hostile, too large, a TorchScript program, or of another kind; no code in it runs.
     """
     source = source if isinstance(source, SourceFile) else read_file(source)
+    return decode(source.data, where=str(source.path), inert=inert)
+
+
+def decode(data: bytearray, *, where: str, inert: Sequence[str] = ()) -> Any:
+    """`read_pickle` of bytes that came from somewhere else than a file of their own."""
     try:
-        return _Reader(len(source.data), tuple(inert)).read(source.data)
+        return _Reader(len(data), tuple(inert)).read(data)
     except CheckpointError as error:
-        raise CheckpointError(error.what, where=str(source.path), fix=error.fix) from error
+        raise CheckpointError(error.what, where=where, fix=error.fix) from error
 
 
 def read_file(path: Path, *, most: int = MAX_BYTES) -> SourceFile:

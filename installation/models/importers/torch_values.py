@@ -84,7 +84,9 @@ def tensor(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *_
         return None
     numel = math.prod(size)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if numel > len(storage.data) or (numel and last >= len(storage.data)):
+    if numel > len(storage.data):  # a step of 0 makes a giant of four bytes
+        raise CheckpointError(f"a tensor of shape {list(size)} claims more numbers than the file holds")
+    if numel and last >= len(storage.data):
         raise CheckpointError(f"a tensor of shape {list(size)} lies outside its storage of {len(storage.data)} numbers")
     budget.take(numel * storage.data.element_size())
     return storage.data.as_strided(size, stride, offset if numel else 0)

@@ -47,18 +47,11 @@ def command(spec: VideoSpec, target: Path, *, first: int = 0) -> list[str]:
             line += ["-x265-params", f"pools={spec.threads}"]
         elif spec.preset.encoder == "libsvtav1":
             line += ["-svtav1-params", f"lp={spec.threads}"]
+    place = str(target.absolute())  # a relative name with a colon would be taken for a protocol
     if spec.preset.picture:
-        return [*line, "-f", "image2", "-start_number", str(first), str(target / picture_name("%08d", spec))]
-    return [*line, "-f", "nut", "-y", str(target)]
-
-
-def picture_name(number: int | str, spec: VideoSpec) -> str:
-    """The file of one picture of a folder."""
-    return (
-        f"frame_{number:08d}{spec.preset.picture}"
-        if isinstance(number, int)
-        else f"frame_{number}{spec.preset.picture}"
-    )
+        pattern = Path(place.replace("%", "%%")) / f"frame_%08d{spec.preset.picture}"
+        return [*line, "-f", "image2", "-start_number", str(first), str(pattern)]
+    return [*line, "-f", "nut", "-y", place]
 
 
 class Encoder:

@@ -84,12 +84,12 @@ def _concatenate(folder: Path, head: Head, segments: Sequence[Segment], kind: Pr
             "-progress",
             "pipe:1",
         ]
-        command += ["-f", "concat", "-i", str(listing), "-map", "0:v", "-c", "copy", "-map_metadata", "-1"]
+        command += ["-f", "concat", "-i", str(listing.absolute()), "-map", "0:v", "-c", "copy", "-map_metadata", "-1"]
         command += ["-fflags", "+bitexact", "-r", rate, *kind.tags, *kind.muxer]
         if kind.suffix in (".mp4", ".mov"):
             command += ["-video_track_timescale", str(head.fps.numerator)]
         answer = subprocess.run(
-            [*command, "-y", str(part)], capture_output=True, text=True, errors="replace", check=False
+            [*command, "-y", str(part.absolute())], capture_output=True, text=True, errors="replace", check=False
         )
     finally:
         listing.unlink(missing_ok=True)

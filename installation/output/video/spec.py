@@ -12,7 +12,7 @@ from installation.output.video.presets import Preset
 
 SEGMENT_S = 0.8
 """Two segments may be open at once, the newer one filling while the older one's encoder drains: with the frames that
-wait before them, less than 2 s of film is lost when everything is killed."""
+wait before them, at most 2 s of film are lost when everything is killed, at 15 frames a second and more."""
 
 _MOST_SIDE = 16384
 _RATES = (Fraction(1), Fraction(240))

@@ -125,6 +125,11 @@ def test_sides_that_the_codec_can_hold_are_kept_to_the_pixel(tmp_path):
     assert decode(tmp_path / "film.mp4").planes[0][0].shape == (1080, 270)
 
 
+def test_a_folder_may_be_named_like_a_pattern(tmp_path):
+    folder = tmp_path / "50%d"
+    assert len(list(record(folder, PRESETS["png"], [frame(n, 16) for n in range(3)]).iterdir())) == 3
+
+
 def test_an_unknown_preset_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'prores-422hq'"):
         preset("prores-422-hq")

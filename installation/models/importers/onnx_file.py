@@ -1,0 +1,136 @@
+"""ONNX files as data: what a generator's graph takes and gives, and that nothing outside the file is read.
+
+A walk over the protobuf wire format, without the package onnx: tensors that lie in another file (`external_data`), operators outside the
+standard and functions of the file's own are refused before any runtime sees the bytes. Numpy is not needed; no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from installation.errors import CheckpointError
+
+MAX_DEPTH = 24
+MAX_FIELDS = 4_000_000
+STANDARD = ("", "ai.onnx")
+
+# Message -> field number -> the message it holds: only what leads to tensors and nodes (onnx.proto, IR version 13).
+_MESSAGES: dict[str, dict[int, str]] = {
+    "Model": {7: "Graph", 25: "Function", 20: "Training"},
+    "Graph": {1: "Node", 5: "Tensor", 11: "Value", 12: "Value", 15: "Sparse"},
+    "Node": {5: "Attribute"},
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "Sparse", 23: "Sparse"},
+    "Sparse": {1: "Tensor", 2: "Tensor"},
+}
+_EXTERNAL, _LOCATION = 13, 14  # TensorProto
+_FLOAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An input or output: element type (1 is float32), sides; 0 for a side that is free."""
+
+    name: str
+    element: int
+    shape: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Signature:
+    """inputs: without the graph's own weights."""
+
+    inputs: list[Value] = field(default_factory=list)
+    outputs: list[Value] = field(default_factory=list)
+
+
+def signature(data: bytes | bytearray, *, where: str) -> Signature:
+    """What the graph takes and gives. CheckpointError for a damaged file, external data, or operators outside the standard."""
+    view = memoryview(data)
+    found, weights = Signature(), set[str]()
+    budget = [MAX_FIELDS]
+
+    def walk(message: str, content: memoryview, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise CheckpointError("graphs nested too deeply", where=where)
+        for number, value in _fields(content, budget, where):
+            if message == "Tensor" and (number == _EXTERNAL or (number == _LOCATION and value not in (0, b""))):
+                fix = "Save the model as one file, with its weights in it"
+                raise CheckpointError("weights that lie in another file, which is not read", where=where, fix=fix)
+            if message == "Node" and number == 7 and _text(value) not in STANDARD:
+                raise CheckpointError(f"an operator of {_text(value)[:60]!r}, which is not standard", where=where)
+            inner = _MESSAGES.get(message, {}).get(number)
+            if inner in ("Function", "Training"):
+                raise CheckpointError(f"a {inner.lower()} part, which no generator needs", where=where)
+            if inner == "Value" and depth == 1:
+                (found.inputs if number == 11 else found.outputs).append(_value(_bytes(value, where), budget, where))
+            elif inner and inner != "Value":
+                part = _bytes(value, where)
+                if message == "Graph" and inner == "Tensor" and depth == 1:
+                    weights.update(_text(v) for n, v in _fields(part, budget, where) if n == 8)
+                walk(inner, part, depth + 1)
+
+    walk("Model", view, 0)
+    found.inputs = [value for value in found.inputs if value.name not in weights]
+    if not found.outputs:
+        raise CheckpointError("not an ONNX model: it has no output", where=where)
+    return found
+
+
+def _value(content: memoryview, budget: list[int], where: str) -> Value:
+    """ValueInfoProto: name 1, type 2 -> tensor_type 1 -> element 1, shape 2 -> dim 1 -> value 1."""
+
+    def first(message: memoryview, number: int) -> memoryview:
+        return next((_bytes(v, where) for n, v in _fields(message, budget, where) if n == number), memoryview(b""))
+
+    name = _text(first(content, 1))
+    tensor = first(first(content, 2), 1)
+    element = next((v for n, v in _fields(tensor, budget, where) if n == 1 and isinstance(v, int)), 0)
+    sides = [_bytes(v, where) for n, v in _fields(first(tensor, 2), budget, where) if n == 1]
+    shape = tuple(
+        next((v for n, v in _fields(side, budget, where) if n == 1 and isinstance(v, int)), 0) for side in sides
+    )
+    return Value(name, element, shape)
+
+
+def _fields(content: memoryview, budget: list[int], where: str) -> Iterator[tuple[int, int | memoryview]]:
+    """(number, value) of one message: an int, or the bytes of a length-delimited field."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = 0
+        for shift in range(0, 70, 7):
+            if at >= len(content):
+                break
+            byte = content[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+        raise CheckpointError("not an ONNX file, or a damaged one", where=where)
+
+    while at < len(content):
+        budget[0] -= 1
+        if budget[0] < 0:
+            raise CheckpointError("more parts than any network has", where=where)
+        key = varint()
+        number, kind = key >> 3, key & 7
+        if kind == 0:
+            yield number, varint()
+            continue
+        length = {1: 8, 5: 4}.get(kind) if kind != 2 else varint()
+        if length is None or number == 0 or at + length > len(content):
+            raise CheckpointError("not an ONNX file, or a damaged one", where=where)
+        yield number, content[at : at + length]
+        at += length
+
+
+def _bytes(value: int | memoryview, where: str) -> memoryview:
+    if isinstance(value, int):
+        raise CheckpointError("not an ONNX file, or a damaged one", where=where)
+    return value
+
+
+def _text(value: int | memoryview) -> str:
+    return "" if isinstance(value, int) else bytes(value[:256]).decode("utf-8", "replace")

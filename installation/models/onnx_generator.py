@@ -1,0 +1,110 @@
+"""A generator that someone exported to ONNX, run by onnxruntime on the CPU. It has no w, no fast path of ours and no half precision.
+
+onnxruntime is an optional extra (`onnx`). The graph's bytes are the tensor `model` of the checkpoint; the runtime gets bytes, never a
+path, so it has no folder to look for further files in.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from installation.errors import CheckpointError, ModelError
+from installation.models.importers.onnx_file import signature
+from installation.models.network import Generator, flag, whole, wholes
+
+MAX_BYTES = 2 << 30
+
+
+def require_onnxruntime() -> ModuleType:
+    """The onnxruntime module. ModelError names the extra if it is not installed."""
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        fix = "Install the extra: pip install 'installation[onnx]'"
+        raise ModelError(f"this network needs onnxruntime, which cannot be imported ({error})", fix=fix) from error
+
+
+class OnnxGenerator(Generator):
+    """z_dim: of the graph. size: the longer side, px; base: height and width in small numbers (16:9). nbytes: of the model. flat: z is
+    [N, z_dim], else [N, z_dim, 1, 1]. batch: of the graph, 0 where it is free. unit_range: it gives 0..1, else -1..1.
+    """
+
+    arch = "onnx"
+    w_dim = 0
+    num_ws = 1
+    model: Tensor
+
+    def __init__(
+        self, *, z_dim: int, size: int, base: Sequence[int], nbytes: int, flat: bool, batch: int, unit_range: bool
+    ) -> None:
+        super().__init__()
+        self.z_dim = whole("z_dim", z_dim, 1, 8192)
+        base = wholes("base", base, 1, 64, least=2, most=2)
+        whole("size", size, max(base), 8192)
+        if size % max(base):
+            raise ModelError(f"size {size} is no multiple of {max(base)}, the longer side of base")
+        self.shape = (size * base[0] // max(base), size * base[1] // max(base))
+        self.flat, self.unit_range = flag("flat", flat), flag("unit_range", unit_range)
+        self.batch = whole("batch", batch, 0, 1)
+        self.config = {
+            "z_dim": z_dim,
+            "size": size,
+            "base": base,
+            "nbytes": whole("nbytes", nbytes, 1, MAX_BYTES),
+            "flat": flat,
+            "batch": batch,
+            "unit_range": unit_range,
+        }
+        self.register_buffer("model", torch.empty(nbytes, dtype=torch.uint8))
+        self._session: Any = None
+
+    def mapping(self, z: Tensor) -> Tensor:
+        """z [N, z_dim] -> ws [N, 1, z_dim]: the same numbers."""
+        return z[:, None, :]
+
+    def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
+        """psi scales z: the centre of a normal distribution is 0."""
+        return ws * psi
+
+    def prepare(self) -> None:
+        runtime = require_onnxruntime()
+        options = runtime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = torch.get_num_threads()
+        # Idle threads of the runtime would spin, beside the wall's.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        data = self.model.cpu().numpy().tobytes()
+        try:
+            signature(
+                data, where=""
+            )  # a checkpoint may come from anywhere, and the runtime would look for weights in other files
+        except CheckpointError as error:
+            raise ModelError(error.what) from error
+        try:
+            session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own exceptions share no base class but this
+            raise ModelError(f"onnxruntime refuses the graph ({str(error)[:200]})") from error
+        self._session, self._input = session, session.get_inputs()[0].name
+
+    def synthesis(self, ws: Tensor) -> Tensor:
+        """ws [N, 1, z_dim] float32 -> img [N, 3, height, width] float32, -1..1."""
+        z = ws[:, 0].cpu().numpy().astype(np.float32)
+        if not self.flat:
+            z = z[:, :, None, None]
+        parts = [z] if not self.batch else [row[None] for row in z]
+        try:
+            img = np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
+        except Exception as error:  # as above
+            raise ModelError(f"onnxruntime cannot run the graph ({str(error)[:200]})") from error
+        if img.shape != (len(ws), 3, *self.shape) or img.dtype != np.float32:
+            want = [len(ws), 3, *self.shape]
+            raise ModelError(f"the graph gives {img.dtype} {list(img.shape)}, not float32 {want}")
+        made = torch.from_numpy(img).to(ws.device)
+        return made * 2 - 1 if self.unit_range else made

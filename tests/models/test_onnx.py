@@ -1,0 +1,164 @@
+"""Generators that were exported to ONNX: the graph's pictures, and files that reach outside themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from installation.errors import CheckpointError, InstallationError, ModelError
+from installation.models import checkpoint, library
+from installation.models.header import read_header
+from installation.models.importers.onnx_file import signature
+from installation.models.network import Generator
+from installation.models.onnx_generator import OnnxGenerator
+
+RNG = np.random.default_rng(0)
+WEIGHT = RNG.standard_normal((5, 3 * 4 * 6)).astype(np.float32)
+
+
+def model(
+    *, batch: int | str = "N", end: str = "Tanh", flat: bool = True, nodes: list | None = None, outputs: int = 1
+) -> onnx.ModelProto:
+    """z [N, 5] -> end(z @ weight) as [N, 3, 4, 6]."""
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, [batch, 5] if flat else [batch, 5, 1, 1])
+    img = [helper.make_tensor_value_info(f"img{i}", TensorProto.FLOAT, [batch, 3, 4, 6]) for i in range(outputs)]
+    made = [
+        helper.make_node("Flatten", ["z"], ["row"]),
+        helper.make_node("MatMul", ["row", "weight"], ["flat"]),
+        helper.make_node("Reshape", ["flat", "shape"], ["square"]),
+        *(helper.make_node(end, ["square"], [f"img{i}"]) for i in range(outputs)),
+        *(nodes or []),
+    ]
+    weights = [numpy_helper.from_array(WEIGHT, "weight"), numpy_helper.from_array(np.array([-1, 3, 4, 6]), "shape")]
+    graph = helper.make_graph(made, "generator", [z], img, weights)
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def add(made: onnx.ModelProto | bytes, folder: Path) -> Path:
+    data = made if isinstance(made, bytes) else made.SerializeToString()
+    (folder / "mine.onnx").write_bytes(data)
+    return library.add(str(folder / "mine.onnx"), progress=lambda what, share: None, data_dir=folder / "models")
+
+
+@pytest.mark.parametrize("end", ["Tanh", "Sigmoid"])
+@pytest.mark.parametrize(("batch", "flat"), [("N", True), (1, True), ("N", False), (1, False)])
+def test_pictures_are_those_of_the_graph(tmp_path: Path, end: str, batch: int | str, flat: bool) -> None:
+    path = add(model(batch=batch, end=end, flat=flat), tmp_path)
+    header = read_header(path)
+    assert (header.arch, header.z_dim, header.w_dim, header.size, header.shape) == ("onnx", 5, 0, 6, (4, 6))
+    network = checkpoint.load(path)
+    assert isinstance(network, OnnxGenerator)
+    z = torch.randn(3, 5, generator=torch.Generator().manual_seed(1))
+    square = torch.from_numpy(z.numpy() @ WEIGHT).view(3, 3, 4, 6)
+    expected = square.tanh() if end == "Tanh" else square.sigmoid() * 2 - 1
+    assert isinstance(network, Generator)
+    torch.testing.assert_close(network.synthesis(network.mapping(z)), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(network(z, 0.5), network.synthesis(network.mapping(z * 0.5)))
+
+
+def external(made: onnx.ModelProto, location: str) -> onnx.ModelProto:
+    """Its weight moved to another file."""
+    tensor = made.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", location
+    return made
+
+
+def nested_external() -> onnx.ModelProto:
+    """The same within a branch of an If, where a search of the top alone does not look."""
+    inner = external(model(), "/etc/passwd").graph
+    choose = helper.make_node("If", ["yes"], ["chosen"], then_branch=inner, else_branch=inner)
+    return model(nodes=[choose])
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "/etc/passwd", "../../../etc/passwd"])
+def test_weights_in_other_files_are_refused(tmp_path: Path, location: str) -> None:
+    (tmp_path / "weights.bin").write_bytes(WEIGHT.tobytes())
+    with pytest.raises(CheckpointError, match="weights that lie in another file"):
+        add(external(model(), location), tmp_path)
+    with pytest.raises(CheckpointError, match="weights that lie in another file"):
+        add(nested_external(), tmp_path)
+    assert not list((tmp_path / "models").glob("*.safetensors"))
+
+
+def test_a_checkpoint_that_reaches_outside_is_refused_too(tmp_path: Path) -> None:
+    path = add(model(), tmp_path)
+    data = external(model(), "weights.bin").SerializeToString()
+    header = read_header(path)
+    header = dataclasses.replace(header, config=header.config | {"nbytes": len(data)})
+    checkpoint.save(path, {"model": torch.frombuffer(bytearray(data), dtype=torch.uint8)}, header)
+    with pytest.raises(CheckpointError, match="weights that lie in another file"):
+        checkpoint.load(path)
+
+
+def test_operators_of_other_domains_are_refused(tmp_path: Path) -> None:
+    strange = helper.make_node("Shell", ["z"], ["x"], domain="com.example")
+    with pytest.raises(CheckpointError, match=r"an operator of 'com.example', which is not standard"):
+        add(model(nodes=[strange]), tmp_path)
+
+
+def test_graphs_that_are_no_generators_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InstallationError, match="1 inputs and 2 outputs"):
+        add(model(outputs=2), tmp_path)
+    with pytest.raises(InstallationError, match="makes 4 pictures at a time"):
+        add(model(batch=4), tmp_path)
+    grey = model()
+    grey.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    with pytest.raises(InstallationError, match=r"its output is type 1 \[0, 1, 4, 6\]"):
+        add(grey, tmp_path)
+    wrong = model()
+    wrong.graph.node[1].op_type = "NoSuchOperator"
+    with pytest.raises(InstallationError, match="onnxruntime refuses the graph"):
+        add(wrong, tmp_path)
+    poisoned = model()
+    poisoned.graph.initializer[0].CopyFrom(numpy_helper.from_array(WEIGHT * np.nan, "weight"))
+    with pytest.raises(InstallationError, match="not finite"):
+        add(poisoned, tmp_path)
+
+
+def test_cut_and_damaged_files_give_a_clear_error(tmp_path: Path) -> None:
+    data = model().SerializeToString()
+    for length in range(0, len(data), 11):
+        # A file that ends between two parts is a whole message again, of another model.
+        with contextlib.suppress(CheckpointError):
+            assert signature(data[:length], where="test").outputs
+    rng = np.random.default_rng(1)
+    for _ in range(500):
+        mutated = bytearray(data)
+        for at in rng.integers(len(data), size=3):
+            mutated[at] = rng.integers(256)
+        try:
+            signature(mutated, where="test")
+        except CheckpointError:
+            continue
+    deep = b""
+    for _ in range(200):  # a graph in an attribute of a node of a graph ...
+        deep = _field(1, _field(5, _field(6, deep)))
+    with pytest.raises(CheckpointError, match="nested too deeply"):
+        signature(_field(7, deep), where="test")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field."""
+    length, head = len(content), bytearray([number << 3 | 2])
+    while length > 127:
+        head.append(length & 127 | 128)
+        length >>= 7
+    return bytes(head + bytes([length])) + content
+
+
+def test_a_missing_runtime_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = add(model(), tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(ModelError, match="needs onnxruntime") as fault:
+        checkpoint.load(path)
+    assert "installation[onnx]" in str(fault.value)
