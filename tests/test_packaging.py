@@ -95,7 +95,7 @@ def test_the_requirements_stay_light(wheel: Path) -> None:
     core = [row for row in required if "extra ==" not in row]
     assert len(core) <= 14
     assert not [row for row in core if "==" in row or "<" in row], "floors only"
-    extras = {"data", "dev", "eval", "midi", "train", "upscalers"}
+    extras = {"data", "dev", "eval", "midi", "onnx", "train", "upscalers"}
     assert set(_metadata(wheel).get_all("Provides-Extra") or []) == extras
 
 
