@@ -85,5 +85,7 @@ def _filter(x: Tensor, taps: Tensor | None) -> Tensor:
     """The convolution of each channel with taps [n] on both axes, or [n, n], where the filter lies within the signal."""
     if taps is None:
         return x
-    square = torch.outer(taps, taps) if taps.ndim == 1 else taps
-    return F.conv2d(x[:, None], square.flip((0, 1))[None, None])[:, 0]
+    kernels = [taps] if taps.ndim == 2 else [taps[:, None], taps[None, :]]
+    for kernel in kernels:
+        x = F.conv2d(x[:, None], kernel.flip((0, 1))[None, None])[:, 0]
+    return x

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from installation.errors import CheckpointError
-from installation.models.importers import machine, safe_pickle
+from installation.models.importers import budget, safe_pickle
 from installation.models.importers.inert import Inert, Name, module_tensors
 from installation.models.importers.safe_pickle import SourceFile, read_file, read_pickle
 from tests.models import nvidia_pickle
@@ -28,7 +28,7 @@ MIB = 1 << 20
 
 
 def read(data: bytes, **options: Any) -> Any:
-    return read_pickle(SourceFile(Path("some.pkl"), bytearray(data), ""), **options)
+    return read_pickle(SourceFile(Path("some.pkl"), data, ""), **options)
 
 
 def refused(data: bytes, words: str = ".") -> None:
@@ -244,7 +244,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_neither_grows_nor_lasts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "MAX_STEPS", 50_000)
+    monkeypatch.setattr(budget, "MAX_STEPS", 50_000)
     data = BOMBS[name]
     tracemalloc.start()
     try:
@@ -262,8 +262,40 @@ def test_a_bomb_neither_grows_nor_lasts(name: str, monkeypatch: pytest.MonkeyPat
     "name", ["hashed tuples", "set of tuples", "deep lists", "deep tuples", "deep dicts", "marks", "many sets"]
 )
 def test_a_bomb_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "MAX_STEPS", 50_000)
+    monkeypatch.setattr(budget, "MAX_STEPS", 50_000)
     refused(BOMBS[name])
+
+
+@pytest.mark.parametrize("kind", ["array", "nested file", "encoded text", "ordered", "set"])
+def test_what_is_stored_once_cannot_be_copied_for_ever(kind: str) -> None:
+    """Bytes and lists that the memo holds are used again and again by instructions of a few bytes."""
+    large, again = b"C\xff" + bytes(255), 2000
+    first = {
+        "array": b"cnumpy.core.numeric\n_frombuffer\nq\x01cnumpy\ndtype\n(X\x02\x00\x00\x00u1tRq\x02"
+        + large
+        + b"q\x03",
+        "nested file": b"ctorch.storage\n_load_from_bytes\nq\x01B" + _file(2000) + b"q\x03",
+        "encoded text": b"c_codecs\nencode\nq\x01X\xff\x00\x00\x00" + bytes(255) + b"q\x03X\x06\x00\x00\x00latin1q\x04",
+        "ordered": b"ccollections\nOrderedDict\nq\x01](" + b"X\x01\x00\x00\x00aN\x86" * 1500 + b"eq\x03",
+        "set": b"cbuiltins\nset\nq\x01](" + b"K\x01" * 1500 + b"eq\x03",
+    }[kind]
+    use = {
+        "array": b"h\x01(h\x03h\x02K\xff\x85X\x01\x00\x00\x00CtR",
+        "encoded text": b"h\x01(h\x03h\x04tR",
+    }.get(kind, b"h\x01h\x03\x85R")
+    read(b"\x80\x02" + first + use + b".")
+    refused(b"\x80\x02" + first + use * again + b".", "more numbers than the file holds|instructions")
+
+
+def _file(count: int) -> bytes:
+    """A storage in torch's old format, behind its length as pickle writes it."""
+    content = saved(torch.zeros(count).untyped_storage(), old=True)
+    return struct.pack("<i", len(content)) + content
+
+
+def test_a_name_that_is_a_nest_of_tuples_is_not_spelt_out() -> None:
+    nest = b")\x94" + b"".join(b"h%ch%c\x86\x94" % (i, i) for i in range(60))
+    refused(b"\x80\x04cnumpy\ndtype\n(h\x3ctR.".replace(b"\x80\x04", b"\x80\x04" + nest, 1), "plain numbers")
 
 
 def test_modules_within_themselves_end() -> None:

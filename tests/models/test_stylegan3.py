@@ -55,13 +55,13 @@ def test_the_pictures_are_those_of_the_original_code(name: str, shared_dir: Path
     tensors = module_tensors(read_pickle(folder / f"{name}.pkl")["G_ema"], where=name)
     with torch.device("meta"):
         network = StyleGAN3(**StyleGAN3.config_of(tensors))
-    network = restore(network, tensors)
+    network = restore(network, tensors).place("cpu")
     with np.load(folder / f"{name}_expected.npz") as file:
         expected = {key: torch.from_numpy(file[key]) for key in file.files}
     ws = network.truncate(network.mapping(expected["z"]), expected["psi"])
     assert _relative(ws, expected["ws"]) < 1e-5
     assert _relative(network.synthesis(ws), expected["img"]) < 1e-4
-    assert _relative(stylegan3_reference.synthesis(network, ws), expected["img"]) < 1e-4
+    assert _relative(stylegan3_reference.synthesis(network, ws[:1]), expected["img"][:1]) < 1e-4
 
 
 def test_the_input_moves_as_the_user_says() -> None:

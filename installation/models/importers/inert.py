@@ -9,7 +9,7 @@ from torch import Tensor
 
 from installation.errors import CheckpointError
 
-MAX_PARTS = 20_000
+MAX_PARTS = 100_000
 MAX_DEPTH = 100
 MAX_NAME = 1000
 
@@ -45,14 +45,18 @@ def module_tensors(module: Any, *, where: str) -> dict[str, Tensor]:
     """
     found: dict[str, Tensor] = {}
     waiting = [("", module, 0)]
-    visits = 0
+    parts = 0
     while waiting:
-        visits += 1
         prefix, part, depth = waiting.pop()
         parameters, buffers, modules = (
             _group(part, name, prefix, where) for name in ("_parameters", "_buffers", "_modules")
         )
-        passing = part.get("_non_persistent_buffers_set") or ()
+        # On a file that stores one module a thousand times over, within itself, these limits hold too.
+        parts += 1 + len(parameters) + len(buffers) + len(modules)
+        if depth > MAX_DEPTH or parts > MAX_PARTS or len(prefix) > MAX_NAME:
+            raise CheckpointError("larger or deeper than any network", where=where)
+        passing = part.get("_non_persistent_buffers_set")
+        passing = passing if isinstance(passing, (set, frozenset)) else ()
         for name, tensor in [*parameters.items(), *((key, b) for key, b in buffers.items() if key not in passing)]:
             if tensor is None:
                 continue
@@ -60,9 +64,6 @@ def module_tensors(module: Any, *, where: str) -> dict[str, Tensor]:
                 raise CheckpointError(f"{prefix}{str(name)[:80]} is no tensor", where=where)
             found[f"{prefix}{name}"] = tensor
         waiting += [(f"{prefix}{name}.", child, depth + 1) for name, child in modules.items() if child is not None]
-        # Both limits hold on a file that stores one module a thousand times over, within itself.
-        if depth > MAX_DEPTH or visits + len(found) + len(waiting) > MAX_PARTS or len(prefix) > MAX_NAME:
-            raise CheckpointError("larger or deeper than any network", where=where)
     return found
 
 

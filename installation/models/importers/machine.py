@@ -17,10 +17,10 @@ from torch import Tensor
 
 from installation.errors import CheckpointError
 from installation.models.importers import numpy_values
+from installation.models.importers.budget import Budget
 from installation.models.importers.inert import Inert, Name
 from installation.models.importers.numpy_values import NumberType
 
-MAX_STEPS = 1_000_000  # the largest training checkpoints have a tenth
 MAX_NESTING = 100
 MAX_INT_BITS = 128  # only torch's 80-bit file mark is longer than 64
 
@@ -36,25 +36,6 @@ _PLAIN = frozenset(
 )
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK = object()
-
-
-class Budget:
-    """Instructions and bytes that one file, with all that is nested in it, may still use."""
-
-    def __init__(self, nbytes: int) -> None:
-        self.steps = MAX_STEPS
-        self.nbytes = nbytes
-
-    def step(self) -> None:
-        self.steps -= 1
-        if self.steps < 0:
-            raise CheckpointError(f"more than {MAX_STEPS:,} instructions")
-
-    def take(self, nbytes: int) -> None:
-        """Count the bytes of a tensor or an array. Views of the same bytes count each time: nothing here may outgrow the file."""
-        self.nbytes -= nbytes
-        if self.nbytes < 0:
-            raise CheckpointError("the tensors claim more numbers than the file holds")
 
 
 def interpret(
@@ -165,7 +146,7 @@ class _Machine:
                 stack.append(self._call(called, args))
             case "BUILD":
                 state = self._pop()
-                stack.append(_filled(self._pop(), state))
+                stack.append(self._filled(self._pop(), state))
             case "STACK_GLOBAL":
                 attribute, module = self._pop(), self._pop()
                 stack.append(self._named(module, attribute))
@@ -227,6 +208,16 @@ class _Machine:
         constructor = self._constructors.get(called.text)
         return Inert(called.text, args) if constructor is None else constructor(*args)
 
+    def _filled(self, value: Any, state: Any) -> Any:
+        """The value after its state was set. A record and numpy's values keep it; plain data has no use for it."""
+        if isinstance(value, Inert):
+            value.state = state
+        elif isinstance(value, (np.ndarray, NumberType)):
+            numpy_values.fill(value, state, self._budget)
+        elif not isinstance(value, (dict, Tensor)):
+            raise CheckpointError(f"sets the state of a {type(value).__name__}")
+        return value
+
 
 def _key(value: Any) -> Any:
     """The value, if it may be a key. Tuples of tuples may not: hashing them can take for ever."""
@@ -242,17 +233,6 @@ def _fill(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
     for key, value in zip(items[::2], items[1::2], strict=True):
         target[_key(key)] = value
     return target
-
-
-def _filled(value: Any, state: Any) -> Any:
-    """The value after its state was set. A record and numpy's values keep it; plain data has no use for it."""
-    if isinstance(value, Inert):
-        value.state = state
-    elif isinstance(value, (np.ndarray, NumberType)):
-        numpy_values.fill(value, state)
-    elif not isinstance(value, (dict, Tensor)):
-        raise CheckpointError(f"sets the state of a {type(value).__name__}")
-    return value
 
 
 def _check_nesting(root: Any) -> None:

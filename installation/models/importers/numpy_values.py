@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from installation.errors import CheckpointError
+from installation.models.importers.budget import Budget
 
 _NUMBERS = re.compile(r"([<>=|]?)([biuf][1248])")
 
@@ -30,7 +31,8 @@ def number_type(code: Any, align: Any = False, copy: Any = True) -> NumberType:
     """numpy.dtype(code, align, copy). CheckpointError for anything but integers, floats and truth values."""
     found = _NUMBERS.fullmatch(code) if isinstance(code, str) else None
     if not found or found[2] in ("f1", "b2", "b4", "b8"):
-        raise CheckpointError(f"an array of type {str(code)[:20]!r}, which holds no plain numbers")
+        name = code[:20] if isinstance(code, str) else "unknown"
+        raise CheckpointError(f"an array of type {name!r}, which holds no plain numbers")
     return NumberType(found[2], found[1] or "=")
 
 
@@ -39,28 +41,29 @@ def empty_array(kind: Any, shape: Any, code: Any) -> np.ndarray:
     return np.empty(0, np.uint8)
 
 
-def array(buffer: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
+def array(budget: Budget, buffer: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     """An array from its bytes. order: "C" or "F"."""
     made = np.empty(0, np.uint8)
-    fill(made, (1, shape, kind, order == "F", bytes(_bytes(buffer))))
+    fill(made, (1, shape, kind, order == "F", buffer), budget)
     return made
 
 
-def number(kind: Any, data: Any) -> float | int | bool:
+def number(budget: Budget, kind: Any, data: Any) -> float | int | bool:
     """One number from its bytes."""
-    if not isinstance(kind, NumberType) or len(_bytes(data)) != kind.dtype.itemsize:
+    content = _bytes(data, budget)
+    if not isinstance(kind, NumberType) or len(content) != kind.dtype.itemsize:
         raise CheckpointError("damaged: a number of numpy's that is none")
-    return np.frombuffer(_bytes(data), kind.dtype)[0].item()
+    return np.frombuffer(content, kind.dtype)[0].item()
 
 
-def encoded(text: Any, encoding: Any) -> bytes:
+def encoded(budget: Budget, text: Any, encoding: Any) -> bytes:
     """_codecs.encode: how old pickles write bytes."""
     if not isinstance(text, str) or encoding != "latin1":
         raise CheckpointError("damaged: bytes in another encoding than latin1")
-    return text.encode("latin1")
+    return _bytes(text, budget)
 
 
-def fill(value: np.ndarray | NumberType, state: Any) -> None:
+def fill(value: np.ndarray | NumberType, state: Any, budget: Budget) -> None:
     """Set what a pickle sets in its second step: an array's shape, type and numbers, or a number type's byte order."""
     if isinstance(value, NumberType):
         if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
@@ -70,21 +73,22 @@ def fill(value: np.ndarray | NumberType, state: Any) -> None:
     if not isinstance(state, tuple) or len(state) != 5:
         raise CheckpointError("damaged: an array that is no array")
     _, shape, kind, fortran, data = state
+    content = _bytes(data, budget)
     sides = (
         isinstance(shape, tuple)
         and len(shape) <= 8
         and all(type(side) is int and 0 <= side < 1 << 40 for side in shape)
     )
-    if not isinstance(kind, NumberType) or not sides or len(_bytes(data)) != math.prod(shape) * kind.dtype.itemsize:
+    if not isinstance(kind, NumberType) or not sides or len(content) != math.prod(shape) * kind.dtype.itemsize:
         raise CheckpointError("damaged: an array's bytes do not fit its shape")
     # The array itself, not a new one: the file may already refer to it.
-    filled: Any = (1, shape, kind.dtype, bool(fortran), bytes(_bytes(data)))
+    filled: Any = (1, shape, kind.dtype, fortran is True, content)
     value.__setstate__(filled)
 
 
-def _bytes(data: Any) -> bytes | bytearray:
-    if isinstance(data, str):  # Python 2 had no other type for them
-        return data.encode("latin1")
-    if not isinstance(data, (bytes, bytearray)):
+def _bytes(data: Any, budget: Budget) -> bytes:
+    if not isinstance(data, (bytes, bytearray, str)):
         raise CheckpointError("damaged: an array without bytes")
-    return data
+    budget.take(len(data))
+    # Python 2 had no other type for bytes than text.
+    return data.encode("latin1") if isinstance(data, str) else bytes(data)

@@ -52,7 +52,7 @@ def stylegan2(value: Any, *, where: str) -> Parts:
     blocks = [_child(generator, "synthesis", name) for name in _names(generator, "synthesis")]
     _agree("architecture", [block.get("architecture", "skip") for block in blocks], "skip", where)
     layers = [_child(block, name) for block in blocks for name in _names(block)]
-    clamp = layer.get("conv_clamp")
+    clamp = _number(layer.get("conv_clamp"), where)
     _agree("activation", [each.get("activation", "lrelu") for each in layers], "lrelu", where)
     _agree("a layer's conv_clamp", [each.get("conv_clamp", clamp) for each in layers], clamp, where)
     _mapping_agrees(generator, where)
@@ -61,7 +61,7 @@ def stylegan2(value: Any, *, where: str) -> Parts:
         if name.endswith("resample_filter") and not (tensor.shape == fir.shape and torch.allclose(tensor.float(), fir)):
             raise CheckpointError(f"{name} is not the filter [1, 3, 3, 1]", where=where)
     kept = {name: tensor for name, tensor in tensors.items() if not name.endswith("resample_filter")}
-    config = StyleGAN2.config_of(kept, conv_clamp=_number(clamp, where))
+    config = StyleGAN2.config_of(kept, conv_clamp=clamp)
     options = generator.get("_init_kwargs")
     nested = isinstance(options, dict) and "synthesis_kwargs" in options
     title = "StyleGAN2-ADA (PyTorch)" if nested else "StyleGAN2 as StyleGAN3's code writes it"
@@ -79,7 +79,9 @@ def stylegan3(value: Any, *, where: str) -> Parts:
     options = generator.get("_init_kwargs")
     given = options if isinstance(options, dict) else {}
     given = given | nested if isinstance(nested := given.get("synthesis_kwargs"), dict) else given
-    config = StyleGAN3.config_of(tensors, bands={ours: given[name] for name, ours in _BANDS.items() if name in given})
+    config = StyleGAN3.config_of(
+        tensors, bands={ours: given[name] for name, ours in _BANDS.items() if type(given.get(name)) in (int, float)}
+    )
     title = {3: "StyleGAN3-T", 1: "StyleGAN3-R" if config["radial"] else "StyleGAN3 with 1x1 kernels"}
     return StyleGAN3, config, tensors, title.get(config["kernel"], "StyleGAN3"), _facts(value)
 
@@ -126,7 +128,8 @@ def _agree(what: str, found: list[Any], ours: Any, where: str) -> None:
     """CheckpointError unless all are what our network does."""
     for item in found:
         if item != ours:
-            raise CheckpointError(f"{what} is {str(item)[:20]!r}; only {ours!r} can be run", where=where)
+            name = str(item)[:20] if isinstance(item, (str, int, float)) else type(item).__name__
+            raise CheckpointError(f"{what} is {name!r}; only {ours!r} can be run", where=where)
 
 
 def _number(value: Any, where: str) -> float | None:

@@ -19,8 +19,9 @@ from typing import Any
 
 from installation.errors import CheckpointError
 from installation.models.importers import numpy_values, torch_values
+from installation.models.importers.budget import Budget
 from installation.models.importers.inert import Inert
-from installation.models.importers.machine import Budget, Constructor, interpret
+from installation.models.importers.machine import Constructor, interpret
 from installation.models.importers.torch_values import STORAGES, Storage, StorageId, storage_id
 
 MAX_BYTES = 2 << 30  # a training checkpoint of a StyleGAN3 at 1024 px, with its optimisers, has under one
@@ -61,7 +62,7 @@ class SourceFile:
     """A foreign file's bytes as they were at one moment, and their sha256."""
 
     path: Path
-    data: bytearray
+    data: bytes
     sha256: str
 
 
@@ -79,7 +80,7 @@ def read_pickle(source: Path | SourceFile, *, inert: Sequence[str] = ()) -> Any:
     return decode(source.data, where=str(source.path), inert=inert)
 
 
-def decode(data: bytearray, *, where: str, inert: Sequence[str] = ()) -> Any:
+def decode(data: bytes, *, where: str, inert: Sequence[str] = ()) -> Any:
     """`read_pickle` of bytes that came from somewhere else than a file of their own."""
     try:
         return _Reader(len(data), tuple(inert)).read(data)
@@ -91,19 +92,17 @@ def read_file(path: Path, *, most: int = MAX_BYTES) -> SourceFile:
     """A file's bytes, read whole. CheckpointError if it is none, is larger than `most` bytes, or changes meanwhile."""
     where = str(path)
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would be to wait for it
+            raise CheckpointError("not a file", where=where)
         with Path(path).open("rb") as file:
             before = os.fstat(file.fileno())
-            if not stat.S_ISREG(before.st_mode):
-                raise CheckpointError("not a file", where=where)
             if before.st_size > most:
                 raise CheckpointError(f"{before.st_size >> 20} MiB, over the limit of {most >> 20} MiB", where=where)
-            data = bytearray(before.st_size)
-            read = file.readinto(data)
-            more = file.read(1)
+            data = file.read(before.st_size + 1)
             after = os.fstat(file.fileno())
     except OSError as error:
         raise CheckpointError(f"cannot be read: {error.strerror or error}", where=where) from error
-    if read != before.st_size or more or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+    if len(data) != before.st_size or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise CheckpointError("the file changed while it was read", where=where, fix="Try again when it is complete")
     return SourceFile(Path(path), data, hashlib.sha256(data).hexdigest())
 
@@ -116,10 +115,14 @@ class _Reader:
         self._inert = INERT_PREFIXES + inert
         # What a file of torch's may hold; `_load_from_bytes` is not among it, so files are nested once at most.
         self._torch: dict[str, Constructor] = {
-            "collections.OrderedDict": _mapping,
-            "collections.defaultdict": lambda factory=None, *items: _mapping(*items),
-            "collections.Counter": _mapping,
-            **{f"{builtins}.{name}": _set for builtins in ("builtins", "__builtin__") for name in ("set", "frozenset")},
+            "collections.OrderedDict": self._mapping,
+            "collections.defaultdict": lambda factory=None, *items: self._mapping(*items),
+            "collections.Counter": self._mapping,
+            **{
+                f"{builtins}.{name}": self._set
+                for builtins in ("builtins", "__builtin__")
+                for name in ("set", "frozenset")
+            },
             # How protocol 2 writes empty bytes.
             **{f"{builtins}.bytes": lambda: b"" for builtins in ("builtins", "__builtin__")},
             "torch.Size": lambda sides=(): sides,
@@ -128,21 +131,21 @@ class _Reader:
             "torch._utils._rebuild_parameter": torch_values.parameter,
             "torch.nn.parameter.Parameter": torch_values.parameter,
             "numpy.dtype": numpy_values.number_type,
-            "_codecs.encode": numpy_values.encoded,
+            "_codecs.encode": partial(numpy_values.encoded, self._budget),
             **dict.fromkeys(STORAGES, _no_call),
         }
         for core in ("numpy.core", "numpy._core"):
             self._torch[f"{core}.multiarray._reconstruct"] = numpy_values.empty_array
-            self._torch[f"{core}.multiarray.scalar"] = numpy_values.number
-            self._torch[f"{core}.numeric._frombuffer"] = numpy_values.array
+            self._torch[f"{core}.multiarray.scalar"] = partial(numpy_values.number, self._budget)
+            self._torch[f"{core}.numeric._frombuffer"] = partial(numpy_values.array, self._budget)
         self._bare = self._torch | {
-            "dnnlib.util.EasyDict": _mapping,
-            "dnnlib.EasyDict": _mapping,
+            "dnnlib.util.EasyDict": self._mapping,
+            "dnnlib.EasyDict": self._mapping,
             "torch_utils.persistence._reconstruct_persistent_obj": _persistent_object,
             "torch.storage._load_from_bytes": self._nested,
         }
 
-    def read(self, data: bytearray) -> Any:
+    def read(self, data: bytes) -> Any:
         if data.startswith(_ZIP):
             return self._zip(data)
         if data.startswith(_OLD):
@@ -155,12 +158,13 @@ class _Reader:
         """The one storage in a torch file within a pickle: the bytes of one tensor."""
         if not isinstance(data, (bytes, bytearray)):
             raise CheckpointError("damaged: a nested file that is no bytes")
-        value = (self._zip if data.startswith(_ZIP) else self._old)(bytearray(data))
+        self._budget.take(len(data))
+        value = (self._zip if data.startswith(_ZIP) else self._old)(bytes(data))
         if not isinstance(value, Storage):
             raise CheckpointError("a nested file that holds more than one tensor's numbers")
         return value
 
-    def _zip(self, data: bytearray) -> Any:
+    def _zip(self, data: bytes) -> Any:
         """torch's format since 1.6: an archive of `data.pkl` and one member a storage, stored as they are."""
         try:
             archive = zipfile.ZipFile(io.BytesIO(data))
@@ -201,7 +205,7 @@ class _Reader:
 
             return self._interpret(io.BytesIO(member("data.pkl")), self._torch, storage)
 
-    def _old(self, data: bytearray) -> Any:
+    def _old(self, data: bytes) -> Any:
         """torch's format before 1.6: pickles (mark, version, machine, value, storage keys), then the storages' bytes.
 
         The value is interpreted twice: which storages there are stands in it, and their numbers behind it.
@@ -233,10 +237,24 @@ class _Reader:
                 raise CheckpointError("the file is cut short")
             if struct.unpack_from("<q", data, position) != (ids[key].numel,):
                 raise CheckpointError("damaged: a storage of another size than its tensors want")
-            storages[key] = ids[key].storage(data[position + 8 : end])
+            storages[key] = ids[key].storage(bytearray(memoryview(data)[position + 8 : end]))
             position = end
         stream.seek(begin)
         return self._interpret(stream, self._torch, lambda pid: storages[storage_id(pid).key])
+
+    def _mapping(self, items: Any = ()) -> dict[Any, Any]:
+        """dict(items), for pairs whose keys are text."""
+        self._budget.step(len(items))
+        pairs = items.items() if isinstance(items, dict) else items
+        if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
+            raise CheckpointError("damaged: a dict without keys")
+        return dict(pairs)
+
+    def _set(self, items: Any = ()) -> frozenset[Any]:
+        self._budget.step(len(items))
+        if not all(item is None or isinstance(item, (str, bytes, int, float)) for item in items):
+            raise CheckpointError("damaged: a set of more than names and numbers")
+        return frozenset(items)
 
     def _interpret(
         self,
@@ -253,20 +271,6 @@ class _Reader:
 
 
 _KINDS = "StyleGAN's .pkl and torch's .pt and .pth can be read"
-
-
-def _mapping(items: Any = ()) -> dict[Any, Any]:
-    """dict(items), for pairs whose keys are text."""
-    pairs = items.items() if isinstance(items, dict) else items
-    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
-        raise CheckpointError("damaged: a dict without keys")
-    return dict(pairs)
-
-
-def _set(items: Any = ()) -> frozenset[Any]:
-    if not all(item is None or isinstance(item, (str, bytes, int, float)) for item in items):
-        raise CheckpointError("damaged: a set of more than names and numbers")
-    return frozenset(items)
 
 
 def _persistent_object(meta: Any) -> Inert:

@@ -44,7 +44,8 @@ def convert(value: Any, *, where: str) -> tuple[type, dict[str, Any], dict[str, 
     options = options if isinstance(options, dict) else {}
     for name, ours in {"architecture": "skip", "nonlinearity": "lrelu", "mapping_lrmul": MAPPING_LR}.items():
         if options.get(name, ours) != ours:
-            raise CheckpointError(f"{name} is {str(options[name])[:20]!r}; only {ours!r} can be run", where=where)
+            said = options[name] if isinstance(options[name], (str, int, float)) else type(options[name]).__name__
+            raise CheckpointError(f"{name} is {str(said)[:20]!r}; only {ours!r} can be run", where=where)
     if options.get("resample_kernel") not in (None, [1, 3, 3, 1]):
         raise CheckpointError("resample_kernel is not [1, 3, 3, 1]", where=where)
     tensors: dict[str, Tensor] = {}
@@ -82,7 +83,7 @@ def _variables(network: Inert, where: str) -> dict[str, np.ndarray]:
     ]
     for prefix, part in parts:
         rows = part.get("variables") if isinstance(part, Inert) else None
-        if not isinstance(rows, list) or len(rows) > MAX_VARIABLES:
+        if not isinstance(rows, list) or len(rows) + len(found) > MAX_VARIABLES:
             raise CheckpointError("a network without a list of variables", where=where)
         for row in rows:
             if not isinstance(row, (tuple, list)) or len(row) != 2 or not isinstance(row[0], str):

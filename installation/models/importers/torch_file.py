@@ -17,7 +17,7 @@ def read_state_dict(data: bytes, key: str, *, where: str) -> dict[str, Tensor]:
 
     Raises CheckpointError for a damaged or hostile file, a missing key, or anything in the dict that is no tensor.
     """
-    content = decode(bytearray(data), where=where)
+    content = decode(data, where=where)
     state = content if not key else content.get(key) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
         raise CheckpointError(f"holds no state dict {key!r}", where=where)

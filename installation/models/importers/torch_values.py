@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from installation.errors import CheckpointError
+from installation.models.importers.budget import Budget
 from installation.models.importers.inert import Name
-from installation.models.importers.machine import Budget
 
 STORAGES = {
     "torch.FloatStorage": torch.float32,

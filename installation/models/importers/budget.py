@@ -1,0 +1,27 @@
+"""What one foreign file may use while it is read."""
+
+from __future__ import annotations
+
+from installation.errors import CheckpointError
+
+MAX_STEPS = 1_000_000  # the largest training checkpoints have a tenth
+
+
+class Budget:
+    """Instructions and bytes that one file, with all that is nested in it, may still use."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.steps = MAX_STEPS
+        self.nbytes = nbytes
+
+    def step(self, count: int = 1) -> None:
+        """Count instructions, or items that one instruction goes through."""
+        self.steps -= count
+        if self.steps < 0:
+            raise CheckpointError(f"more than {MAX_STEPS:,} instructions")
+
+    def take(self, nbytes: int) -> None:
+        """Count bytes that are copied or claimed. The same bytes count each time they are used: nothing may outgrow the file."""
+        self.nbytes -= nbytes
+        if self.nbytes < 0:
+            raise CheckpointError("the tensors claim more numbers than the file holds")
