@@ -83,20 +83,26 @@ class Cascade:
         return (self._graphed or run)(x)
 
     @torch.inference_mode()
-    def enlarge(self, img: Tensor) -> Tensor:
-        """img [N, 3, h, w] of the generator's size -> the finished picture: all stages but the first."""
-        return self._enlarge(img.to(self.placement.device, torch.float32, non_blocking=True))
+    def enlarge(self, img: Tensor, ws: Tensor | None = None) -> Tensor:
+        """img [N, 3, h, w] of the generator's size -> the finished picture: all stages but the first.
+
+        ws [N, num_ws, w_dim]: what img was made from, for stages that are conditioned on w; None gives them the neutral style.
+        """
+        device = self.placement.device
+        ws = None if ws is None else ws.to(device, torch.float32, non_blocking=True)
+        return self._enlarge(img.to(device, torch.float32, non_blocking=True), ws)
 
     def _run(self, ws: Tensor) -> Tensor:
-        return self._enlarge(self.generator.synthesis(ws))
+        return self._enlarge(self.generator.synthesis(ws), ws)
 
     def _run_moved(self, x: Tensor) -> Tensor:
         ws, plane = x[:, :-9].view(len(x), self.generator.num_ws, -1), x[:, -9:].view(-1, 3, 3)
-        return self._enlarge(self.generator.synthesis(ws, plane))
+        return self._enlarge(self.generator.synthesis(ws, plane), ws)
 
-    def _enlarge(self, img: Tensor) -> Tensor:
+    def _enlarge(self, img: Tensor, ws: Tensor | None) -> Tensor:
+        w = None if ws is None else self.generator.stage_w(ws)
         for stage in self.stages:
-            img = tiles.enlarge(stage, img, self.tile)
+            img = tiles.enlarge(stage, img, self.tile, w)
         return img.contiguous()
 
 
@@ -117,6 +123,12 @@ def check_chain(
         if not isinstance(stage, Upscaler):
             raise ModelError(
                 "it makes pictures and cannot enlarge one", where=where, fix="Only the first stage may be a generator"
+            )
+        if stage.w_dim not in (0, generator.stage_w_dim):
+            raise ModelError(
+                f"it is conditioned on a w of {stage.w_dim}, and the generator gives one of {generator.stage_w_dim}",
+                where=where,
+                fix="Use the stage with the generator it was trained after",
             )
         if height % stage.input_multiple or width % stage.input_multiple:
             raise ModelError(

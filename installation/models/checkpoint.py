@@ -35,7 +35,7 @@ def describe(network: Network, *, name: str, **facts: Any) -> Header:
             "w_dim": network.w_dim,
         }
     elif isinstance(network, Upscaler):
-        sizes = {"role": "upscaler", "scale": network.scale}
+        sizes = {"role": "upscaler", "scale": network.scale, "w_dim": network.w_dim}
     else:
         raise ModelError(f"{type(network).__name__} is neither a generator nor an upscaler")
     return Header(

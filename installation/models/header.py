@@ -51,9 +51,9 @@ class Header:
     """Everything a checkpoint says about its network, its origin and its licence.
 
     config: the network's constructor arguments (JSON). scale: 1 for a generator. size: the generator's longer side in px, 0 for an
-    upscaler. z_dim, w_dim: 0 where the network has none. commercial_use: None where the licence does not say. source: where the
-    weights came from, with source_sha256 of that file ("" when unknown). nimg: images seen in training, None when unknown.
-    parameters: numbers stored; `checkpoint.save` counts them.
+    upscaler. z_dim, w_dim: 0 where the network has none; an upscaler's w_dim is that of the w it is conditioned on. commercial_use: None
+    where the licence does not say. source: where the weights came from, with source_sha256 of that file ("" when unknown). nimg:
+    images seen in training, None when unknown. parameters: numbers stored; `checkpoint.save` counts them.
     """
 
     name: str

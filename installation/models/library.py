@@ -185,6 +185,8 @@ def describe(entry: Entry) -> list[tuple[str, str]]:
             rows.append(("classes", str(classes)))
     else:
         rows.append(("scale", f"×{header.scale}"))
+        if header.w_dim:
+            rows.append(("conditioned on", f"w {header.w_dim}"))
     stored = ", ".join(sorted({info.dtype for info in tensors.values()}))
     rows.append(("parameters", f"{header.parameters:,} ({stored}, {entry.path.stat().st_size / 1e6:.1f} MB)"))
     rows.append(("work", cost.describe(header, tensors)))

@@ -69,6 +69,15 @@ class Generator(Network):
     def size(self) -> int:
         return max(self.shape)
 
+    @property
+    def stage_w_dim(self) -> int:
+        """Length of `stage_w`: w_dim, or z_dim where the network has no w."""
+        return self.w_dim or self.z_dim
+
+    def stage_w(self, ws: Tensor) -> Tensor:
+        """ws -> [N, stage_w_dim] float32, the one w of each picture that later stages are given: the mean of its rows; z without w."""
+        return ws.float().mean(dim=1)[:, : self.stage_w_dim]
+
     def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
         """ws pulled towards the centre: centre + psi * (ws - centre). psi: a number or a tensor that broadcasts to [N, num_ws, w_dim]."""
         raise NotImplementedError
@@ -87,12 +96,19 @@ class Upscaler(Network):
 
     receptive_field: input pixels on each side that one output pixel can depend on; None when not bounded (such a stage cannot be
     tiled). input_multiple: h and w must be multiples of it. min_input: the smallest h and w.
+    w_dim: where it is not 0, forward takes a second argument w [N, w_dim] float32, the generator's `stage_w`; None is the neutral style,
+    which is that of w = 0.
     """
 
     scale: int
     receptive_field: int | None
     input_multiple: int = 1
     min_input: int = 1
+    w_dim: int = 0
+
+    def styled(self, img: Tensor, w: Tensor | None) -> Tensor:
+        """The enlargement in the style of w; a network that takes none is given none."""
+        return self(img, w) if self.w_dim else self(img)
 
 
 N = TypeVar("N", bound=Network)

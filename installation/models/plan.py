@@ -25,6 +25,9 @@ def picture_size(base: Header, stages: Sequence[Header], *, key: str = "cascade"
         if header.role != "upscaler":
             fix = f"Only {key}.base may be a generator"
             raise ModelError(f"{header.name} makes pictures and cannot enlarge one", where=where, fix=fix)
+        if header.w_dim not in (0, w_dim := base.w_dim or base.z_dim):
+            what = f"{header.name} is conditioned on a w of {header.w_dim}, and {base.name} gives one of {w_dim}"
+            raise ModelError(what, where=where, fix="Use the stage with the generator it was trained after")
         height, width = height * header.scale, width * header.scale
         if max(height, width) > MAX_SIDE:
             fix = "Leave out a stage"

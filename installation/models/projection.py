@@ -77,6 +77,7 @@ def project_phases(phases: Tensor, lo: Tensor, scale: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # kept for training too, whoever asks first
 def _down_kernel(scale: int, channels: int, device: torch.device) -> Tensor:
     """down as a convolution of phases: [channels, channels·scale², 3, 3]."""
     rows = taps(scale)[0].view(3, scale)  # small pixel, phase
@@ -85,6 +86,7 @@ def _down_kernel(scale: int, channels: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def _up_kernel(scale: int, channels: int, device: torch.device) -> Tensor:
     """up as a convolution that gives phases: [channels·scale², channels, 5, 5]."""
     rows = taps(scale)[1].view(5, scale).flip(0)  # a small pixel's tap k reaches the phases of its k-th neighbour

@@ -24,8 +24,7 @@ SLOPE = 0.2  # of the leaky ReLU for negative values
 class Stage(Upscaler):
     """widths: channels at the input's size, at half of it, a quarter, ... blocks: residual blocks at each. scale: 2 or 4.
 
-    w_dim: size of a latent that may modulate the blocks' activations (style by activation); 0 for none. `forward(img)` without one is
-    the neutral style, so such a network still keeps the plain contract; the cascade passes none.
+    w_dim: size of a latent that may modulate the blocks' activations (style by activation); 0 for none.
     Any height and width that are multiples of 2^(levels - 1). On CUDA float32 convolutions may run in TF32; then the small version is
     exact to 1e-3 instead of 1e-5.
     """
@@ -60,7 +59,7 @@ class Stage(Upscaler):
                 module.place_kernel(self.compute, self.memory_format)
 
     def forward(self, img: Tensor, w: Tensor | None = None) -> Tensor:
-        """w: [N, w_dim] float32, or None for the neutral style."""
+        """w: [N, w_dim] float32, or None for the neutral style. Not looked at where w_dim is 0."""
         lo = img.float()
         x = _activate(self.head(lo.to(self.compute, memory_format=self.memory_format)))
         skips = []

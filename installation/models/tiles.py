@@ -38,13 +38,14 @@ def plan(length: int, tile: int, overlap: int, multiple: int = 1) -> tuple[int, 
     return window, spans
 
 
-def enlarge(stage: Upscaler, img: Tensor, tile: int | None) -> Tensor:
+def enlarge(stage: Upscaler, img: Tensor, tile: int | None, style: Tensor | None = None) -> Tensor:
     """stage(img), in tiles of tile x tile input pixels and their surroundings; whole if tile is None or one window covers img.
 
-    img [N, 3, h, w] -> [N, 3, h*scale, w*scale]. ModelError if the stage's receptive field is not bounded.
+    img [N, 3, h, w] -> [N, 3, h*scale, w*scale]. style: the w [N, w_dim] that every tile is given, see `Upscaler`; None for the neutral
+    style. ModelError if the stage's receptive field is not bounded.
     """
     if tile is None:
-        return stage(img)
+        return stage.styled(img, style)
     if stage.receptive_field is None:
         raise ModelError(
             f"this {stage.arch} network cannot be tiled: a pixel may depend on the whole picture",
@@ -54,12 +55,12 @@ def enlarge(stage: Upscaler, img: Tensor, tile: int | None) -> Tensor:
     h, rows = plan(height, tile, stage.receptive_field, stage.input_multiple)
     w, columns = plan(width, tile, stage.receptive_field, stage.input_multiple)
     if h == height and w == width:
-        return stage(img)
+        return stage.styled(img, style)
     s = stage.scale
     out = img.new_empty(n, 3, height * s, width * s)
     for row in rows:
         for column in columns:
-            piece = stage(img[:, :, row.start : row.start + h, column.start : column.start + w])
+            piece = stage.styled(img[:, :, row.start : row.start + h, column.start : column.start + w], style)
             top, left = (row.begin - row.start) * s, (column.begin - column.start) * s
             core = piece[:, :, top : top + (row.end - row.begin) * s, left : left + (column.end - column.begin) * s]
             out[:, :, row.begin * s : row.end * s, column.begin * s : column.end * s] = core

@@ -84,10 +84,10 @@ class Latents:
         x, y, turn = (state.value(f"transform/{name}") for name in ("x", "y", "turn"))
         return self._tensor(transform(x, y, turn).numpy())
 
-    def synthesise(self, state: ShowState) -> Tensor:
-        """The generator's own img of the state, by a plain call."""
-        plane = self.transform(state)
-        return self._generator.synthesis(self.ws(state), *(() if plane is None else (plane,)))
+    def synthesise(self, state: ShowState) -> tuple[Tensor, Tensor]:
+        """The generator's own img of the state, by a plain call, and the ws it was made from."""
+        ws, plane = self.ws(state), self.transform(state)
+        return self._generator.synthesis(ws, *(() if plane is None else (plane,))), ws
 
     def _mixed(self, ws: Tensor, state: ShowState, classes: Classes) -> Tensor:
         """ws with the second portrait in its layers. A network without w has no layers to mix."""

@@ -60,7 +60,7 @@ class Renderer:
     @torch.inference_mode()
     def prove(self, state: ShowState) -> None:
         """One picture of the state, not recorded for replay, on whatever thread: EngineError when it is not finite."""
-        img = self.cascade.enlarge(self._latents.synthesise(state))
+        img = self.cascade.enlarge(*self._latents.synthesise(state))
         if not bool(img.isfinite().all()):
             raise EngineError("its first picture has NaN or infinite values", where=self.cascade.generator.arch)
 

@@ -19,6 +19,7 @@ from installation.models.device import choose
 from installation.models.graph import GraphedCall
 from installation.models.network import Upscaler
 from installation.models.pack import Packer, pack_slow
+from installation.models.stage import Stage
 
 
 class Fussy(Upscaler):
@@ -66,6 +67,46 @@ def test_size_is_width_and_height_after_the_last_stage() -> None:
     assert img.is_contiguous()
 
 
+def _styled_stage(w_dim: int, scale: int = 2) -> Stage:
+    stage = Stage(widths=[8, 12], blocks=[1, 1], scale=scale, w_dim=w_dim)
+    rng = torch.Generator().manual_seed(3)
+    for tensor in stage.parameters():
+        torch.nn.init.normal_(tensor, 0, 1 / tensor[0].numel() ** 0.5, generator=rng)
+    return stage
+
+
+@pytest.mark.parametrize("tile", [None, 16])
+def test_a_stage_that_takes_w_gets_the_mean_over_the_rows(tile: int | None) -> None:
+    base = random_weights.stylegan2()
+    cascade = Cascade(base, [random_weights.srvgg(), _styled_stage(16)], device="cpu", tile=tile)
+    ws = torch.randn(2, base.num_ws, 16, generator=torch.Generator().manual_seed(1))
+    first, last = cascade.stages
+    lo = base.synthesis(ws)
+    assert (cascade(ws) - last(first(lo), ws.mean(dim=1))).abs().max() < 1e-5
+    assert torch.equal(cascade.enlarge(lo, ws), cascade(ws))
+    neutral = cascade.enlarge(lo)
+    assert torch.equal(neutral, cascade.enlarge(lo, torch.zeros_like(ws)))
+    assert (neutral - cascade(ws)).abs().mean() > 1e-3
+    other = torch.cat([ws[:1], ws[:1]])
+    assert (cascade(other)[0] - cascade(ws)[0]).abs().max() < 1e-5, "each picture has its own"
+
+
+def test_without_w_it_is_z_without_the_class() -> None:
+    base = random_weights.r3gan(c_dim=3, embedding=4)
+    ws = base.mapping(z := torch.randn(2, base.z_dim), torch.eye(3)[:2])
+    assert ws.shape[2] > base.z_dim
+    assert torch.equal(base.stage_w(ws), z)
+    cascade = Cascade(base, [_styled_stage(base.z_dim)], device="cpu")
+    assert (cascade(ws) - cascade.enlarge(base.synthesis(ws))).abs().mean() > 1e-3
+
+
+def test_a_moved_plane_and_w_go_together() -> None:
+    base = random_weights.stylegan3()
+    cascade = Cascade(base, [_styled_stage(base.w_dim)], device="cpu")
+    ws, plane = _ws(cascade), torch.eye(3)
+    assert (cascade(ws, plane) - cascade.enlarge(base.synthesis(ws, plane), ws)).abs().max() < 1e-5
+
+
 def test_a_generator_alone_is_a_cascade() -> None:
     cascade = Cascade(random_weights.dcgan(), device="cpu")
     assert cascade.size == (32, 32)
@@ -91,6 +132,10 @@ def test_truncation_takes_a_tensor_psi() -> None:
         (lambda: Cascade(random_weights.stylegan2(base=[9, 9]), [Fussy()], tile=32), r"stage 1 .*cannot be tiled"),
         (lambda: Cascade(random_weights.dcgan(), [random_weights.srvgg(scale=8)] * 4), r"stage 4 .*16384"),
         (lambda: Cascade(random_weights.dcgan(), tile=2), r"tile"),
+        (
+            lambda: Cascade(random_weights.stylegan2(), [random_weights.srvgg(), _styled_stage(9)]),
+            r"stage 2 \(stage x2\): it is conditioned on a w of 9, and the generator gives one of 16",
+        ),
     ],
 )
 def test_a_stage_that_does_not_fit_is_named_when_the_cascade_is_built(

@@ -117,6 +117,14 @@ def test_gradients_reach_every_weight_and_the_input() -> None:
     assert bool(lo.grad.abs().sum() > 0)
 
 
+def test_a_stage_can_be_trained_after_one_has_run_in_a_cascade() -> None:
+    for kernel in (projection._down_kernel, projection._up_kernel):
+        kernel.cache_clear()
+    with torch.inference_mode():
+        ready(stage())(picture())
+    stage()(picture()).mean().backward()
+
+
 def test_the_input_is_left_alone_and_the_output_depends_on_nothing_else() -> None:
     network, lo = ready(stage()), picture()
     first, second = network(lo), network(lo)

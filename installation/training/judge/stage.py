@@ -18,6 +18,7 @@ from torch import Tensor
 from installation.errors import ModelError
 from installation.models import checkpoint as checkpoints
 from installation.models import projection
+from installation.models.cascade import check_chain
 from installation.models.header import read_header
 from installation.models.network import Upscaler
 from installation.training.features.efficientnet import Features
@@ -103,12 +104,15 @@ def steadiness(stage: Upscaler, base: Path, first_seed: int, psi: float, device:
     same motion changes it more); detail made anew in every picture gives the base's slowness the other way round, tens.
     """
     generator = load_generator(base, device)
+    check_chain(generator, [stage], None)
     found = []
     for walk in range(WALKS):
         positions = 0.25 + WALK_STEP * np.arange(WALK_FRAMES)
-        small = [generator.synthesis(ws) for ws in walk_latents(generator, first_seed + walk, psi, positions)]
+        latents = walk_latents(generator, first_seed + walk, psi, positions)
+        small = [generator.synthesis(ws) for ws in latents]
+        large = [_call(stage, img, generator.stage_w(ws)) for img, ws in zip(small, latents, strict=True)]
         fine = torch.cat([detail(img, 2) for img in small])
-        added = torch.cat([detail(_call(stage, img), stage.scale) for img in small])
+        added = torch.cat([detail(img, stage.scale) for img in large])
         found.append(math.sqrt(_jerk(added) / max(_jerk(fine), 1e-12)))
     return Number(float(np.mean(found)), float(np.std(found, ddof=1) / math.sqrt(WALKS)))
 
@@ -231,9 +235,9 @@ def _check(stage: Upscaler, kit: Kit, checkpoint: Path) -> None:
         raise ModelError(what, where=str(checkpoint), fix="Make a kit of the size that the stage makes")
 
 
-def _call(stage: Upscaler, img: Tensor) -> Tensor:
+def _call(stage: Upscaler, img: Tensor, w: Tensor) -> Tensor:
     try:
-        return stage(img)
+        return stage.styled(img, w)
     except RuntimeError as error:
         what = f"cannot enlarge the base's pictures of {img.shape[3]}×{img.shape[2]} px ({str(error)[:80]})"
         raise ModelError(what, where=stage.arch) from error

@@ -14,7 +14,9 @@ from installation.errors import ConfigError
 class StageConfig:
     """A recipe. Images (crops), not steps, are the unit of time: kimg is thousands of them.
 
-    widths, blocks, w_dim: of the network, see `models.stage.Stage`. critic_widths: of the critic, from the large size down by halves.
+    widths, blocks: of the network, see `models.stage.Stage`. w_dim: 0, or the size of the previous cascade's w, on which the stage is
+    then conditioned: samples come with their own, real crops with the neutral one. critic_widths: of the critic, from the large size
+    down by halves.
     crop: side of what is trained on, large px. batch: crops a step. previous_share: how many of them are the previous stage's samples,
     0..1 (0 without one). blur: most sigma of the degradation, small px. noise: most sigma, 8-bit levels. colour: most change of each
     channel's gain and offset. l1: weight of the paired difference, from the first number down to the second over ramp_kimg.

@@ -50,15 +50,21 @@ def rank_seeds(
     with torch.inference_mode():
         for done, seed in enumerate(seeds):
             progress("ranking seeds", done / len(seeds))
-            lo = portrait(before, seed, psi)
-            scores.append(float(score(critic, last, lo)[0]))
+            ws = portrait_ws(before, seed, psi)
+            lo = before(ws).clamp(-1, 1)
+            scores.append(float(score(critic, last, lo, before.generator.stage_w(ws))[0]))
     return np.array(scores)
 
 
 def portrait(cascade: Cascade, seed: int, psi: float) -> Tensor:
     """img [1, 3, H, W], -1..1: what a show of this cascade calls the portrait of `seed`."""
+    return cascade(portrait_ws(cascade, seed, psi)).clamp(-1, 1)
+
+
+def portrait_ws(cascade: Cascade, seed: int, psi: float) -> Tensor:
+    """ws [1, num_ws, w_dim] of that portrait."""
     z = torch.from_numpy(to_sphere(seed_z(seed, cascade.generator.z_dim))[None]).float()
-    return cascade(cascade.truncate(cascade.mapping(z), psi)).clamp(-1, 1)
+    return cascade.truncate(cascade.mapping(z), psi)
 
 
 def best(seeds: Sequence[int], scores: np.ndarray, share: float = 0.5) -> list[int]:
@@ -68,9 +74,12 @@ def best(seeds: Sequence[int], scores: np.ndarray, share: float = 0.5) -> list[i
 
 
 @torch.inference_mode()
-def score(critic: Critic, stage: Upscaler, lo: Tensor) -> Tensor:
-    """lo [N, 3, h, w], -1..1 -> [N] float32: the critic's mean verdict over the patches of each enlargement."""
-    return critic(stage(lo), lo).float().mean(dim=(1, 2, 3))
+def score(critic: Critic, stage: Upscaler, lo: Tensor, w: Tensor | None = None) -> Tensor:
+    """lo [N, 3, h, w], -1..1 -> [N] float32: the critic's mean verdict over the patches of each enlargement.
+
+    w: of each, for a stage that is conditioned on it; None for the neutral style.
+    """
+    return critic(stage.styled(lo, w), lo).float().mean(dim=(1, 2, 3))
 
 
 def load_critic(path: Path) -> Critic:

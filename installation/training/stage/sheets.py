@@ -39,10 +39,10 @@ class Sheets:
         if previous is not None:
             rng = torch.Generator().manual_seed(_SEED)
             small = min(self.side // scale, min(previous.size) // multiple * multiple)
-            self.samples = [_centre(previous.at(previous.latents(1, rng), 0.7), small) for _ in range(ROWS)]
+            self.samples = [_sample(previous, previous.latents(1, rng), small) for _ in range(ROWS)]
             here, there = previous.latents(1, rng), previous.latents(1, rng)
             places = [here * math.cos(STEP * k) + there * math.sin(STEP * k) for k in range(FRAMES)]
-            self.walk = [_centre(previous.at(z, 0.7), small) for z in places]
+            self.walk = [_sample(previous, z, small) for z in places]
 
     @torch.no_grad()
     def draw(self, stage: Upscaler, nimg: int) -> Mapping[str, float]:
@@ -63,14 +63,11 @@ class Sheets:
             "shift_levels": 127.5 * self._shift(stage),
         }
         if self.samples:
-            made = [stage(lo) for lo in self.samples]
-            rows = [
-                _row(lo[0], _bicubic(lo, scale)[0], img[0], None, scale)
-                for lo, img in zip(self.samples, made, strict=True)
-            ]
+            rows = [_row(lo[0], _bicubic(lo, scale)[0], stage.styled(lo, w)[0], None, scale) for lo, w in self.samples]
             self.run.picture("previous", _frame(torch.cat(rows, dim=1)), nimg)
-            self.run.picture("walk", _frame(torch.cat([stage(lo)[0] for lo in self.walk], dim=2)), nimg)
-            numbers["flicker"] = flicker(stage, self.walk, scale)
+            walk = [stage.styled(lo, w) for lo, w in self.walk]
+            self.run.picture("walk", _frame(torch.cat([img[0] for img in walk], dim=2)), nimg)
+            numbers["flicker"] = flicker([lo for lo, _ in self.walk], walk, scale)
         return numbers
 
     def _shift(self, stage: Upscaler) -> float:
@@ -95,9 +92,11 @@ def _psnr(a: Tensor, b: Tensor, inner: slice) -> float:
     return float(10 * (4 / error).log10())
 
 
-def _centre(img: Tensor, side: int) -> Tensor:
+def _sample(previous: Previous, z: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """The centre [1, 3, side, side] of z's picture, and its w."""
+    img, w = previous.at(z, 0.7)
     top, left = ((length - side) // 2 for length in img.shape[2:])
-    return img[:, :, top : top + side, left : left + side]
+    return img[:, :, top : top + side, left : left + side], w
 
 
 def _frame(img: Tensor) -> np.ndarray:

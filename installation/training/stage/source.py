@@ -74,23 +74,28 @@ class Previous:
         self.size = self.cascade.size
 
     @torch.no_grad()
-    def at(self, z: Tensor, psi: Tensor | float) -> Tensor:
-        """z [N, z_dim] -> img [N, 3, h, w] float32, -1..1, that gradients may be computed from."""
+    def at(self, z: Tensor, psi: Tensor | float) -> tuple[Tensor, Tensor]:
+        """z [N, z_dim] -> img [N, 3, h, w] float32, -1..1, and the w [N, w_dim] of each; gradients may be computed from both."""
         ws = self.cascade.truncate(self.cascade.mapping(z), psi)
-        return self.cascade(ws).clone().clamp_(-1, 1)
+        return self.cascade(ws).clone().clamp_(-1, 1), self.cascade.generator.stage_w(ws).clone()
 
-    def draw(self, n: int, side: int, rng: torch.Generator) -> Tensor:
-        """[n, 3, side, side]: crops of samples."""
-        img = self.at(self.latents(math.ceil(n / CROPS_A_SAMPLE), rng), self._psi(rng))
-        return torch.cat([self._crop(img[i % len(img)][None], side, rng) for i in range(n)])
+    def draw(self, n: int, side: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """[n, 3, side, side], crops of samples, and the w [n, w_dim] of each."""
+        img, w = self.at(self.latents(math.ceil(n / CROPS_A_SAMPLE), rng), self._psi(rng))
+        of = [i % len(img) for i in range(n)]
+        return torch.cat([self._crop(img[i][None], side, rng) for i in of]), w[of]
 
-    def walk(self, n: int, side: int, rng: torch.Generator, angle: float = 0.03) -> tuple[Tensor, Tensor]:
-        """Two times [n, 3, side, side]: the same crops of two moments of a walk, `angle` apart (radians of the latent sphere)."""
+    def walk(self, n: int, side: int, rng: torch.Generator, angle: float = 0.03) -> tuple[Tensor, Tensor, Tensor]:
+        """Two times [n, 3, side, side]: the same crops of two moments of a walk, `angle` apart (radians of the latent sphere).
+
+        And the w [2 n, w_dim] of the first's crops, then of the second's.
+        """
         here, there = self.latents(1, rng), self.latents(1, rng)
         psi = self._psi(rng)
-        both = torch.cat([self.at(here, psi), self.at(here * math.cos(angle) + there * math.sin(angle), psi)])
+        moments = [self.at(z, psi) for z in (here, here * math.cos(angle) + there * math.sin(angle))]
+        both, w = (torch.cat(rows) for rows in zip(*moments, strict=True))
         crops = torch.cat([self._crop(both, side, rng) for _ in range(n)])
-        return crops[0::2], crops[1::2]
+        return crops[0::2], crops[1::2], w.repeat_interleave(n, dim=0)
 
     def latents(self, n: int, rng: torch.Generator) -> Tensor:
         return torch.randn(n, self.cascade.generator.z_dim, generator=rng).to(self.cascade.placement.device)

@@ -6,7 +6,7 @@ Eilertsen et al. 2019 ("Single-frame Regularization for Temporally Stable CNNs",
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -48,12 +48,12 @@ def walk_loss(enlarge: Enlarge, here: Tensor, there: Tensor, scale: int, sway: f
 
 
 @torch.no_grad()
-def flicker(enlarge: Enlarge, frames: list[Tensor], scale: int) -> float:
+def flicker(frames: Sequence[Tensor], enlarged: Sequence[Tensor], scale: int) -> float:
     """How much the detail changes from frame to frame of a walk, as a share of how much detail there is: 0 for none, 1.4 for new noise.
 
-    frames: [1, 3, h, w] each.
+    frames: [1, 3, h, w] each. enlarged: what a stage makes of each, [1, 3, h·scale, w·scale].
     """
-    details = [enlarge(frame) - projection.up(frame, scale) for frame in frames]
+    details = [img - projection.up(frame, scale) for frame, img in zip(frames, enlarged, strict=True)]
     changes = torch.stack([(b - a).square().mean() for a, b in itertools.pairwise(details)])
     amount = torch.stack([detail.square().mean() for detail in details]).mean()
     return float((changes.mean() / amount.clamp_min(1e-12)).sqrt())

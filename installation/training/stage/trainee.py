@@ -64,13 +64,15 @@ class StageTrainee:
         rng = self._generator()
         real = self.crops.draw(config.batch, rng)
         lo, target = pair(real[:, :, : config.crop, : config.crop], self.scale, self.degradation, rng)
-        seen = lo
+        seen, w = lo, None
         samples = round(config.batch * config.previous_share) if self.previous is not None else 0
         paired = config.batch - samples
         if self.previous is not None and samples:
-            seen = torch.cat([lo[:paired], self.previous.draw(samples, config.crop // self.scale, rng)])
+            drawn, own = self.previous.draw(samples, config.crop // self.scale, rng)
+            seen = torch.cat([lo[:paired], drawn])
+            w = torch.cat([own.new_zeros(paired, own.shape[1]), own])  # a real picture has no w: the neutral style
         with self._half():
-            fake = self.stage(seen)
+            fake = self.stage(seen, w)
         numbers: dict[str, Tensor] = {}
         weight = self._gan_weight()
         if weight > 0:
@@ -171,8 +173,8 @@ class StageTrainee:
             numbers["shift"] = shift_loss(self.stage, real[:STEADY_CROPS], scale, offset, side // 8)
             loss = numbers["shift"]
             if self.previous is not None:
-                here, there = self.previous.walk(STEADY_CROPS, side // scale, rng)
-                numbers["walk"] = walk_loss(self.stage, here, there, scale, self.config.sway)
+                here, there, w = self.previous.walk(STEADY_CROPS, side // scale, rng)
+                numbers["walk"] = walk_loss(lambda both: self.stage(both, w), here, there, scale, self.config.sway)
                 loss = loss + numbers["walk"]
         return loss
 

@@ -14,7 +14,7 @@ from installation.training.dataset import Dataset, open_dataset
 from installation.training.features.efficientnet import Features
 from installation.training.loop import Outcome, Pace, Progress, train
 from installation.training.runs import EXPORT_NAME, STATE_NAME, Run
-from installation.training.stage.configs import resolve
+from installation.training.stage.configs import StageConfig, resolve
 from installation.training.stage.sheets import Sheets
 from installation.training.stage.source import Crops, Previous
 from installation.training.stage.trainee import StageTrainee
@@ -47,9 +47,6 @@ def train_stage(
     ConfigError, OutputError, ModelError or CheckpointError before the first step.
     """
     recipe = resolve(config, set or {})
-    if recipe.w_dim:
-        # The network can; but no sample's w is handed to it here, and a cascade gives its stages none.
-        raise ConfigError("a stage that is conditioned on w cannot be trained yet", where="w_dim", fix="Leave it at 0")
     if scale not in projection.SCALES:
         raise ConfigError(f"a stage enlarges by {' or '.join(map(str, projection.SCALES))}, not {scale}", where="scale")
     if resume not in ("auto", "never"):
@@ -70,6 +67,7 @@ def train_stage(
             where=str(paths[-1]),
             fix=f"Set crop to at most {min(before.size) * scale}",
         )
+    _check_w(recipe, before)
     ruler = Features(place, features) if features is not None else None
     parents = {f"previous{i or ''}": digest for i, digest in enumerate(before.fingerprints if before else [])}
     facts = {"name": config, "scale": scale, "seed": seed, "perceptual_features": ruler is not None, **asdict(recipe)}
@@ -93,6 +91,24 @@ def train_stage(
         pace = pace or Pace(show_kimg=recipe.show_kimg)
         return train(
             trainee, run.folder / STATE_NAME, pace=pace, minutes=minutes, kimg=kimg, log=run.log, progress=progress
+        )
+
+
+def _check_w(recipe: StageConfig, previous: Previous | None) -> None:
+    """ConfigError where w_dim is not that of the samples' w, or no sample would teach what w means."""
+    if not recipe.w_dim:
+        return
+    if previous is None or not round(recipe.batch * recipe.previous_share):
+        raise ConfigError(
+            "a stage that is conditioned on w learns it from the previous stage's samples, and gets none",
+            where="w_dim",
+            fix="Name the cascade before it with --previous and raise previous_share, or leave w_dim at 0",
+        )
+    if recipe.w_dim != (given := previous.cascade.generator.stage_w_dim):
+        raise ConfigError(
+            f"the stage is conditioned on a w of {recipe.w_dim}, and the previous cascade gives one of {given}",
+            where="w_dim",
+            fix=f"Set w_dim to {given}, or leave it at 0",
         )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from installation.errors import ModelError
 from installation.models import checkpoint, random_weights
 from installation.models.network import Upscaler
+from installation.models.stage import Stage
 from installation.training.judge import planted
 from installation.training.judge.kit import Kit, make_kit
 from installation.training.judge.spectrum import high_frequencies
@@ -86,6 +87,21 @@ def test_detail_drawn_anew_in_every_picture_flickers(base: Path) -> None:
         steadiness(Stub(call), base, 5, 1.0, "cpu") for call in (lambda img: grow(img, 2) + 0.1 * still, fresh)
     )
     assert drawn.value > 3 * kept.value
+
+
+def test_a_stage_that_is_conditioned_on_w_walks_with_it_or_is_refused(base: Path) -> None:
+    stage = Stage(widths=[8], blocks=[1], scale=2, w_dim=16)
+    rng = torch.Generator().manual_seed(0)
+    for tensor in stage.parameters():
+        torch.nn.init.normal_(tensor, 0, 1 / tensor[0].numel() ** 0.5, generator=rng)
+    stage.requires_grad_(False).eval().place("cpu")
+    moved = steadiness(stage, base, 5, 1.0, "cpu").value
+    for block in stage.bodies[0]:  # type: ignore[union-attr]
+        block.affine.zero_()
+    assert steadiness(stage, base, 5, 1.0, "cpu").value != pytest.approx(moved, rel=1e-3)
+    other = Stage(widths=[8], blocks=[1], scale=2, w_dim=9)
+    with pytest.raises(ModelError, match="conditioned on a w of 9, and the generator gives one of 16"):
+        steadiness(other, base, 5, 1.0, "cpu")
 
 
 def test_a_stage_that_does_not_fit_the_kit_is_refused(large: Kit, tmp_path: Path) -> None:

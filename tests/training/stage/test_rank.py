@@ -12,6 +12,7 @@ from torch import Tensor
 from installation.errors import CheckpointError
 from installation.latent.sphere import seed_z, to_sphere
 from installation.models import checkpoint, projection
+from installation.models.header import read_header
 from installation.training.dataset import Dataset
 from installation.training.stage.configs import resolve
 from installation.training.stage.rank import best, load_critic, rank_seeds, score
@@ -38,6 +39,19 @@ def test_every_seed_has_a_score_and_it_is_that_of_the_shows_portrait(run: Path, 
     assert float(score(load_critic(state), enlarge, lo)) == pytest.approx(scores[3], abs=1e-5)  # type: ignore[arg-type]
 
 
+def test_a_stage_that_is_conditioned_on_w_ranks_by_its_portrait(dataset: Dataset, base: Path, tmp_path: Path) -> None:
+    w_dim = read_header(base).z_dim
+    state, file = tmp_path / "run" / "state.safetensors", tmp_path / "run" / "G_ema.safetensors"
+    changes = TINY | {"w_dim": str(w_dim), "lr_stage": "0.02"}
+    train_stage(dataset.path, state.parent, scale=2, kimg=0.1, device="cpu", set=changes, previous=base)
+    scores = rank_seeds(state, [base], file, [3], psi=0.8, device="cpu")
+    generator, stage, critic = checkpoint.load(base), checkpoint.load(file), load_critic(state)
+    z = 0.8 * torch.from_numpy(to_sphere(seed_z(3, w_dim))[None]).float()
+    lo = generator(z).clamp(-1, 1)
+    assert float(score(critic, stage, lo, z)) == pytest.approx(scores[0], abs=1e-6)  # type: ignore[arg-type]
+    assert float(score(critic, stage, lo)) != pytest.approx(scores[0], abs=3e-6)  # type: ignore[arg-type]
+
+
 def test_the_best_come_first() -> None:
     assert best([10, 11, 12, 13], np.array([0.1, 3.0, -1.0, 2.0])) == [11, 13]
     assert best([5], np.array([0.0]), 0.1) == [5]
@@ -56,13 +70,14 @@ class Planted(Previous):
     def __init__(self, dataset: Dataset, indices: np.ndarray, side: int) -> None:
         self.crops = Crops(dataset, indices, side, torch.device("cpu"))
 
-    def draw(self, n: int, side: int, rng: torch.Generator) -> Tensor:
+    def draw(self, n: int, side: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         good = projection.down(self.crops.draw(n, rng), 2)
-        return torch.cat([good[0::2], *(spoil(img[None], i, rng) for i, img in enumerate(good[1::2]))])
+        lo = torch.cat([good[0::2], *(spoil(img[None], i, rng) for i, img in enumerate(good[1::2]))])
+        return lo, torch.zeros(n, 1)
 
-    def walk(self, n: int, side: int, rng: torch.Generator, angle: float = 0.03) -> tuple[Tensor, Tensor]:
-        lo = self.draw(n, side, rng)
-        return lo, lo
+    def walk(self, n: int, side: int, rng: torch.Generator, angle: float = 0.03) -> tuple[Tensor, Tensor, Tensor]:
+        lo, w = self.draw(n, side, rng)
+        return lo, lo, torch.cat([w, w])
 
 
 def spoil(img: Tensor, kind: int, rng: torch.Generator) -> Tensor:

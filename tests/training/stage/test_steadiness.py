@@ -74,8 +74,8 @@ def test_where_the_picture_moves_some_change_of_detail_is_free() -> None:
 
 def test_flicker_is_nought_for_a_fixed_pattern_and_sqrt_2_for_new_noise() -> None:
     frames = [torch.full((1, 3, 16, 16), 0.01 * k) for k in range(4)]
-    assert flicker(_on_the_grid, frames, 4) < 1e-3
-    assert abs(flicker(_noise_of_the_picture, frames, 4) - 2**0.5) < 0.05
+    assert flicker(frames, [_on_the_grid(lo) for lo in frames], 4) < 1e-3
+    assert abs(flicker(frames, [_noise_of_the_picture(lo) for lo in frames], 4) - 2**0.5) < 0.05
 
 
 def test_both_losses_have_gradients() -> None:

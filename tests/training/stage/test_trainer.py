@@ -98,6 +98,59 @@ def test_numbers_that_are_none_send_it_back_and_it_goes_on(
     assert all(bool(tensor.isfinite().all()) for tensor in stage.state_dict().values())
 
 
+def test_a_stage_that_is_conditioned_on_w_goes_on_exactly_and_follows_w(
+    dataset: Dataset, base: Path, tmp_path: Path
+) -> None:
+    w_dim = read_header(base).z_dim
+    for place, ends in (("whole", [0.1]), ("parts", [0.042, 0.1])):
+        for kimg in ends:
+            changes = {"w_dim": str(w_dim), "lr_stage": "0.02"}
+            _run(dataset, tmp_path / place / "run", kimg, previous=base, set=changes)
+    whole, parts = (load_state(tmp_path / place / "run" / "state.safetensors") for place in ("whole", "parts"))
+    assert whole is not None
+    assert parts is not None
+    assert all(torch.equal(whole.tensors[name], parts.tensors[name]) for name in whole.tensors)
+    path = tmp_path / "whole" / "run" / "G_ema.safetensors"
+    header = read_header(path)
+    assert header.w_dim == header.config["w_dim"] == w_dim
+    plain, tiled = (Cascade(checkpoint.load(base), [checkpoint.load(path)], device="cpu", tile=t) for t in (None, 8))
+    ws = plain.mapping(torch.randn(4, w_dim, generator=torch.Generator().manual_seed(2)))
+    lo, other = plain.generator.synthesis(ws), ws.flip(0)
+    for cascade in (plain, tiled):
+        assert (cascade(ws) - cascade.enlarge(lo, other)).abs().max() > 5e-4, "a learnt style, not chance"
+        assert (cascade(ws) - cascade.enlarge(lo)).abs().max() > 5e-4
+    assert (tiled(ws) - plain(ws)).abs().max() < 1e-5
+    assert (tiled.enlarge(lo, other) - plain.enlarge(lo, other)).abs().max() < 1e-5
+    assert (projection.down(plain(ws), 2) - lo).abs().max() < 1e-5
+
+
+def test_real_crops_get_the_neutral_style_and_samples_their_own(
+    dataset: Dataset, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainee = _trainee(dataset, base, w_dim=str(read_header(base).z_dim))
+    given: list[torch.Tensor | None] = []
+    forward = trainee.stage.forward
+    monkeypatch.setattr(trainee.stage, "forward", lambda img, w=None: (given.append(w), forward(img, w))[1])
+    trainee.step()
+    made, still, moved, walk = given
+    assert made is not None
+    assert walk is not None
+    assert [bool(row.any()) for row in made] == [False, False, True, True]
+    assert torch.equal(made[2], made[3]), "two crops of one sample"
+    assert still is moved is None
+    assert torch.equal(walk[0], walk[1])
+    assert 0 < (walk[0] - walk[2]).norm() < 0.1 * walk[0].norm()
+
+
+def test_a_w_of_another_width_or_that_nothing_teaches_is_refused(dataset: Dataset, base: Path, tmp_path: Path) -> None:
+    w_dim = read_header(base).z_dim
+    with pytest.raises(ConfigError, match=f"gives one of {w_dim}.*Set w_dim to {w_dim}"):
+        _run(dataset, tmp_path / "run", 0.004, previous=base, set={"w_dim": str(w_dim + 1)})
+    with pytest.raises(ConfigError, match="gets none"):
+        _run(dataset, tmp_path / "run", 0.004, previous=base, set={"w_dim": str(w_dim), "previous_share": "0"})
+    assert not (tmp_path / "run").exists()
+
+
 def test_its_checkpoint_follows_the_base_in_a_cascade(dataset: Dataset, base: Path, tmp_path: Path) -> None:
     _run(dataset, tmp_path / "run", 0.02, previous=base)
     path = tmp_path / "run" / "G_ema.safetensors"
@@ -138,7 +191,7 @@ def test_the_perceptual_loss_is_there_where_the_features_are(dataset: Dataset, t
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"set": {"w_dim": "8"}}, "conditioned on w"),
+        ({"set": {"w_dim": "8"}}, "conditioned on w learns it from the previous"),
         ({"set": {"crop": "96"}}, "64 px, crops of 98 px"),
         ({"config": "nanno"}, "did you mean 'nano'"),
         ({"scale": 3}, "enlarges by 2 or 4"),
