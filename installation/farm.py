@@ -13,7 +13,9 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from installation.errors import InstallationError, OutputError
 from installation.recording import Recording
@@ -170,9 +172,10 @@ def run_ray(recording: Recording, shards: Sequence[int], *, workers: int, progre
     """Makes the shards on the Ray cluster this machine belongs to, or on a Ray of its own. The film's folder must be one that all of
     the cluster's machines see under the same path. OutputError without the extra `farm`."""
     try:
-        import ray
-        import ray.exceptions
-        import ray.util
+        # By name: the type checker runs where the extra is not installed, too.
+        ray: Any = import_module("ray")
+        import_module("ray.exceptions")
+        import_module("ray.util")
     except ImportError:
         fix = 'Install the extra: pip install "installation[farm]"'
         raise OutputError("Ray is not installed", where="--executor ray", fix=fix) from None
@@ -202,7 +205,7 @@ def run_ray(recording: Recording, shards: Sequence[int], *, workers: int, progre
     frames = 0
     try:
         for made in pool.map_unordered(lambda actor, shard: actor.make.remote(shard), list(shards)):
-            frames += int(made)  # type: ignore[arg-type]
+            frames += int(made)
             progress(frames, 0)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
