@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import uuid
 from fractions import Fraction
 from pathlib import Path
@@ -90,12 +91,15 @@ class Recording(BaseModel):
 
     def facts(self) -> dict[str, Any]:
         """All that decides the film's frames, by name; no paths. An encoder's threads do: x264 divides its work by them."""
-        show = self.session.show.model_dump(mode="json", include={"walk", "params", "looks", "axes"})
+        show = self.session.show.model_dump(mode="json", include={"walk", "params", "looks", "axes", "classes"})
         cascade, screen = self.session.show.cascade, self.session.show.screen
         facts: dict[str, Any] = {f"params.{name.replace('/', '.')}": value for name, value in show["params"].items()}
         facts |= {f"walk.{name}": value for name, value in show["walk"].items()}
         facts |= {f"looks.{name}": look for name, look in show["looks"].items()}
-        facts |= {"cascade.tile": cascade.tile, "cascade.dtype": cascade.dtype}
+        facts |= {f"classes.{name}": number for name, number in show["classes"].items()}
+        facts |= {f"cascade.{name}": getattr(cascade, name) for name in ("tile", "dtype", "device", "threads")}
+        # In order: the first is what the film begins with, and whose aspect it has.
+        facts["models"] = self.session.show.model_names()
         facts |= {f"networks.{name}": [path.name for path in files] for name, files in self.session.files.items()}
         facts |= {f"axes.{axis['name']}": axis for axis in show["axes"]}
         facts |= {"screen.fit": screen.fit, "screen.rotate": screen.rotate}
@@ -124,8 +128,14 @@ class Recording(BaseModel):
         part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-            part.replace(path)
+            try:
+                with part.open("wb") as file:
+                    file.write(self.model_dump_json(indent=1).encode())
+                    file.flush()
+                    os.fsync(file.fileno())  # the segments outlive a power cut, and are of no use without this
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"cannot be written ({error.strerror})", where=str(path)) from error
 

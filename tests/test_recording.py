@@ -1,0 +1,82 @@
+"""A recording is gone on with only where every frame would be the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from installation.errors import ConfigError, OutputError
+from installation.recording import Recording
+from installation.session import Session
+from tests.show.shows import make_show
+
+SHOW: dict[str, Any] = {
+    "cascade": {"name": "faces", "base": "faces", "device": "cpu"},
+    "models": [{"name": "hills", "base": "hills"}],
+    "classes": {"cat": 3, "dog": 5},
+    "axes": [{"name": "smile", "index": 1}],
+}
+
+
+def recording(folder: Path, **tables: Any) -> Recording:
+    show = make_show(**{**SHOW, **tables})
+    session = Session(
+        identity="show",
+        state_folder=folder,
+        show=show,
+        size=(64, 64),
+        base=folder / f"{show.cascade.base}.safetensors",
+        stages=(),
+        models={model.name: (folder / f"{model.base}.safetensors",) for model in show.models},
+        still=None,
+        pictures=folder,
+        films=folder,
+        headless=True,
+    )
+    return Recording(
+        session=session,
+        size=(64, 64),
+        fps="25/1",
+        frames=10,
+        start_s=0.0,
+        leader_frames=0,
+        preset="ffv1",
+        segment_frames=5,
+        hashes={"faces.safetensors": "a", "hills.safetensors": "b"},
+        out=folder / "film.mkv",
+    )
+
+
+def test_a_recording_read_back_is_the_one_that_was_written(tmp_path):
+    begun = recording(tmp_path)
+    begun.write()
+    recording(tmp_path).check_unchanged(Recording.read(begun.folder / "recording.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"classes": {"cat": 5, "dog": 3}}, "classes.cat: 3 was, 5 is"),
+        ({"axes": [{"name": "smile", "index": 2}]}, "axes.smile"),
+        ({"models": []}, "networks.hills"),
+        ({"cascade": {"name": "hills", "base": "hills"}, "models": [{"name": "faces", "base": "faces"}]}, "models: "),
+        ({"cascade": {**SHOW["cascade"], "device": "cuda"}}, "cascade.device: cpu was, cuda is"),
+        ({"cascade": {**SHOW["cascade"], "threads": 3}}, "cascade.threads: 0 was, 3 is"),
+    ],
+)
+def test_what_would_change_a_frame_is_named(tmp_path, change, named):
+    with pytest.raises(ConfigError, match="not the recording that was begun") as fault:
+        recording(tmp_path, **change).check_unchanged(recording(tmp_path))
+    assert named in fault.value.what
+
+
+def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("installation.recording.os.fsync", refuse)
+    with pytest.raises(OutputError, match="No space left"):
+        recording(tmp_path).write()
+    assert list(recording(tmp_path).folder.iterdir()) == []
