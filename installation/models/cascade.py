@@ -37,7 +37,8 @@ class Cascade:
         self.tile = tile
         self.placement: Placement = choose(device, dtype)
         if self.placement.device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # shapes are fixed, so trying the algorithms pays
+            # Shapes are fixed, so trying the algorithms pays; but not for whoever wants the same ones in every process.
+            torch.backends.cudnn.benchmark = not torch.backends.cudnn.deterministic
         for network in (self.generator, *self.stages):
             network.requires_grad_(False).eval().place(self.placement.device, self.placement.dtype)
         self._graph = graph

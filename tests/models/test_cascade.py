@@ -15,9 +15,9 @@ from torch import Tensor
 from installation.errors import ConfigError, EngineError, ModelError
 from installation.models import random_weights, tiles
 from installation.models.cascade import Cascade
-from installation.models.device import choose
+from installation.models.device import Placement, choose
 from installation.models.graph import GraphedCall
-from installation.models.network import Upscaler
+from installation.models.network import Network, Upscaler
 from installation.models.pack import Packer, pack_slow
 from installation.models.stage import Stage
 
@@ -382,3 +382,13 @@ def test_wrong_buffers_and_pictures_are_refused() -> None:
     assert packer.finish(np.zeros((6, 8, 4), np.uint8))
     with pytest.raises(ValueError, match="started"):
         packer.finish(np.zeros((6, 8, 4), np.uint8))
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_cascade_opened_in_the_middle_of_a_film_does_not_try_algorithms(monkeypatch, deterministic) -> None:
+    monkeypatch.setattr("installation.models.cascade.choose", lambda *_: Placement(torch.device("cuda"), torch.float32))
+    monkeypatch.setattr(Network, "place", lambda *_: None)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", deterministic)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    Cascade(random_weights.dcgan())
+    assert torch.backends.cudnn.benchmark is not deterministic
