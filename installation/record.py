@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from installation import takes
-from installation.errors import EngineError, InstallationError, TakeError
+from installation.errors import ConfigError, EngineError, InstallationError, TakeError
 from installation.output.video import disk
 from installation.output.video.join import join
 from installation.output.video.look import FilmLook
@@ -36,8 +36,17 @@ _AHEAD = 2
 
 
 def open_renderer(recording: Recording) -> FilmRenderer:
-    """ModelError where the networks do not fit, EngineError where the device is missing."""
+    """ModelError where the networks do not fit, EngineError where the device is missing. ConfigError where networks or shaders are
+    not those that the recording was planned with: a shard may be made much later, and on another machine.
+    """
     session = recording.session
+    here = hashes([path for files in session.files.values() for path in files])
+    if changed := sorted(name for name in {*here, *recording.hashes} if here.get(name) != recording.hashes.get(name)):
+        raise ConfigError(
+            f"not what the recording was planned with: {', '.join(changed)}",
+            where=str(recording.folder),
+            fix="Put the files back as they were, or plan the recording anew",
+        )
     return FilmRenderer(Switch(session.show, session.files, session.size, wait=True), recording.picture)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from installation import record
 from installation.errors import ConfigError, OutputError
 from installation.recording import Recording
 from installation.session import Session
@@ -70,6 +71,19 @@ def test_what_would_change_a_frame_is_named(tmp_path, change, named):
     with pytest.raises(ConfigError, match="not the recording that was begun") as fault:
         recording(tmp_path, **change).check_unchanged(recording(tmp_path))
     assert named in fault.value.what
+
+
+def test_a_shard_is_not_made_with_other_files_than_it_was_planned_with(tmp_path):
+    for name in ("faces", "hills"):
+        (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
+    files = [path for paths in recording(tmp_path).session.files.values() for path in paths]
+    planned = recording(tmp_path).model_copy(update={"hashes": record.hashes(files)})
+    (tmp_path / "hills.safetensors").write_bytes(b"changed")
+    with pytest.raises(ConfigError, match=r"planned with: hills\.safetensors\. Put"):
+        record.open_renderer(planned)
+    (tmp_path / "hills.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"planned with: hills\.safetensors\. Put"):
+        record.open_renderer(planned)
 
 
 def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path, monkeypatch):
