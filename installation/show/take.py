@@ -203,7 +203,7 @@ def _state(tree: Any, show: Show) -> ShowState:
     state, fresh = from_tree(tree), first_state(show)
     local = {row.name: fresh.values[row.name] for row in show.table() if row.local and row.name in fresh.values}
     values, glides = fresh.values | state.values | local, fresh.glides | state.glides
-    state = replace(state, show=digest(show), values=values, glides=glides)
+    state = replace(state, show=digest(show), values=values, glides=glides, picks=fresh.picks | state.picks)
     fitting = resumed(state, show)
     if fitting is None:
         raise ValueError("a state that its show cannot be in")

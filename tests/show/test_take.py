@@ -165,6 +165,7 @@ def test_a_killed_wall_loses_half_a_second() -> None:
 def test_a_state_of_an_older_version_takes_the_first_values_of_new_parameters() -> None:
     tree = json.loads(to_json(evening(1)[2]))
     del tree["values"]["look/gamma"], tree["glides"]["look/gamma"]
+    del tree["values"]["model/select"], tree["picks"]["model/select"]
     tree["show"] = "another digest"
     (state,) = records([json.dumps({"state": tree}).encode()])
     assert isinstance(state, ShowState)
@@ -229,6 +230,17 @@ def test_damage_gives_records_or_one_error(noise: bytes, place: int) -> None:
 def test_a_log_without_a_state_is_refused() -> None:
     with pytest.raises(TakeError, match="does not begin with a state"):
         list(records([b'{"us":[1]}\n']))
+
+
+def test_the_header_gives_a_show_of_several_models_back() -> None:
+    show = make_show(
+        models=[{"name": "hills", "base": "hills", "stages": ["x4"]}],
+        axes=[{"name": "smile", "index": 2, "layers": [0, 5]}, {"name": "slope", "index": 0, "model": "hills"}],
+        classes={"cat": 3, "dog": 5},
+        params={"model": {"select": "hills"}, "class": {"select": "dog"}, "axis": {"smile": 1.5}},
+    )
+    marks = tuple(replace(MARK, name=name) for name in ("none", "hills", "x4"))
+    assert read_header(header_bytes(Header(show, marks), version="1", made=""), "take.json") == Header(show, marks)
 
 
 def test_the_header_gives_the_show_back() -> None:
