@@ -161,6 +161,25 @@ def test_a_card_that_torch_was_not_built_for_is_told(tmp_path: Path, monkeypatch
     assert "NVIDIA Test Card" in found.what
 
 
+@LINUX
+@pytest.mark.parametrize("card", [True, False])
+def test_the_encoders_are_those_of_the_ffmpeg_that_a_recording_takes(
+    card: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(path: Path, text: str) -> Path:
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        return path
+
+    own = script(tmp_path / "own", 'echo " V libx264  H.264"; echo " V hap  Hap"; echo " V h264_nvenc  NVENC"')
+    script(tmp_path / "ffmpeg", 'echo " V libsvtav1  AV1"')
+    script(tmp_path / "nvidia-smi", f"exit {0 if card else 9}")
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(own))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (found,) = machine.encoders()
+    assert found.what == f"H.264, Hap{', NVENC' if card else ''} ({own})"
+
+
 def test_a_program_that_hangs_is_ended() -> None:
     answer = ask(sys.executable, "-c", "import threading; threading.Event().wait()", deadline_s=0.3)
     assert (answer.code, answer.last_word) == (None, "no answer in 0.3 s")

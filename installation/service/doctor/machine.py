@@ -30,9 +30,11 @@ _ENCODERS = {
     "libx265": "H.265",
     "libsvtav1": "AV1",
     "prores_ks": "ProRes",
+    "dnxhd": "DNxHR",
+    "hap": "Hap",
     "ffv1": "FFV1",
-    "h264_nvenc": "NVENC",
 }
+_GET_FFMPEG = "make run EXTRAS=record, or pip install 'installation[record]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +81,21 @@ def _requirements() -> list[str]:
 
 
 def encoders() -> list[Finding]:
-    """ffmpeg, from the system or from the package imageio-ffmpeg, and what it can write."""
-    program = shutil.which("ffmpeg")
-    if program is None and find_spec("imageio_ffmpeg"):
+    """The ffmpeg that a recording takes, the package imageio-ffmpeg's or else the system's, and what it can write."""
+    program = None
+    if find_spec("imageio_ffmpeg"):
         from imageio_ffmpeg import get_ffmpeg_exe
 
         try:
             program = get_ffmpeg_exe()
         except RuntimeError:
-            program = None
+            pass  # a wheel without the binary
+    program = program or shutil.which("ffmpeg")
     if program is None:
-        return [
-            Finding("encoders", "warn", "no ffmpeg: stills can be written, video cannot", "pip install imageio-ffmpeg")
-        ]
+        return [Finding("encoders", "warn", "no ffmpeg: stills can be written, video cannot", _GET_FFMPEG)]
     answer = ask(program, "-hide_banner", "-encoders")
     if answer.code != 0:
-        return [
-            Finding("encoders", "warn", f"{program} does not run ({answer.last_word})", "pip install imageio-ffmpeg")
-        ]
+        return [Finding("encoders", "warn", f"{program} does not run ({answer.last_word})", _GET_FFMPEG)]
     words = set(answer.out.split())
     have = [label for name, label in _ENCODERS.items() if name in words]
     # The encoder is part of every build, but runs on the card.
