@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 VENV  := .venv
-# Extras to install for a show, for example EXTRAS=midi,upscalers. Only the tests install `dev`.
+# Extras to install for a show, for example EXTRAS=midi,record. Only the tests install `dev`.
 EXTRAS :=
 SHOW  :=
 ARGS  :=
@@ -22,7 +22,7 @@ INSTALLED := $(VENV)/.installed$(subst $(comma),-,$(addprefix -,$(EXTRAS)))
 .PHONY: help setup run test test-fast test-setup lint clean
 
 help:
-	@echo 'make run        set up if needed, then run the default show (SHOW=name or file, ARGS="options", EXTRAS=midi,upscalers)'
+	@echo 'make run        set up if needed, then run the default show (SHOW=name or file, ARGS="options", EXTRAS=midi,record)'
 	@echo 'make test       set up if needed, then lint and run every test'
 	@echo 'make test-fast  likewise without lint and slow tests'
 	@echo 'make setup      set up only'

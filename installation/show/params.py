@@ -208,7 +208,7 @@ ROWS: tuple[Param, ...] = (
     Param(
         "class/select",
         "int",
-        "The class of a conditional network, by number, or by its name in the show's [classes]. "
+        "The class of a conditional network, by number; in a show with [classes], by its name there. "
         "The ramp time is the fade (else walk/fade_s).",
         default=0,
         lo=0,
