@@ -115,7 +115,8 @@ def run(
         if played:
             session = session.model_copy(update={"take": path.parent, "replay": True})
         elif take is not None:
-            written = takes.begin(take.expanduser(), config, _ensure_models(config, path.parent))
+            files = _ensure_models(config, path.parent)
+            written = takes.begin(take.expanduser(), _anchored(config, path.parent), files)
             if written is not None:
                 logging.info("the performance is written down in %s", written)
                 session = session.model_copy(update={"take": written.resolve()})
@@ -716,6 +717,17 @@ def _ensure_models(config: Show, folder: Path, known: Mapping[str, Path] | None 
             more = f". The show also needs {wheels}" if wheels else ""
             raise ModelError(error.what, where=error.where, fix=error.fix + more) from error
     return found
+
+
+def _anchored(config: Show, folder: Path) -> Show:
+    """The show with whole paths in its table [record], for whoever films a take of it from another folder."""
+    from installation.models import library
+
+    stages = tuple(
+        str((folder / Path(name).expanduser()).absolute()) if name.endswith(library.SUFFIX) else name
+        for name in config.record.stages
+    )
+    return config.model_copy(update={"record": config.record.model_copy(update={"stages": stages})})
 
 
 def _bring(name: str, fix: str) -> str:
