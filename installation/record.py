@@ -8,7 +8,6 @@ at 960 x 960, in which the drawing thread may stand still.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from installation import takes
 from installation.errors import ConfigError, EngineError, InstallationError, TakeError
+from installation.models.checkpoint import fingerprint
 from installation.output.video import disk
 from installation.output.video.join import join
 from installation.output.video.look import FilmLook
@@ -55,7 +55,7 @@ def hashes(networks: Collection[Path]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in dict.fromkeys((*networks, *sorted(shaders_dir().iterdir()))):
         if path.is_file():
-            found[path.name] = found.get(path.name, "") + _sha256(path)  # two folders may hold networks of one name
+            found[path.name] = found.get(path.name, "") + fingerprint(path)  # two folders may hold networks of one name
     return found
 
 
@@ -214,8 +214,3 @@ class _Line:
     def _close_look(self) -> None:
         if self._look is not None:
             self._look.close()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
