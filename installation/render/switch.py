@@ -1,7 +1,7 @@
 """Switch: the models of a show, one or two at work. A new one is loaded while the old one goes on drawing.
 
-Runs on the engine's thread, with one thread beside it while a model is being loaded. At most two models are in memory:
-the next one is loaded only after a crossfade has ended.
+Runs on the engine's thread, with one thread beside it while a model is being loaded. At most two models are in memory on
+the wall: the next one is loaded only after a crossfade has ended. A renderer that waits has as many as the state mixes.
 """
 
 from __future__ import annotations
