@@ -51,9 +51,10 @@ def open_renderer(recording: Recording) -> FilmRenderer:
 
 
 def hashes(networks: Collection[Path]) -> dict[str, str]:
-    """sha256 of the networks and of the shaders of the look, by file name."""
+    """sha256 of the networks and of the shaders of the look, by file name. What an editor leaves beside a shader is none."""
     found: dict[str, str] = {}
-    for path in dict.fromkeys((*networks, *sorted(shaders_dir().iterdir()))):
+    shaders = (path for path in sorted(shaders_dir().iterdir()) if not path.name.startswith((".", "#")))
+    for path in dict.fromkeys((*networks, *(path for path in shaders if not path.name.endswith("~")))):
         if path.is_file():
             found[path.name] = found.get(path.name, "") + fingerprint(path)  # two folders may hold networks of one name
     return found

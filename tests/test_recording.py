@@ -86,6 +86,13 @@ def test_a_shard_is_not_made_with_other_files_than_it_was_planned_with(tmp_path)
         record.open_renderer(planned)
 
 
+def test_what_an_editor_leaves_beside_a_shader_is_no_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "shaders_dir", lambda: tmp_path)
+    for name in ("look.glsl", "look.glsl~", ".look.glsl.swp", "#look.glsl#"):
+        (tmp_path / name).write_text(name)
+    assert list(record.hashes([])) == ["look.glsl"]
+
+
 def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
