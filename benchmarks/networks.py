@@ -31,14 +31,14 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--family", action="append", choices=FAMILIES, help="all where none is named")
     arguments.add_argument("--size", type=_side, action="append", help="px, published or not; 256 and 1024 if left out")
-    arguments.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="all cores if left out")
-    arguments.add_argument("--times", type=int, default=4, help="at most so many calls, of which the fastest counts")
+    arguments.add_argument("--threads", type=_count, default=os.cpu_count() or 1, help="all cores if left out")
+    arguments.add_argument("--times", type=_count, default=4, help="at most so many calls, of which the fastest counts")
     arguments.add_argument("--quick", action="store_true", help="the smallest size of each family, two calls")
     arguments.add_argument("--budget", type=float, default=480.0, help="seconds for all rows; a call begun is finished")
     options = arguments.parse_args()
     end = time.perf_counter() + options.budget
     peak = sgemm_gflops(threads=options.threads)
-    print(f"{options.threads} threads, sgemm {peak:.0f} GFLOP/s, float32, one picture a call")
+    print(f"threads: {options.threads}, sgemm: {peak:.0f} GFLOP/s, float32, one picture a call")
     print(ROW.format("network, px", "GFLOP", "plain", "fast", "gain", "GFLOP/s", "of sgemm", "apart", ""), flush=True)
     bench = Bench(peak, 2 if options.quick else options.times)
     rows = chosen(options.family or list(FAMILIES), options.size, quick=options.quick)
@@ -112,6 +112,12 @@ def fastest(call: Callable[[], Tensor], times: int, until: float) -> tuple[Tenso
 
 def _ms(seconds: float) -> str:
     return f"{1e3 * seconds:.1f} ms" if seconds < 0.1 else f"{1e3 * seconds:.0f} ms"
+
+
+def _count(text: str) -> int:
+    if (count := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return count
 
 
 def _side(text: str) -> int:
