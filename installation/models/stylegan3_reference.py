@@ -93,5 +93,6 @@ def _filter(x: Tensor, taps: Tensor | None) -> Tensor:
         return x
     kernels = [taps] if taps.ndim == 2 else [taps[:, None], taps[None, :]]
     for kernel in kernels:
-        x = F.conv2d(x[:, None], kernel.flip((0, 1))[None, None])[:, 0]
+        each = kernel.flip((0, 1)).expand(len(x), 1, *kernel.shape).contiguous()
+        x = F.conv2d(x[None], each, groups=len(x))[0]
     return x
