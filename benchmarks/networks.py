@@ -1,105 +1,131 @@
-"""Each family of generators against its plain re-computation on this machine, in one run: `python -m benchmarks.networks [FAMILY ...]`.
+"""Each family of generators against its plain re-computation on this machine, in one run: `python -m benchmarks.networks`.
 
-Prints a table; judges nothing. The networks have random weights and the published widths; the plain side is the slow twin that the tests
-compare pictures with, so both columns make the same picture, and how far apart they are is printed too. Run it on an idle machine.
+Prints a table, row by row; judges nothing. What is compared is in `pairs.py`: both sides make the same picture, and how far apart they
+are is printed too, as a share of its range. Run it on an idle machine: with its default budget it ends within ten minutes on two cores.
+Where the plain side would break the budget, the row has the fast side alone and says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from benchmarks.pairs import FAMILIES, Family
 from benchmarks.wall import sgemm_gflops
-from installation.models import checkpoint, cost, random_weights, stylegan2_reference, stylegan3_reference
+from installation.models import checkpoint, cost
 from installation.models.header import TensorInfo
 from installation.models.network import Generator
 
 SIZES = (256, 1024)
-ROW = "{:<18}{:>8}{:>11}{:>11}{:>7}{:>9}{:>8}{:>8}"
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """make: a network of about this side, px. plain: network, ws -> img, by the equations."""
-
-    make: Callable[[int], Generator]
-    plain: Callable[..., Tensor]
-
-
-def stylegan2(size: int) -> Generator:
-    """The paper's configuration F."""
-    channels = [min(32768 >> level, 512) for level in range(2, size.bit_length())]
-    return random_weights.stylegan2(z_dim=512, w_dim=512, channels=channels, mapping_layers=8)
-
-
-def stylegan3(size: int, *, kernel: int, base: int, most: int) -> Generator:
-    """The published T (kernel 3) and R (kernel 1)."""
-    channels = [min(round(base / 2 / (2 * (size / 4) ** min(i / 12, 1))), most) for i in range(14)]
-    options = {"kernel": kernel, "radial": kernel == 1}
-    return random_weights.stylegan3(z_dim=512, w_dim=512, resolution=size, channels=channels, **options)
-
-
-def r3gan(size: int) -> Generator:
-    """The published FFHQ-256, and its widths halved on for larger pictures, of which none are published."""
-    widths = [768, 768, 768, 768, 384, 192, 96, 48, 24][: size.bit_length() - 2]
-    groups = [max(width // 8, 1) for width in widths]
-    return random_weights.r3gan(z_dim=64, widths=widths, groups=groups, blocks=[2] * len(widths))
-
-
-FAMILIES = {
-    "stylegan2": Family(stylegan2, stylegan2_reference.synthesis),
-    "stylegan3-t": Family(partial(stylegan3, kernel=3, base=32768, most=512), stylegan3_reference.synthesis),
-    "stylegan3-r": Family(partial(stylegan3, kernel=1, base=65536, most=1024), stylegan3_reference.synthesis),
-    "r3gan": Family(r3gan, lambda network, ws: network.synthesis_slow(ws)),
-}
+ROW = "{:<20}{:>8}{:>12}{:>12}{:>8}{:>9}{:>9}{:>8}  {}"
 
 
 def main() -> None:
     assert __doc__
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("family", nargs="*", choices=[[], *FAMILIES], help="all where none is named")
-    arguments.add_argument("--size", type=int, action="append", help="px; 256 and 1024 where none is given")
-    arguments.add_argument("--times", type=int, default=3, help="calls of which the fastest counts")
+    arguments.add_argument("--family", action="append", choices=FAMILIES, help="all where none is named")
+    arguments.add_argument("--size", type=_side, action="append", help="px, published or not; 256 and 1024 if left out")
+    arguments.add_argument("--threads", type=_count, default=os.cpu_count() or 1, help="all cores if left out")
+    arguments.add_argument("--times", type=_count, default=4, help="at most so many calls, of which the fastest counts")
+    arguments.add_argument("--quick", action="store_true", help="the smallest size of each family, two calls")
+    arguments.add_argument("--budget", type=float, default=480.0, help="seconds for all rows; a call begun is finished")
     options = arguments.parse_args()
-    peak = sgemm_gflops()
-    print(ROW.format("network", "GFLOP", "plain", "fast", "gain", "GFLOP/s", f"of {peak:.0f}", "apart"))
-    for name in options.family or FAMILIES:
-        for size in options.size or SIZES:
-            # Row by row: the large ones take minutes on a CPU.
-            print(ROW.format(f"{name} {size}", *measure(FAMILIES[name], size, options.times, peak)), flush=True)
+    end = time.perf_counter() + options.budget
+    peak = sgemm_gflops(threads=options.threads)
+    print(f"threads: {options.threads}, sgemm: {peak:.0f} GFLOP/s, float32, one picture a call")
+    print(ROW.format("network, px", "GFLOP", "plain", "fast", "gain", "GFLOP/s", "of sgemm", "apart", ""), flush=True)
+    bench = Bench(peak, 2 if options.quick else options.times)
+    rows = chosen(options.family or list(FAMILIES), options.size, quick=options.quick)
+    for i, (name, size) in enumerate(rows):
+        family, where = FAMILIES[name], f"{name} {size}"
+        if size not in family.sizes and not options.size:
+            cells = [""] * 7 + [f"no network of {size} px is published"]
+        elif (now := time.perf_counter()) >= end:
+            cells = [""] * 7 + ["left out, the budget is spent: --family, or a larger --budget"]
+        else:
+            # An equal share of what is left to each row; what one does not need the others have.
+            cells = bench.measure(name, family, size, now + (end - now) / (len(rows) - i), end)
+        print(ROW.format(where, *cells).rstrip(), flush=True)
 
 
-@torch.inference_mode()
-def measure(family: Family, size: int, times: int, peak: float) -> list[str]:
-    """The cells of one row, behind its name."""
-    network = family.make(size)
-    ws = network.mapping(torch.randn(1, network.z_dim, generator=torch.Generator().manual_seed(0)))
-    expected = family.plain(network, ws)
-    plain = fastest(lambda: family.plain(network, ws), times)
-    network.place("cpu")
-    apart = float((network.synthesis(ws) - expected).abs().max() / (expected.max() - expected.min()))
-    fast = fastest(lambda: network.synthesis(ws), times)
+def chosen(names: list[str], sizes: list[int] | None, *, quick: bool) -> list[tuple[str, int]]:
+    """(family, side) of each row, small pictures first. A family without a published size of SIZES has its own beside them."""
+    if sizes is None and quick:
+        return [(name, min(FAMILIES[name].sizes)) for name in names]
+    every = sorted({*SIZES, *(size for name in names for size in FAMILIES[name].sizes)}) if sizes is None else sizes
+    asked = sizes or SIZES
+    return [(name, size) for size in every for name in names if size in asked or size in FAMILIES[name].sizes]
+
+
+class Bench:
+    """Measures row by row, and learns from each how long the plain side of the same family takes at another size."""
+
+    def __init__(self, peak: float, times: int) -> None:
+        self.peak, self.times = peak, times
+        # Seconds by side**1.5. From 256 to 1024 px StyleGAN3-T's twin was measured to take seven times as long.
+        self.plain_rates: dict[str, float] = {}
+
+    @torch.inference_mode()
+    def measure(self, name: str, family: Family, size: int, share: float, end: float) -> list[str]:
+        """The cells of one row, behind its name. share: when the row should be done; end: when the whole run should."""
+        pair = family.make(size)
+        network = pair.network
+        work = gflop(network)
+        ws = network.mapping(torch.randn(1, network.z_dim, generator=torch.Generator().manual_seed(0)))
+        remark = "" if size in family.sizes else "not a published size"
+        network.place("cpu")
+        img, fast = fastest(lambda: network.synthesis(ws), self.times, share)
+        rate = work / fast
+        speed = [f"{rate:.0f}", f"{rate / self.peak:.0%}"]
+        guess = self.plain_rates.get(name, 0.0) * size**1.5
+        if time.perf_counter() + guess > end:
+            why = f"plain left out: about {guess:.0f} s, beyond the budget"
+            return [f"{work:.1f}", "", _ms(fast), "", *speed, "", "; ".join(filter(None, (remark, why)))]
+        expected, plain = fastest(lambda: pair.plain(ws), self.times, share)
+        self.plain_rates[name] = plain / size**1.5
+        apart = float((img - expected).abs().max() / (expected.max() - expected.min()))
+        return [f"{work:.1f}", _ms(plain), _ms(fast), f"{plain / fast:.1f}x", *speed, f"{apart:.0e}", remark]
+
+
+def gflop(network: Generator) -> float:
+    """Of one picture: what `models info` prints."""
     tensors = {key: TensorInfo("F32", tuple(tensor.shape), 0) for key, tensor in network.state_dict().items()}
-    work = 2 * (cost.macs(checkpoint.describe(network, name="random"), tensors) or 0) / 1e9
-    rate = work / fast
-    times_ms = [f"{1e3 * plain:.0f} ms", f"{1e3 * fast:.0f} ms", f"{plain / fast:.1f}x"]
-    return [f"{work:.1f}", *times_ms, f"{rate:.0f}", f"{rate / peak:.0%}", f"{apart:.0e}"]
+    macs = cost.macs(checkpoint.describe(network, name="random"), tensors)
+    return math.nan if macs is None else 2 * macs / 1e9
 
 
-def fastest(call: Callable[[], object], times: int) -> float:
-    """Seconds of the fastest of some calls. One went before, for the comparison of the pictures."""
-    durations = []
-    for _ in range(times):
+def fastest(call: Callable[[], Tensor], times: int, until: float) -> tuple[Tensor, float]:
+    """The picture, and the seconds of the fastest of up to `times` calls: at least one, and none more that would end after `until`."""
+    durations: list[float] = []
+    while True:
         start = time.perf_counter()
-        call()
+        img = call()
         durations.append(time.perf_counter() - start)
-    return min(durations)
+        if len(durations) >= times or time.perf_counter() + min(durations) > until:
+            return img, min(durations)
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.1f} ms" if seconds < 0.1 else f"{1e3 * seconds:.0f} ms"
+
+
+def _count(text: str) -> int:
+    if (count := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return count
+
+
+def _side(text: str) -> int:
+    size = int(text)
+    if not 32 <= size <= 1024 or size.bit_count() > 1:
+        raise argparse.ArgumentTypeError(f"{text} is not one of 32, 64, 128, 256, 512, 1024")
+    return size
 
 
 if __name__ == "__main__":

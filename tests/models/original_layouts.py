@@ -5,7 +5,7 @@ readable and independent of the package's networks. For families of which no fil
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -159,6 +159,22 @@ class _Noise(nn.Module):
         return x + self.weight * self.map
 
 
+def give_noise(original: nn.Module, maps: Mapping[str, Tensor]) -> None:
+    """The importer's constant maps, by the names of the layers that add them."""
+    for name, constant in maps.items():
+        layer = original.get_submodule(name)
+        assert isinstance(layer, _Noise)
+        layer.map = constant
+
+
+def settle(original: nn.Module) -> None:
+    """Move spectral norm's vectors from where they began, as training does."""
+    for module in original.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            for hook in module._forward_pre_hooks.values():
+                hook(module, ())
+
+
 class _Start(nn.Module):
     def __init__(self, z_dim: int, width: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
@@ -222,7 +238,7 @@ class FastGAN(nn.Module):
 
 
 def lucidrains(channels: Sequence[int], z_dim: int = 12, layers: int = 3, seed: int = 0) -> State:
-    """The `GAN` of lucidrains' stylegan2-pytorch 1.9, its averaged halves."""
+    """The `GAN` of lucidrains' stylegan2-pytorch 1.9, its averaged halves, scaled so that most of a picture lies within 0..1."""
     rng = torch.Generator().manual_seed(seed)
     state: State = {}
 
@@ -234,18 +250,18 @@ def lucidrains(channels: Sequence[int], z_dim: int = 12, layers: int = 3, seed: 
         put(f"{name}.bias", outputs, scale=scale)
 
     for i in range(layers):
-        linear(f"SE.net.{2 * i}", z_dim, z_dim, 3.0)
+        linear(f"SE.net.{2 * i}", z_dim, z_dim, 10 / math.sqrt(z_dim))
     put("GE.initial_block", 1, channels[0], 4, 4)
     put("GE.initial_conv.weight", channels[0], channels[0], 3, 3, scale=0.1)
     put("GE.initial_conv.bias", channels[0], scale=0.1)
     for i, outputs in enumerate(channels):
         name, inputs = f"GE.blocks.{i}", channels[max(i - 1, 0)]
         for k, width in ((1, inputs), (2, outputs)):
-            linear(f"{name}.to_style{k}", z_dim, width, 0.3)
+            linear(f"{name}.to_style{k}", z_dim, width, 1 / math.sqrt(z_dim))
             linear(f"{name}.to_noise{k}", 1, outputs, 0.3)
             put(f"{name}.conv{k}.weight", outputs, width, 3, 3)
-        linear(f"{name}.to_rgb.to_style", z_dim, outputs, 0.3)
-        put(f"{name}.to_rgb.conv.weight", 3, outputs, 1, 1, scale=0.1)
+        linear(f"{name}.to_rgb.to_style", z_dim, outputs, 1 / math.sqrt(z_dim))
+        put(f"{name}.to_rgb.conv.weight", 3, outputs, 1, 1, scale=0.3 / math.sqrt(outputs))
         if i < len(channels) - 1:
             state[f"{name}.to_rgb.upsample.1.f"] = torch.tensor([1.0, 2.0, 1.0])
     return state

@@ -140,10 +140,7 @@ def test_lightweight_gan_makes_what_its_equations_make(tmp_path: Path, frequenci
     converted = lightweightgan.convert(value, where="test")
     assert converted[1]["gates"] == [[1, 4], [2, 5]]
     network = network_of(converted, tmp_path)
-    for i, parts in enumerate(original.layers):
-        noise = parts.get_submodule("0.3")
-        assert isinstance(noise, original_layouts._Noise)
-        noise.map = converted[2][f"layers.{i}.noise"]
+    original_layouts.give_noise(original, {f"layers.{i}.0.3": converted[2][f"layers.{i}.noise"] for i in range(6)})
     z = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         img = network.synthesis(network.mapping(z))
@@ -166,28 +163,12 @@ def test_a_progressive_gan_makes_what_its_equations_make(tmp_path: Path, channel
     assert not torch.allclose(network(z, 0.5), network(z, 1.0))  # psi is not undone by the scaling of z
 
 
-def with_the_importers_noise(original: original_layouts.FastGAN, plain: fastgan.Plain) -> None:
-    for name, constant in plain.noise.items():
-        layer = original.get_submodule(name)
-        assert isinstance(layer, original_layouts._Noise)
-        layer.map = constant
-
-
-def settled(original: torch.nn.Module) -> torch.nn.Module:
-    """With spectral norm's vectors moved from where they began, as training does."""
-    for module in original.modules():
-        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
-            for hook in module._forward_pre_hooks.values():
-                hook(module, ())
-    return original
-
-
 def test_fastgan_makes_what_batch_norm_over_many_batches_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch's own spectral norm and batch norm, its running statistics averaged over the same z, are the second opinion."""
     monkeypatch.setattr(fastgan, "PIXELS", 512 * 64 * 64)
     torch.manual_seed(0)
     original = original_layouts.FastGAN(10, [12, 10, 8, 6, 4], projected=False)
-    settled(original)
+    original_layouts.settle(original)
     state = original.state_dict()
     value = read({"g": {f"module.{name}": tensor for name, tensor in state.items()}, "d": {}}, tmp_path)
     assert fastgan.matches(value)
@@ -195,7 +176,7 @@ def test_fastgan_makes_what_batch_norm_over_many_batches_makes(tmp_path: Path, m
     converted = fastgan.convert(value, where="test")
     network = network_of(converted, tmp_path)
     assert converted[3] == "FastGAN, 64 px, batch norm estimated over 512 z"
-    with_the_importers_noise(original, fastgan.Plain(state, normalise=False))
+    original_layouts.give_noise(original, fastgan.Plain(state, normalise=False).noise)
     rng = torch.Generator().manual_seed(0)
     for module in original.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -239,7 +220,7 @@ def test_projected_gan_keeps_the_statistics_of_its_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
     generator = torch.nn.Module()
     original = original_layouts.FastGAN(10, [12, 10, 8, 6, 4], projected=True)
-    settled(original)
+    original_layouts.settle(original)
     generator.synthesis = original
     for module in original.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -251,7 +232,7 @@ def test_projected_gan_keeps_the_statistics_of_its_file(tmp_path: Path) -> None:
     assert fastgan.is_projected(value)
     assert not fastgan.is_projected({"G_ema": 3})
     network = network_of(fastgan.convert_projected(value, where="test"), tmp_path)
-    with_the_importers_noise(original, fastgan.Plain(original.state_dict(), normalise=True))
+    original_layouts.give_noise(original, fastgan.Plain(original.state_dict(), normalise=True).noise)
     z = torch.randn(3, 10)
     with torch.no_grad():
         assert closeness(network.synthesis(network.mapping(z)), original.eval()(z)) <= 1e-5
