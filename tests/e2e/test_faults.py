@@ -187,6 +187,8 @@ def test_a_missing_display_is_one_clear_line(tmp_path, show_text, variables, wor
 def test_a_signal_while_the_networks_load_ends_it_cleanly(tmp_path, show_text, number):
     with running(tmp_path, show_text) as run:
         board = run.meet()
+        # From then on signals are the supervisor's to hear; before, a Ctrl-C ends a command that has not begun.
+        assert until(lambda: board.pulse("engine").pid != 0, 60), run.log()
         assert board.newest() == 0
         assert run.stop(number) == 0
         assert run.run_folder is not None

@@ -55,7 +55,7 @@ def convert(value: Any, *, where: str) -> tuple[type[OnnxGenerator], dict[str, A
         "batch": batch,
         "unit_range": False,
     }
-    tensors = {"model": torch.frombuffer(value.data, dtype=torch.uint8).clone()}
+    tensors = {"model": torch.frombuffer(bytearray(value.data), dtype=torch.uint8)}
     with torch.device("meta"):
         network = OnnxGenerator(**config)
     restore(network, tensors)

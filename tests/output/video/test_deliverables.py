@@ -18,7 +18,7 @@ from tests.output.video.pictures import COLOUR, SIZE, bt709, decode, frame, numb
 
 FRAMES = 20
 TAGS = {"museum-h264": "avc1", "hevc-10bit": "hvc1", "prores-422hq": "apch", "prores-4444": "ap4h", "dnxhr-hqx": "AVdh"}
-TAGS |= {"hap-q": "HapY", "av1": "av01", "ffv1": ""}
+TAGS |= {"hap-q": "HapY", "av1": "av01", "ffv1": "", "live-h264": "avc1"}
 
 each_video = pytest.mark.parametrize("kind", presets(pictures=False), ids=lambda kind: kind.name)
 
