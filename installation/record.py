@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from installation import takes
-from installation.errors import ConfigError, EngineError, InstallationError, TakeError
+from installation.errors import ConfigError, EngineError, InstallationError, ModelError, TakeError
 from installation.models.checkpoint import fingerprint
 from installation.output.video import disk
 from installation.output.video.join import join
@@ -40,7 +40,11 @@ def open_renderer(recording: Recording) -> FilmRenderer:
     not those that the recording was planned with: a shard may be made much later, and on another machine.
     """
     session = recording.session
-    here = hashes([path for files in session.files.values() for path in files])
+    networks = [path for files in session.files.values() for path in files]
+    for path in networks:
+        if not path.is_file():
+            raise ModelError("the network is not there", where=str(path), fix="Put its file back, or plan anew")
+    here = hashes(networks)
     if changed := sorted(name for name in {*here, *recording.hashes} if here.get(name) != recording.hashes.get(name)):
         raise ConfigError(
             f"not what the recording was planned with: {', '.join(changed)}",

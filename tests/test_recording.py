@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from installation import record
-from installation.errors import ConfigError, OutputError
+from installation.errors import ConfigError, ModelError, OutputError
 from installation.recording import Recording
 from installation.session import Session
 from tests.show.shows import make_show
@@ -82,7 +82,7 @@ def test_a_shard_is_not_made_with_other_files_than_it_was_planned_with(tmp_path)
     with pytest.raises(ConfigError, match=r"planned with: hills\.safetensors\. Put"):
         record.open_renderer(planned)
     (tmp_path / "hills.safetensors").unlink()
-    with pytest.raises(ConfigError, match=r"planned with: hills\.safetensors\. Put"):
+    with pytest.raises(ModelError, match=r"not there"):
         record.open_renderer(planned)
 
 
