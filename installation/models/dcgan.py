@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.errors import ModelError
-from installation.models.network import Generator, keep, whole, wholes
+from installation.models.network import ZGenerator, keep, whole, wholes
 
 BN_EPS = 1e-5
 
 
-class DCGAN(Generator):
+class DCGAN(ZGenerator):
     """z [N, z_dim] -> img of 4 * 2^len(channels) px. channels: widths after each hidden layer, from 4x4 up.
 
     The fast path has the batch norm folded into the convolutions, and the first layer, which sees one pixel, as a matrix product;
@@ -28,8 +28,6 @@ class DCGAN(Generator):
 
     arch = "dcgan"
     cpu_channels_last = True  # 100 -> 64 px, two threads: 1.9 against 2.4 ms
-    w_dim = 0
-    num_ws = 1
 
     def __init__(self, *, z_dim: int, channels: Sequence[int]) -> None:
         super().__init__()
@@ -42,14 +40,6 @@ class DCGAN(Generator):
         self.layers = nn.ModuleList(
             Layer(widths[i], widths[i + 1], i, last=i == self.depth) for i in range(self.depth + 1)
         )
-
-    def mapping(self, z: Tensor) -> Tensor:
-        """z [N, z_dim] -> ws [N, 1, z_dim]: the same numbers."""
-        return z[:, None, :]
-
-    def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
-        """psi scales z: the centre of a normal distribution is 0."""
-        return ws * psi
 
     def prepare(self) -> None:
         for layer in self.layers:

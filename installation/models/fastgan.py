@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.errors import ModelError
-from installation.models.network import Generator, flag, keep, whole, wholes
+from installation.models.network import ZGenerator, flag, keep, whole, wholes
 from installation.models.stylegan2 import normalise
 
 
-class FastGAN(Generator):
+class FastGAN(ZGenerator):
     """channels: width of each resolution from 4x4 up. double: for each doubling, whether it has two convolutions with noise, or one
     without. gates: pairs of resolutions, as positions in `channels`: the first one's features gate the second's. normalise: scale z to a
     mean square of 1. tanh: at the end.
@@ -26,8 +26,6 @@ class FastGAN(Generator):
 
     arch = "fastgan"
     cpu_channels_last = True
-    w_dim = 0
-    num_ws = 1
 
     def __init__(
         self,
@@ -70,10 +68,6 @@ class FastGAN(Generator):
     def mapping(self, z: Tensor) -> Tensor:
         """z [N, z_dim] -> ws [N, 1, z_dim]."""
         return (normalise(z) if self.normalise else z)[:, None, :]
-
-    def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
-        """psi scales ws: the centre of its distribution is 0."""
-        return ws * psi
 
     def prepare(self) -> None:
         for module in self.modules():

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from installation.errors import ModelError
 from installation.models.lucidrains import BLUR
-from installation.models.network import Generator, keep, whole, wholes
+from installation.models.network import ZGenerator, keep, whole, wholes
 
 HEADS = 8
 WINDOW = 3
 
 
-class LightweightGAN(Generator):
+class LightweightGAN(ZGenerator):
     """channels: widths of the doublings, from 8x8 up; the 4x4 start has z_dim. gates: for each, the layer it looks at, and the layer it
     gates. frequencies: gates weigh places by cosines, not by their content. attention: layers with attention before them.
     heads_width: channels of one head of the attention.
@@ -28,8 +28,6 @@ class LightweightGAN(Generator):
 
     arch = "lightweightgan"
     cpu_channels_last = True
-    w_dim = 0
-    num_ws = 1
 
     def __init__(
         self,
@@ -75,14 +73,6 @@ class LightweightGAN(Generator):
         self.final = nn.Conv2d(channels[-1], 3, 3, padding=1)
         self.gate_from = {small: (large, gate) for (small, large), gate in zip(pairs, self.gates, strict=True)}
         self.attention_before = dict(zip(attention, self.attentions, strict=True))
-
-    def mapping(self, z: Tensor) -> Tensor:
-        """z [N, z_dim] -> ws [N, 1, z_dim]: the same numbers."""
-        return z[:, None, :]
-
-    def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
-        """psi scales z: the centre of a normal distribution is 0."""
-        return ws * psi
 
     def prepare(self) -> None:
         for layer in self.layers:

@@ -91,6 +91,20 @@ class Generator(Network):
         return self.synthesis(self.truncate(self.mapping(z), psi))
 
 
+class ZGenerator(Generator):
+    """A generator without w: ws is z as [N, 1, z_dim], and psi scales it, since the centre of a normal distribution is 0."""
+
+    w_dim = 0
+    num_ws = 1
+
+    def mapping(self, z: Tensor) -> Tensor:
+        """z [N, z_dim] -> ws [N, 1, z_dim]: the same numbers."""
+        return z[:, None, :]
+
+    def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
+        return ws * psi
+
+
 class Upscaler(Network):
     """A later stage: img [N, 3, h, w] -> img [N, 3, h*scale, w*scale], both float32, -1..1.
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from installation.errors import CheckpointError, ModelError
 from installation.models.importers.onnx_file import signature
-from installation.models.network import Generator, flag, whole, wholes
+from installation.models.network import ZGenerator, flag, whole, wholes
 
 MAX_BYTES = 2 << 30
 
@@ -31,14 +31,12 @@ def require_onnxruntime() -> ModuleType:
         raise ModelError(f"this network needs onnxruntime, which cannot be imported ({error})", fix=fix) from error
 
 
-class OnnxGenerator(Generator):
+class OnnxGenerator(ZGenerator):
     """z_dim: of the graph. size: the longer side, px; base: height and width in small numbers (16:9). nbytes: of the model. flat: z is
     [N, z_dim], else [N, z_dim, 1, 1]. batch: of the graph, 0 where it is free. unit_range: it gives 0..1, else -1..1.
     """
 
     arch = "onnx"
-    w_dim = 0
-    num_ws = 1
     model: Tensor
 
     def __init__(
@@ -64,14 +62,6 @@ class OnnxGenerator(Generator):
         }
         self.register_buffer("model", torch.empty(nbytes, dtype=torch.uint8))
         self._session: Any = None
-
-    def mapping(self, z: Tensor) -> Tensor:
-        """z [N, z_dim] -> ws [N, 1, z_dim]: the same numbers."""
-        return z[:, None, :]
-
-    def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
-        """psi scales z: the centre of a normal distribution is 0."""
-        return ws * psi
 
     def prepare(self) -> None:
         runtime = require_onnxruntime()

@@ -14,19 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.errors import ModelError
-from installation.models.network import Generator, keep, whole, wholes
+from installation.models.network import ZGenerator, keep, whole, wholes
 from installation.models.stylegan2 import normalise
 
 SLOPE = 0.2
 
 
-class PGGAN(Generator):
+class PGGAN(ZGenerator):
     """channels: width of each resolution from 4x4 up. Names: `linear`, `first`, `blocks.{i}.conv0 | conv1`, `torgb`."""
 
     arch = "pggan"
     cpu_channels_last = True
-    w_dim = 0
-    num_ws = 1
 
     def __init__(self, *, z_dim: int, channels: Sequence[int]) -> None:
         super().__init__()
@@ -42,9 +40,6 @@ class PGGAN(Generator):
     def mapping(self, z: Tensor) -> Tensor:
         """z [N, z_dim] -> ws [N, 1, z_dim]: z scaled to a mean square of 1."""
         return normalise(z)[:, None, :]
-
-    def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
-        return ws * psi
 
     def prepare(self) -> None:
         for module in self.modules():

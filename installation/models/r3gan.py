@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.errors import ModelError
-from installation.models.network import Generator, keep, whole, wholes
+from installation.models.network import ZGenerator, keep, whole, wholes
 
 SLOPE = 0.2
 # The stages that were trained in half precision; those before are bound by their launches.
 HALF_STAGES = 4
 
 
-class R3GAN(Generator):
+class R3GAN(ZGenerator):
     """z [N, z_dim] -> img of 4 * 2^(len(widths) - 1) px.
 
     widths: of each stage from 4x4 up. groups: of its 3x3 convolutions ("cardinality"). blocks: residual blocks a stage. expansion: how
@@ -33,8 +33,6 @@ class R3GAN(Generator):
 
     arch = "r3gan"
     cpu_channels_last = True
-    w_dim = 0
-    num_ws = 1
 
     def __init__(
         self,
