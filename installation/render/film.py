@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from installation.errors import EngineError
 from installation.models.lanczos import Lanczos
 from installation.models.light import LightPacker, light_from_code
-from installation.render.renderer import Renderer
+from installation.render.renderer import Renderer, not_finite
 from installation.render.switch import Switch
 from installation.show.state import ShowState
 
@@ -39,11 +38,7 @@ class FilmRenderer:
         if self._resize is not None and self._shrinks:
             light = self._resize(light)
         if not self._packer.pack(light, out):
-            raise EngineError(
-                "the networks made a picture with NaN or infinite values",
-                where=f"show time {state.t:g} s",
-                fix="Lower latent.psi, or set cascade.dtype to float32",
-            )
+            raise not_finite(state)
 
     def describe(self) -> str:
         """One line for the log."""

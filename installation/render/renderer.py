@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,6 @@ class Renderer:
             torch.set_num_threads(config.threads or os.cpu_count() or 1)
         self.size = self.cascade.size
         self._latents = Latents(show, self.cascade.generator, device, model=model, checkpoint=checkpoint)
-        self._packer = Packer(*self.size, device)
 
     @classmethod
     def open(cls, show: Show, base: Path, stages: Sequence[Path], *, model: str | None = None) -> Renderer:
@@ -52,6 +52,11 @@ class Renderer:
     def img(self, state: ShowState) -> Tensor:
         """The picture as an img [1, 3, height, width] float32 on the cascade's device. Valid until the next call."""
         return self.cascade(self._latents.ws(state), self._latents.transform(state))
+
+    @cached_property
+    def _packer(self) -> Packer:
+        """Made when it is wanted: a Switch, which mixes the pictures of several renderers, packs by itself."""
+        return Packer(*self.size, self.device)
 
     def render(self, state: ShowState, out: np.ndarray) -> bool:
         """Draws the state into `out`, a Frame of `size`, complete on return. False when the picture is not finite."""
@@ -67,11 +72,7 @@ class Renderer:
     def draw(self, state: ShowState, out: np.ndarray) -> None:
         """`render` for whoever cannot go on without a picture: EngineError when it is not finite."""
         if not self.render(state, out):
-            raise EngineError(
-                "the networks made a picture with NaN or infinite values",
-                where=f"show time {state.t:g} s",
-                fix="Lower latent.psi, or set cascade.dtype to float32",
-            )
+            raise not_finite(state)
 
     def describe(self) -> str:
         """One line for the log."""
@@ -80,3 +81,12 @@ class Renderer:
             f"{network.arch} {height}" for network, (_, height) in zip(networks, self.cascade.sizes, strict=True)
         )
         return f"{chain} px on {self.cascade.placement}"
+
+
+def not_finite(state: ShowState) -> EngineError:
+    """What is said of a state whose picture holds NaN or infinity."""
+    return EngineError(
+        "the networks made a picture with NaN or infinite values",
+        where=f"show time {state.t:g} s",
+        fix="Lower latent.psi, or set cascade.dtype to float32",
+    )

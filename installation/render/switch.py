@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from installation.errors import EngineError, InstallationError
+from installation.errors import InstallationError
 from installation.models.pack import Packer
-from installation.render.renderer import Renderer
+from installation.render.renderer import Renderer, not_finite
 from installation.show.config import Show
 from installation.show.picks import Pick, Picks, choose, only, settled, shares
 from installation.show.state import ShowState
@@ -69,11 +69,7 @@ class Switch:
     def draw(self, state: ShowState, out: np.ndarray) -> None:
         """`render` for whoever cannot go on without a picture: EngineError when it is not finite."""
         if not self.render(state, out):
-            raise EngineError(
-                "the networks made a picture with NaN or infinite values",
-                where=f"show time {state.t:g} s",
-                fix="Lower latent.psi, or set cascade.dtype to float32",
-            )
+            raise not_finite(state)
 
     @torch.inference_mode()
     def img(self, state: ShowState) -> Tensor:
