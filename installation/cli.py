@@ -111,11 +111,11 @@ def run(
         headless = True
     lock = ShowLock(path, _state_folder())
     try:
-        session = _session(path, config, headless=headless, verbose=verbose, files=played and played[2])
+        files = played[2] if played else _ensure_models(config, path.parent)
+        session = _session(path, config, headless=headless, verbose=verbose, files=files)
         if played:
             session = session.model_copy(update={"take": path.parent, "replay": True})
         elif take is not None:
-            files = _ensure_models(config, path.parent)
             written = takes.begin(take.expanduser(), _anchored(config, path.parent), files)
             if written is not None:
                 logging.info("the performance is written down in %s", written)
@@ -227,23 +227,9 @@ def record(
     from installation import cli_record
 
     _log_to_stderr(False)
-    wish = cli_record.Wish(
-        _parse_size(size) if size else None,
-        fps,
-        seconds,
-        frames,
-        loop,
-        start,
-        end,
-        leader,
-        preset,
-        fit,
-        seed,
-        out,
-        threads,
-        shards,
+    recording = _planned(
+        show, take, size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
     )
-    recording = _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
     cli_record.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=_say)
 
 
@@ -268,25 +254,9 @@ def shard_plan(
     take: FilmedTake = None,
 ) -> None:
     """Writes a plan that any scheduler can run: `shard run PLAN K` for each K from 0, then `shard join PLAN`."""
-    from installation import cli_record
-
-    wish = cli_record.Wish(
-        _parse_size(size) if size else None,
-        fps,
-        seconds,
-        frames,
-        loop,
-        start,
-        end,
-        leader,
-        preset,
-        fit,
-        seed,
-        out,
-        threads,
-        shards,
+    recording = _planned(
+        show, take, size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
     )
-    recording = _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
     recording.write(plan)
     _say(f"{plan}: {recording.shards} shards of {recording.segments} segments, {recording.film.total} frames")
 
@@ -322,6 +292,14 @@ def shard_work(plan: PlanFile) -> None:
     from installation import cli_record
 
     cli_record.work(plan)
+
+
+def _planned(show: str | None, take: Path | None, size: str, *wishes: Any) -> Any:
+    """The Recording that the options of `record` and `shard plan` ask for. wishes: the fields of a Wish behind its size."""
+    from installation import cli_record
+
+    wish = cli_record.Wish(_parse_size(size) if size else None, *wishes)
+    return _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
 
 
 def _recording(show: str, wish: Any) -> Any:
