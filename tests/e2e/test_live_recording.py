@@ -60,6 +60,7 @@ def wall(one_wall):
     yield one_wall
     one_wall.say("/installation/record/stop", "true")
     assert until(lambda: recorder(one_wall) is None, 60)
+    assert until(lambda: not recording(one_wall, 0), 60)  # or the next test would read this film's seconds as its own
 
 
 def test_osc_begins_and_ends_a_film_that_shows_the_wall(wall):
