@@ -78,18 +78,19 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, An
 
 def load_state(path: Path) -> State | None:
     """The newest whole state, or None where there is none at all. CheckpointError if files are there but none of them is whole."""
-    faults = []
-    for candidate in (path, previous(path)):
+    faults: dict[str, str] = {}
+    # The newest once more at the end: a run that saves meanwhile moves its files from name to name under a reader.
+    for candidate in (path, previous(path), path):
         if not candidate.exists():
             continue
         try:
             return _read(candidate)
         except CheckpointError as error:
-            faults.append(error.what)
+            faults[candidate.name] = error.what
     if not faults:
         return None
     fix = "Begin anew in another folder, with this run's G_ema.safetensors as warm start"
-    raise CheckpointError("no state in it can be read: " + "; ".join(faults), where=str(path), fix=fix)
+    raise CheckpointError("no state in it can be read: " + "; ".join(faults.values()), where=str(path), fix=fix)
 
 
 def _read(path: Path) -> State:
@@ -99,7 +100,8 @@ def _read(path: Path) -> State:
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping; clone: the file must not stay mapped while a save renames it
         text = metadata[_FACTS]
         facts = json.loads(text)
-    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
+    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
+        # RuntimeError: torch opens the file a second time, and does not find it where it was moved in between.
         raise CheckpointError(f"{path.name} is no state of ours or is cut short", where=str(path)) from error
     if metadata.get(_FORMAT) != str(FORMAT):
         raise CheckpointError(f"{path.name} has format {metadata.get(_FORMAT)}, this program reads {FORMAT}")

@@ -147,3 +147,29 @@ def test_facts_that_are_not_json_are_refused_before_anything_is_written(tmp_path
     with pytest.raises(ValueError):
         save_state(tmp_path / "state.safetensors", tensors(1), {"loss": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_state_can_be_read_while_it_is_saved_again_and_again(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    save_state(path, tensors(0), {"nimg": 0})
+    code = f"""
+    import torch
+    from pathlib import Path
+    from installation.training.state import save_state
+
+    count = 0
+    while True:
+        count += 1
+        save_state(Path({str(path)!r}), {{"x": torch.full((10_000,), float(count))}}, {{"nimg": count}})
+    """
+    writer = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
+    try:
+        seen: set[int] = set()
+        while len(seen) < 50:
+            state = load_state(path)
+            assert state is not None
+            seen.add(state.facts["nimg"])
+            assert writer.poll() is None
+    finally:
+        writer.kill()
+        writer.wait()
