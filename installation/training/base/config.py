@@ -26,6 +26,7 @@ class BaseConfig:
     0.01 every `difference_every`. augment: `ramp` to augment_p over augment_kimg, `ada` towards augment_target (at most augment_p), or off.
     path_weight: of path-length regularisation every 4 steps from path_kimg on, 0 for none. lr_*: Adam's, at their peak, after
     warm_kimg and before the cosine to a quarter at horizon_kimg. ema_kimg: half-life of the shown average.
+    projected: weight of a second critic that judges trained features (`projected.py`), 0 for none; its rate is lr_projected.
     compact: keep a run's state in 16-bit numbers. held_out: share of the sources that is never trained on.
     """
 
@@ -52,6 +53,8 @@ class BaseConfig:
     path_kimg: float = 200.0
     lr_generator: float = 2.5e-3
     lr_critic: float = 2.5e-3
+    projected: float = 0.0
+    lr_projected: float = 4e-4
     beta2: float = 0.99
     warm_kimg: float = 4.0
     horizon_kimg: float = 5000.0
@@ -201,13 +204,13 @@ def _faults(config: BaseConfig) -> list[str]:
         f"penalty must be one of {', '.join(PENALTIES)}": config.penalty in PENALTIES,
         f"augment must be one of {', '.join(AUGMENTS)}": config.augment in AUGMENTS,
         "augment_p and held_out must be 0..1": 0 <= config.augment_p <= 1 and 0 <= config.held_out < 1,
-        "learning rates must be above 0": min(config.lr_generator, config.lr_critic) > 0,
+        "learning rates must be above 0": min(config.lr_generator, config.lr_critic, config.lr_projected) > 0,
         "beta2 must be 0..1": 0 <= config.beta2 < 1,
         "gamma must not be below 0": config.gamma is None or config.gamma >= 0,
         "show_kimg must be above 0": config.show_kimg > 0,
         "no other number may be below 0": min(
             config.warm_kimg, config.horizon_kimg, config.ema_kimg, config.ema_ramp, config.augment_kimg,
-            config.path_kimg, config.path_weight, config.augment_colour,
+            config.path_kimg, config.path_weight, config.augment_colour, config.projected,
         ) >= 0,
     }  # fmt: skip
     return [rule for rule, kept in rules.items() if not kept]

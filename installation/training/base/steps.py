@@ -15,6 +15,7 @@ from installation.training.base.config import BaseConfig
 from installation.training.base.discriminator import Discriminator
 from installation.training.base.generator import Generator
 from installation.training.base.plan import Plan, half_dtype
+from installation.training.base.projected import ProjectedCritic
 from installation.training.losses import (
     LossKind,
     difference_penalty,
@@ -35,6 +36,7 @@ class Batch:
     """What one step is made from, this process's share. real [N,3,S,S]; z_*: latents [N, z_dim] on the device; draw_*: augmentations.
 
     draw_real serves the discriminator's step, draw_again the generator's, in which the same real pictures are seen otherwise.
+    draw_projected: what the projected critic sees of the real pictures, the generated ones, and those of the generator's step.
     rng: for what is drawn on the way (path lengths, differences).
     """
 
@@ -45,6 +47,7 @@ class Batch:
     draw_fake: Draw
     draw_again: Draw
     draw_new: Draw
+    draw_projected: tuple[Draw, Draw, Draw] | None
     rng: torch.Generator
 
 
@@ -65,14 +68,21 @@ class Steps:
             self.fast_critic = cast(nn.Module, torch.compile(self.critic, dynamic=False))
         self.generator_adam = Adam(dict(self.generator.named_parameters()), beta2=config.beta2)
         self.critic_adam = Adam(dict(self.critic.named_parameters()), beta2=config.beta2)
+        self.projected: ProjectedCritic | None = None
+        self.projected_adam: Adam | None = None
+        if config.projected:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                self.projected = ProjectedCritic(config.size, device)
+            self.projected_adam = Adam(dict(self.projected.heads.named_parameters()), beta2=config.beta2)
         self.augment = Augment(colour=config.augment_colour)
         self.path_mean = torch.zeros((), device=device)
 
     def step(
-        self, batch: Batch, count: int, *, lr_critic: float, lr_generator: float, paths: bool
+        self, batch: Batch, count: int, *, lr_critic: float, lr_projected: float, lr_generator: float, paths: bool
     ) -> dict[str, Tensor]:
-        """Step number `count` (from 0). lr_generator 0: only the discriminator learns. paths: path lengths are regularised."""
-        numbers = self._critic_step(batch, count, lr_critic)
+        """Step number `count` (from 0). lr_generator 0: only the critics learn. paths: path lengths are regularised."""
+        numbers = self._critic_step(batch, count, lr_critic, lr_projected)
         if lr_generator > 0:
             numbers |= self._generator_step(batch, lr_generator, paths and count % _PATH_EVERY == 0)
         return numbers
@@ -87,7 +97,7 @@ class Steps:
     def _group(self, rows: slice) -> int:
         return math.gcd(self.config.group, rows.stop - rows.start)
 
-    def _critic_step(self, batch: Batch, count: int, lr: float) -> dict[str, Tensor]:
+    def _critic_step(self, batch: Batch, count: int, lr: float, lr_projected: float) -> dict[str, Tensor]:
         config = self.config
         differences = config.penalty == "difference"
         every = config.difference_every if differences else config.penalty_every
@@ -98,10 +108,13 @@ class Steps:
         numbers: dict[str, Tensor] = {}
         n = len(batch.real)
         self.critic_adam.zero_grad()
+        if self.projected_adam is not None:
+            self.projected_adam.zero_grad()
         for rows in self._passes(n):
             share = (rows.stop - rows.start) / n
             with torch.no_grad():
-                fake = batch.draw_fake.part(rows).apply(self.fast_generator(batch.z_critic[rows]))
+                made = self.fast_generator(batch.z_critic[rows])
+                fake = batch.draw_fake.part(rows).apply(made)
                 real = batch.draw_real.part(rows).apply(batch.real[rows])
                 img = torch.cat([real, fake])
             # The penalty is on what the discriminator is shown, so the augmentation is not derived twice.
@@ -127,8 +140,16 @@ class Steps:
                 numbers["penalty"] = _add(numbers, "penalty", penalty, share)
                 loss = loss + penalty * (0.5 * config.penalty_weight * every)
             (loss * share).backward()
+            if self.projected is not None and batch.draw_projected is not None:
+                on_real, on_fake, _ = (draw.part(rows) for draw in batch.draw_projected)
+                loss = self.projected.loss(on_real.apply(batch.real[rows]), on_fake.apply(made))
+                numbers["loss_projected"] = _add(numbers, "loss_projected", loss, share)
+                (loss * share).backward()
         average_gradients(list(self.critic.parameters()))
         self.critic_adam.step(lr)
+        if self.projected is not None and self.projected_adam is not None:
+            average_gradients(list(self.projected.heads.parameters()))
+            self.projected_adam.step(lr_projected)
         return numbers
 
     def _generator_step(self, batch: Batch, lr: float, paths: bool) -> dict[str, Tensor]:
@@ -136,11 +157,14 @@ class Steps:
         numbers: dict[str, Tensor] = {}
         n = len(batch.real)
         self.generator_adam.zero_grad()
-        self.critic.requires_grad_(False)
+        critics = [self.critic] if self.projected is None else [self.critic, self.projected.heads]
+        for critic in critics:
+            critic.requires_grad_(False)
         try:
             for rows in self._passes(n):
                 share = (rows.stop - rows.start) / n
-                fake = batch.draw_new.part(rows).apply(self.fast_generator(batch.z_generator[rows]))
+                made = self.fast_generator(batch.z_generator[rows])
+                fake = batch.draw_new.part(rows).apply(made)
                 group = self._group(rows)
                 fake_logits = self.fast_critic(fake, group)
                 real_logits = None
@@ -150,9 +174,13 @@ class Steps:
                         real_logits = self.fast_critic(real, group)
                 loss = generator_loss(kind, fake_logits, real_logits)
                 numbers["loss_generator"] = _add(numbers, "loss_generator", loss, share)
+                if self.projected is not None and batch.draw_projected is not None:
+                    seen = batch.draw_projected[2].part(rows).apply(made)
+                    loss = loss - self.config.projected * self.projected(seen).mean()
                 (loss * share).backward()
         finally:
-            self.critic.requires_grad_(True)
+            for critic in critics:
+                critic.requires_grad_(True)
         if paths:
             numbers["path_length"] = self._path_step(batch)
         average_gradients(list(self.generator.parameters()))

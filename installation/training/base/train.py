@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,7 +72,7 @@ def train_base(
         parents = {} if warm_start_from is None else {"warm_start": _fingerprint(warm_start_from)}
         run = None
         if team.leads:
-            settings = {"config": config, **asdict(recipe), "seed": seed}
+            settings = {"config": config, **_settings(recipe), "seed": seed}
             run = stack.enter_context(
                 Run.begin(out.parent, "base", out.name, settings, dataset_sha256=data.sha256, parents=parents)
             )
@@ -80,6 +81,8 @@ def train_base(
         text = (
             f"config {config}, loss {recipe.loss}, gamma {recipe.penalty_weight:g}, batch {recipe.batch}, seed {seed}"
         )
+        if recipe.projected:
+            text += f", projected critic {recipe.projected:g} on EfficientNet-Lite0"
         gallery = None if run is None else Gallery(run, data, name=out.name, recipe=text, seed=seed)
         trainee = BaseTrainee(
             recipe,
@@ -106,6 +109,12 @@ def train_base(
             log=run.log if run is not None else lambda nimg, **numbers: None,
             progress=progress if team.leads else lambda progress: None,
         )
+
+
+def _settings(recipe: BaseConfig) -> dict[str, Any]:
+    """The recipe as the run's record tells it: without the projected critic's fields where there is none, as runs of before have it."""
+    settings = asdict(recipe)
+    return settings if recipe.projected else {k: v for k, v in settings.items() if "projected" not in k}
 
 
 def _check(data: Dataset, config: BaseConfig):

