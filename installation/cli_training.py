@@ -34,13 +34,17 @@ def scan(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure everything anew.")] = False,
     text: Annotated[bool, typer.Option(help="Look for text and watermarks too.")] = True,
+    drawings: Annotated[
+        bool, typer.Option("--drawings", help="Engravings, paintings and drawings are as welcome as photographs.")
+    ] = False,
 ) -> None:
     """Scores every picture below the folders and decides: keep, drop, uncertain. Interrupted, it goes on."""
-    from installation.training.data.rules import Rules
+    from installation.training.data.rules import DRAWINGS_TOO, Rules
     from installation.training.data.scan import scan as run
 
+    rules = Rules(size=size, drawing=DRAWINGS_TOO) if drawings else Rules(size=size)
     with counted("scanning") as tell:
-        summary = run(folders, manifest, progress=tell, resume=not again, rules=Rules(size=size), with_text=text)
+        summary = run(folders, manifest, progress=tell, resume=not again, rules=rules, with_text=text)
     typer.echo(" · ".join(f"{decision} {count}" for decision, count in summary.counts.items()))
     for reason, count in sorted(summary.dropped.items(), key=lambda row: -row[1]):
         typer.echo(f"  dropped for {reason}: {count}")

@@ -16,6 +16,9 @@ HIDES_BLOCKS = 2.0
 # The reasons that say "this is not a picture of its own", whatever else it is.
 _TWINS = {"sha256": "duplicate", "hash": "near-duplicate", "features": "near-duplicate"}
 
+# Limits of `Rules.drawing` that no chance is beyond.
+DRAWINGS_TOO = (1.0, 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

@@ -9,7 +9,7 @@ import pytest
 
 from installation.training.data.duplicates import Same
 from installation.training.data.manifest import Entry
-from installation.training.data.rules import Rules, decide, decide_all
+from installation.training.data.rules import DRAWINGS_TOO, Rules, decide, decide_all
 
 FACE = {"side": 300.0, "detail": 1.0, "sharpness": 0.5, "outside": 0.0, "turned": 0.05, "others": 0}
 SCORES = {
@@ -61,6 +61,12 @@ def test_each_rule_asks_and_then_drops(code: str, doubtful: dict[str, Any], bad:
 
 def test_all_reasons_are_given_not_only_the_first() -> None:
     assert len(judged(drawing=0.9, border=0.4, text=0.05).reasons) == 3
+
+
+def test_an_engraving_may_be_as_welcome_as_a_photograph() -> None:
+    entry = judged(drawing=1.0)
+    assert entry.decision == "drop"
+    assert decide(entry, Rules(drawing=DRAWINGS_TOO)).decision == "keep"
 
 
 def test_a_score_that_was_not_taken_speaks_for_nothing() -> None:
