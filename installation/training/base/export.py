@@ -93,5 +93,7 @@ def _adopt_state(trainee: BaseTrainee, state: State) -> None:
         load_parameters(trainee.steps.generator, state.part("generator"))
         load_parameters(trainee.steps.critic, state.part("critic"))
         load_parameters(trainee.average, state.part("average"))
-    except (KeyError, ValueError) as error:
+        if trainee.steps.projected is not None and (heads := state.part("projected")):
+            trainee.steps.projected.heads.load_state_dict(heads)
+    except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"the run's networks have another shape ({error})", where=str(state.path)) from error

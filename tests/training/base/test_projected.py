@@ -84,6 +84,20 @@ def test_a_run_with_it_goes_on_as_if_never_stopped(disc_data: Path, small: dict[
     assert any(name.startswith("projected.") for name in whole.tensors)
     for name, tensor in whole.tensors.items():
         assert torch.equal(halves.tensors[name], tensor), name
+    train_base(
+        disc_data,
+        tmp_path / "next",
+        config="tiny",
+        kimg=0.0,
+        device="cpu",
+        set=recipe,
+        warm_start_from=tmp_path / "whole",
+    )
+    taken_over = load_state(tmp_path / "next" / STATE_NAME)
+    assert taken_over is not None
+    assert all(
+        torch.equal(whole.tensors[f"projected.{name}"], head) for name, head in taken_over.part("projected").items()
+    )
     record = json.loads((tmp_path / "whole" / "run.json").read_text())
     assert record["config"]["projected"] == 1
 
