@@ -6,8 +6,6 @@ network = load(path)
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from installation import files
 from installation.errors import CheckpointError, ModelError, OutputError
 from installation.models.header import METADATA_KEY, Arch, Header, header_from, read_index
 from installation.models.network import Generator, Network, Upscaler, restore
@@ -44,7 +43,7 @@ def describe(network: Network, *, name: str, **facts: Any) -> Header:
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
-    """Write a checkpoint: into a temporary file in the same folder, flushed to the disk, then renamed over `path`.
+    """Write a checkpoint, whole or not at all (files.replacing).
 
     Counts the parameters into the header. CheckpointError if the header is wrong; OutputError if the disk refuses, and then the
     old file is untouched.
@@ -57,22 +56,12 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
         metadata = {"format": "pt", METADATA_KEY: header.to_json()}
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"the header's config cannot be written as JSON ({error})", where=str(path)) from error
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as this user's files are; safetensors would make it unreadable for all others
-        save_file(plain, temporary, metadata=metadata)
-        temporary.chmod(mode)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _flush_folder(path.parent)
+        with files.replacing(path) as draft:
+            save_file(plain, draft, metadata=metadata)
     except (OSError, SafetensorError) as error:
         fix = "Is there space on the disk, and may this user write there?"
         raise OutputError(f"the checkpoint could not be written ({error})", where=str(path), fix=fix) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(path: Path, *, device: torch.device | str = "cpu") -> Network:
@@ -94,12 +83,6 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> Network:
         raise CheckpointError(error.what, where=str(path), fix=_FIX) from error
     _check_claims(header, network, path)
     return network.to(device)
-
-
-def fingerprint(path: Path) -> str:
-    """sha256 of a file, as hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _builder(arch: Arch) -> Callable[[dict[str, Any], Mapping[str, Tensor]], Network]:
@@ -178,13 +161,3 @@ def _check_claims(header: Header, network: Network, path: Path) -> None:
         said, is_ = getattr(header, field), getattr(true, field)
         if said != is_:
             raise CheckpointError(f"the header says {field} {said}, the network has {is_}", where=str(path), fix=_FIX)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename last through a power cut. Windows cannot open folders and needs no such call."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

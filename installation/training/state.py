@@ -21,6 +21,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from installation.errors import CheckpointError, OutputError
+from installation.files import flush_folder
 
 FORMAT = 1
 _FACTS, _SUM, _FORMAT = "facts", "sha256", "format"
@@ -63,6 +64,7 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, An
         if path.exists():
             os.replace(path, previous(path))
         os.replace(temporary, path)
+        flush_folder(path.parent)
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         what = "the disk is full" if full else f"the state could not be written ({error})"

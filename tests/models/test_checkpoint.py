@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import struct
@@ -113,12 +112,6 @@ def test_a_checkpoint_may_be_read_by_whoever_may_read_the_users_other_files(tmp_
     _write(path)
     other.touch()
     assert path.stat().st_mode == other.stat().st_mode
-
-
-def test_the_fingerprint_is_the_sha256(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"wall" * 100_000)
-    assert checkpoint.fingerprint(path) == hashlib.sha256(b"wall" * 100_000).hexdigest()
 
 
 # --- writing ---
