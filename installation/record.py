@@ -16,7 +16,7 @@ import numpy as np
 
 from installation import takes
 from installation.errors import ConfigError, EngineError, InstallationError, ModelError, TakeError
-from installation.models.checkpoint import fingerprint
+from installation.files import fingerprint
 from installation.output.video import disk
 from installation.output.video.join import join
 from installation.output.video.look import FilmLook

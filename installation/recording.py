@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import uuid
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +15,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 from installation.errors import ConfigError, OutputError
+from installation.files import write_whole
 from installation.output.placement import shown_size
 from installation.output.video.presets import preset
 from installation.output.video.spec import VideoSpec
@@ -125,17 +124,9 @@ class Recording(BaseModel):
     def write(self, path: Path | None = None) -> None:
         """Into `path`, or its folder. OutputError when the disk refuses."""
         path = path or self.folder / FILE
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with part.open("wb") as file:
-                    file.write(self.model_dump_json(indent=1).encode())
-                    file.flush()
-                    os.fsync(file.fileno())  # the segments outlive a power cut, and are of no use without this
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+            # Flushed to the disk: the segments outlive a power cut, and are of no use without this.
+            write_whole(path, self.model_dump_json(indent=1).encode())
         except OSError as error:
             raise OutputError(f"cannot be written ({error.strerror})", where=str(path)) from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,9 +13,9 @@ from typing import Any
 
 from installation.control import take_files
 from installation.errors import ModelError, OutputError, TakeError
+from installation.files import fingerprint, write_whole
 from installation.models import library
 from installation.models.catalogue import CATALOGUE
-from installation.models.importers.wheel import sha256
 from installation.resources import checkpoints_dir
 from installation.show.config import Show
 from installation.show.replay import Extent, extent
@@ -37,7 +36,7 @@ def begin(wanted: Path, show: Show, files: Mapping[str, Path]) -> Path | None:
     """
     try:
         marks = tuple(
-            NetworkMark(name, str(files[name].resolve()), files[name].stat().st_size, sha256(files[name]))
+            NetworkMark(name, str(files[name].resolve()), files[name].stat().st_size, fingerprint(files[name]))
             for name in show.networks
         )
         data = header_bytes(
@@ -50,7 +49,7 @@ def begin(wanted: Path, show: Show, files: Mapping[str, Path]) -> Path | None:
             if any(folder.iterdir()):
                 fix = "Name an empty folder, or one that is not there yet"
                 raise OutputError("holds other files than a take's", where=str(folder), fix=fix)
-            _write_new(folder / take_files.HEADER, data)
+            write_whole(folder / take_files.HEADER, data)
             return folder
     except OSError as error:
         if error.errno in _FULL:
@@ -65,20 +64,6 @@ def _names(wanted: Path) -> Iterator[Path]:
     yield wanted
     for number in range(2, _MOST_NAMES):
         yield wanted.with_name(f"{wanted.name}-{number}")
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    """Whole or not at all, and on the disk."""
-    draft = path.with_name(path.name + ".tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _version() -> str:
@@ -127,7 +112,7 @@ def _network(mark: NetworkMark) -> Path:
             if not path.is_file():
                 continue
             size = path.stat().st_size
-            this = network_fault(mark, str(path), size, sha256(path) if size == mark.size else "")
+            this = network_fault(mark, str(path), size, fingerprint(path) if size == mark.size else "")
         except (OSError, ValueError) as error:
             this = TakeError(f"cannot be read ({error})", where=str(path))
         if this is None:

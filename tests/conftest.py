@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import time
 import uuid
@@ -18,8 +19,14 @@ import psutil
 import pytest
 from filelock import FileLock, Timeout
 
+# A shell ignores Ctrl-C for what a script runs in the background, and nohup ignores hang-ups. Ignoring is inherited, and a show that a test
+# starts would never hear the signal that is to end it; a signal with a handler is not ignored in children.
+for _name in ("SIGINT", "SIGHUP"):
+    if hasattr(signal, _name) and signal.getsignal(getattr(signal, _name)) is signal.SIG_IGN:
+        signal.signal(getattr(signal, _name), lambda *_: None)
+
 _MARK = "INSTALLATION_TEST_SESSION"
-_GRACE_S = 5.0
+_GRACE_S = 30.0
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from installation.cli import EXIT_CODES, app
 from installation.show.params import parameter_table
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
 
 
 def test_the_parameter_page_is_made_from_the_table():
@@ -43,8 +45,6 @@ def test_every_exit_code_is_documented():
 
 def test_the_show_page_is_a_show():
     """The example of docs/show.md is read by the program itself, but for the files it names."""
-    import tomllib
-
     from installation.show.config import parse
 
     text = (ROOT / "docs" / "show.md").read_text(encoding="utf-8")
@@ -65,18 +65,51 @@ def commands(page: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/training.md"])
-def test_every_command_that_a_page_shows_is_one(page: str):
+@pytest.fixture(scope="module")
+def program() -> Any:
+    return typer.main.get_command(app)
+
+
+def verb(program: Any, line: str) -> tuple[Any, list[str]]:
+    """The command that a line names, and the words after it."""
+    command, words = program, shlex.split(line)
+    while words and hasattr(command, "commands"):
+        assert words[0] in command.commands, line
+        command = command.commands[words.pop(0)]
+    return command, words
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_that_a_page_shows_is_one(program: Any, page: str):
     """Verbs, the number of arguments, options and their values are read by the program's own parser; nothing is run."""
-    shown = commands(page)
-    assert len(shown) > 3
-    for line in shown:
-        command: Any = typer.main.get_command(app)
-        words = shlex.split(line)
-        while hasattr(command, "commands"):
-            assert words[0] in command.commands, line
-            command = command.commands[words.pop(0)]
+    for line in commands(page):
+        command, words = verb(program, line)
         command.make_context(line, words)
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_every_command_within_a_sentence_is_one(program: Any, page: str):
+    """`installation VERB --option`, which need not be complete: the verb and its options are there. Several may share a verb's place."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for line in re.findall(r"`installation ([a-z][^`]*)`", text):
+        first, *others = line.replace("\n", " ").split(", ")
+        group = " ".join(first.split()[:-1])
+        for said in (first, *(f"{group} {other}" for other in others)):
+            command, words = verb(program, said)
+            options = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+            assert {word for word in words if word.startswith("-")} <= options, said
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_every_target_extra_and_benchmark_that_a_page_names_is_there(page: str):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= set(targets)
+    extras = re.findall(r"(?:EXTRAS=|installation\[|\.\[)([a-z,]+)", text)
+    assert {name for names in extras for name in names.split(",")} <= set(project["optional-dependencies"])
+    for module in re.findall(r"python -m (benchmarks\.[a-z_]+)", text):
+        assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
 
 
 def test_every_number_of_the_judge_is_explained():

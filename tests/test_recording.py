@@ -97,7 +97,7 @@ def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("installation.recording.os.fsync", refuse)
+    monkeypatch.setattr("os.fsync", refuse)
     with pytest.raises(OutputError, match="No space left"):
         recording(tmp_path).write()
     assert list(recording(tmp_path).folder.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_network_of_the_catalogue_is_brought_by_a_command() -> None:
 
 @pytest.mark.parametrize("file", ["/etc/passwd", "../../etc/passwd", "/dev/zero", "relative.safetensors", "x" * 4000])
 def test_no_file_but_a_checkpoint_is_opened_for_a_take(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(takes, "sha256", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(takes, "fingerprint", lambda path: pytest.fail(f"{path} was read"))
     mark = takes.NetworkMark("../../../etc/passwd", file, 0, "0" * 64)
     with pytest.raises(TakeError, match="is not on this machine"):
         takes.networks(takes.Header(make_show(), (mark,)))
@@ -100,7 +101,7 @@ def test_a_full_disk_does_not_keep_the_show_from_starting(
     def full(fd: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(takes.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert takes.begin(tmp_path / "evening", show(network), {str(network): network}) is None
     assert "No space left on device" in caplog.text
     assert not list((tmp_path / "evening").iterdir())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from installation import files
 from installation.errors import ModelError
-from installation.models.checkpoint import fingerprint
 from installation.models.header import AXES_SUFFIX
 from installation.models.network import Generator
 
@@ -62,7 +61,7 @@ def spread_of(network: Generator, checkpoint: Path | None = None) -> Spread:
         raise ModelError("has no w, so it has no axes", where=str(checkpoint or network.arch))
     if checkpoint is None:
         return measure(network)
-    sha256, path = fingerprint(checkpoint), axes_file(checkpoint)
+    sha256, path = files.fingerprint(checkpoint), axes_file(checkpoint)
     kept = _load(path, sha256, network.w_dim)
     if kept is not None:
         return kept
@@ -159,17 +158,10 @@ def _load(path: Path, sha256: str, w_dim: int) -> Spread | None:
 
 def _save(path: Path, sha256: str, spread: Spread) -> None:
     """Complete or not at all. A folder that refuses is worth one line: the axes are as good without the file."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     tensors = {name: getattr(spread, name).contiguous() for name in Spread.__slots__}
     try:
-        try:
-            part.touch()
-            mode = part.stat().st_mode  # as this user's files are; safetensors would make it unreadable for all others
-            save_file(tensors, part, metadata={_KEY: json.dumps(_header(sha256))})
-            part.chmod(mode)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with files.replacing(path) as draft:
+            save_file(tensors, draft, metadata={_KEY: json.dumps(_header(sha256))})
     except (OSError, SafetensorError) as error:
         log.info("the axes are not kept, and are found again next time: %s (%s)", path, error)
 

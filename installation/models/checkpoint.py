@@ -6,8 +6,6 @@ network = load(path)
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +16,43 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from installation import files
 from installation.errors import CheckpointError, ModelError, OutputError
+from installation.models.dcgan import DCGAN
+from installation.models.fastgan import FastGAN
 from installation.models.header import METADATA_KEY, Arch, Header, header_from, read_index
+from installation.models.lightweightgan import LightweightGAN
+from installation.models.lucidrains import LucidrainsStyleGAN2
+from installation.models.mobilestylegan import MobileStyleGAN
 from installation.models.network import Generator, Network, Upscaler, restore
+from installation.models.onnx_generator import OnnxGenerator, require_onnxruntime
+from installation.models.pggan import PGGAN
+from installation.models.r3gan import R3GAN
+from installation.models.spandrel_stage import SpandrelUpscaler, require_spandrel
+from installation.models.srvgg import SRVGG
+from installation.models.stage import Stage
+from installation.models.stylegan2 import StyleGAN2
+from installation.models.stylegan3 import StyleGAN3
 
 _FIX = "Fetch or convert the model again"
+# Those that are built from their config alone. All are imported at once: that takes less than 0.1 s, torch itself more than 1 s.
+_NETWORKS: dict[Arch, type[Network]] = {
+    network.arch: network
+    for network in (
+        DCGAN,
+        FastGAN,
+        LightweightGAN,
+        LucidrainsStyleGAN2,
+        MobileStyleGAN,
+        OnnxGenerator,
+        PGGAN,
+        R3GAN,
+        SRVGG,
+        Stage,
+        StyleGAN2,
+        StyleGAN3,
+    )
+}
 
 
 def describe(network: Network, *, name: str, **facts: Any) -> Header:
@@ -44,7 +74,7 @@ def describe(network: Network, *, name: str, **facts: Any) -> Header:
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
-    """Write a checkpoint: into a temporary file in the same folder, flushed to the disk, then renamed over `path`.
+    """Write a checkpoint, whole or not at all (files.replacing).
 
     Counts the parameters into the header. CheckpointError if the header is wrong; OutputError if the disk refuses, and then the
     old file is untouched.
@@ -57,22 +87,12 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
         metadata = {"format": "pt", METADATA_KEY: header.to_json()}
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"the header's config cannot be written as JSON ({error})", where=str(path)) from error
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as this user's files are; safetensors would make it unreadable for all others
-        save_file(plain, temporary, metadata=metadata)
-        temporary.chmod(mode)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _flush_folder(path.parent)
+        with files.replacing(path) as draft:
+            save_file(plain, draft, metadata=metadata)
     except (OSError, SafetensorError) as error:
         fix = "Is there space on the disk, and may this user write there?"
         raise OutputError(f"the checkpoint could not be written ({error})", where=str(path), fix=fix) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(path: Path, *, device: torch.device | str = "cpu") -> Network:
@@ -96,74 +116,18 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> Network:
     return network.to(device)
 
 
-def fingerprint(path: Path) -> str:
-    """sha256 of a file, as hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _builder(arch: Arch) -> Callable[[dict[str, Any], Mapping[str, Tensor]], Network]:
-    """config, tensors -> Network. Imports only the architecture that is asked for."""
-    if arch == "spandrel":
-        from installation.models.spandrel_stage import SpandrelUpscaler, require_spandrel
-
+    """config, tensors -> Network. ModelError where an optional extra is missing."""
+    if arch == SpandrelUpscaler.arch:
         require_spandrel()
         return SpandrelUpscaler.from_tensors
-    network_type: type[Network]
-    if arch == "stylegan2":
-        from installation.models import stylegan2
-
-        network_type = stylegan2.StyleGAN2
-    elif arch == "stylegan3":
-        from installation.models import stylegan3
-
-        network_type = stylegan3.StyleGAN3
-    elif arch == "r3gan":
-        from installation.models import r3gan
-
-        network_type = r3gan.R3GAN
-    elif arch == "dcgan":
-        from installation.models import dcgan
-
-        network_type = dcgan.DCGAN
-    elif arch == "fastgan":
-        from installation.models import fastgan
-
-        network_type = fastgan.FastGAN
-    elif arch == "onnx":
-        from installation.models import onnx_generator
-
-        onnx_generator.require_onnxruntime()
-        network_type = onnx_generator.OnnxGenerator
-    elif arch == "lightweightgan":
-        from installation.models import lightweightgan
-
-        network_type = lightweightgan.LightweightGAN
-    elif arch == "lucidrains":
-        from installation.models import lucidrains
-
-        network_type = lucidrains.LucidrainsStyleGAN2
-    elif arch == "pggan":
-        from installation.models import pggan
-
-        network_type = pggan.PGGAN
-    elif arch == "mobilestylegan":
-        from installation.models import mobilestylegan
-
-        network_type = mobilestylegan.MobileStyleGAN
-    elif arch == "stage":
-        from installation.models import stage
-
-        network_type = stage.Stage
-    else:
-        from installation.models import srvgg
-
-        network_type = srvgg.SRVGG
+    if arch == OnnxGenerator.arch:
+        require_onnxruntime()
 
     def build(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> Network:
         try:
             with torch.device("meta"):
-                network = network_type(**config)
+                network = _NETWORKS[arch](**config)
         except TypeError as error:
             raise ModelError(f"the header's config does not fit {arch} ({error})") from error
         return restore(network, tensors)
@@ -178,13 +142,3 @@ def _check_claims(header: Header, network: Network, path: Path) -> None:
         said, is_ = getattr(header, field), getattr(true, field)
         if said != is_:
             raise CheckpointError(f"the header says {field} {said}, the network has {is_}", where=str(path), fix=_FIX)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename last through a power cut. Windows cannot open folders and needs no such call."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -21,6 +21,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from installation.errors import CheckpointError, InstallationError, ModelError, OutputError
+from installation.files import fingerprint
 from installation.models import cost
 from installation.models.catalogue import CATALOGUE, COMMERCIAL_USE, Catalogued
 from installation.models.header import AXES_SUFFIX, Header, read_header, read_index
@@ -200,7 +201,7 @@ def describe(entry: Entry) -> list[tuple[str, str]]:
         rows.append(("source sha256", header.source_sha256))
     if header.notes:
         rows.append(("notes", header.notes))
-    found, noted = wheel.sha256(entry.path), _noted_sum(entry.path)
+    found, noted = fingerprint(entry.path), _noted_sum(entry.path)
     sum_row = f"{found}: NOT the sum noted when it was added, {noted}" if noted not in (None, found) else found
     return [*rows, ("file", str(entry.path)), ("sha256", sum_row)]
 
@@ -269,7 +270,7 @@ def _add_upscaler(file: Path, progress: Progress, folder: Path, *, again: bool) 
     check_name(file.stem)
     target = folder / f"{file.stem}{SUFFIX}"
     network = SpandrelUpscaler.from_file(file)
-    source_sha256 = wheel.sha256(file)
+    source_sha256 = fingerprint(file)
     if not again and _came_from(target, source_sha256):
         return target
     progress(f"{file.stem}: the file states no licence; what its author allows is for you to know", None)
@@ -320,7 +321,7 @@ def _intact(path: Path, entry: Catalogued) -> bool:
             return False
         noted = _noted_sum(path)
         if noted is not None:
-            return noted == wheel.sha256(path)
+            return noted == fingerprint(path)
         from installation.models import checkpoint
 
         checkpoint.load(path)
@@ -334,7 +335,7 @@ def _intact(path: Path, entry: Catalogued) -> bool:
 
 
 def _note_sum(path: Path) -> None:
-    _sum_file(path).write_text(f"{wheel.sha256(path)}  {path.name}\n", encoding="ascii")
+    _sum_file(path).write_text(f"{fingerprint(path)}  {path.name}\n", encoding="ascii")
 
 
 def _noted_sum(path: Path) -> str | None:
@@ -385,7 +386,7 @@ def _by_name(name: str) -> Catalogued:
 def _by_wheel(path: Path) -> list[Catalogued]:
     """The catalogue's entries for a wheel file, told by its sha256; the name it has here does not matter."""
     try:
-        found = wheel.sha256(path)
+        found = fingerprint(path)
     except OSError as error:
         raise ModelError(f"cannot be read ({error.strerror or error})", where=str(path)) from None
     entries = [entry for entry in CATALOGUE.values() if entry.wheel.sha256 == found]

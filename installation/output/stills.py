@@ -4,16 +4,14 @@ A file is complete or is not there: it is written beside its place and moved. Pi
 sRGB. Any process; imageio is imported with the first file.
 """
 
-import os
 import time
-import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from installation.errors import OutputError
+from installation.files import write_whole
 
 _MAX_SIDE = 16384
 
@@ -38,18 +36,10 @@ def save(path: Path, frame: np.ndarray, *, notes: Mapping[str, str] | None = Non
     info.add(b"sRGB", b"\0")  # rendering intent: perceptual
     for key, text in (notes or {}).items():
         info.add_text(key, text)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    data = iio.imwrite("<bytes>", np.ascontiguousarray(frame[..., :3]), extension=".png", pnginfo=info)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("xb") as file:
-            data = iio.imwrite("<bytes>", np.ascontiguousarray(frame[..., :3]), extension=".png", pnginfo=info)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_whole(path, data)
     except OSError as error:
-        with suppress(OSError):  # the folder itself may be what is wrong
-            part.unlink()
         raise OutputError(
             f"cannot write the picture: {error.strerror or error}",
             where=str(path),

@@ -1,13 +1,11 @@
-"""Renderer: ShowState -> picture. The same one live, offline and in tests."""
+"""Renderer: ShowState -> img, by the networks of one model. The same one live and offline; Switch and FilmRenderer make frames of it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +13,6 @@ from installation.errors import EngineError
 from installation.models import checkpoint
 from installation.models.cascade import Cascade
 from installation.models.network import Network
-from installation.models.pack import Packer
 from installation.render.latent import Latents
 from installation.show.config import Show
 from installation.show.state import ShowState
@@ -53,26 +50,12 @@ class Renderer:
         """The picture as an img [1, 3, height, width] float32 on the cascade's device. Valid until the next call."""
         return self.cascade(self._latents.ws(state), self._latents.transform(state))
 
-    @cached_property
-    def _packer(self) -> Packer:
-        """Made when it is wanted: a Switch, which mixes the pictures of several renderers, packs by itself."""
-        return Packer(*self.size, self.device)
-
-    def render(self, state: ShowState, out: np.ndarray) -> bool:
-        """Draws the state into `out`, a Frame of `size`, complete on return. False when the picture is not finite."""
-        return self._packer.pack(self.img(state), out)
-
     @torch.inference_mode()
     def prove(self, state: ShowState) -> None:
         """One picture of the state, not recorded for replay, on whatever thread: EngineError when it is not finite."""
         img = self.cascade.enlarge(*self._latents.synthesise(state))
         if not bool(img.isfinite().all()):
             raise EngineError("its first picture has NaN or infinite values", where=self.cascade.generator.arch)
-
-    def draw(self, state: ShowState, out: np.ndarray) -> None:
-        """`render` for whoever cannot go on without a picture: EngineError when it is not finite."""
-        if not self.render(state, out):
-            raise not_finite(state)
 
     def describe(self) -> str:
         """One line for the log."""

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_state_path
 
+from installation.files import write_whole
 from installation.service.log import CountedLog
 
 FORMAT = 1
@@ -69,10 +70,10 @@ class Store:
     def _save(self, kind: str, width: int, height: int, body: bytes) -> bool:
         paths = self._paths(kind)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             serials = [_serial(path) for path in paths]
             older = serials.index(min(serials))
-            _replace(paths[older], _seal(width, height, max(serials) + 1, body))
+            # No draft of a failed write stays: half a picture would take the last of a full disk from the state, which is small.
+            write_whole(paths[older], _seal(width, height, max(serials) + 1, body), only_writer=True)
         except OSError as error:
             self._log.say("store", f"cannot keep the last {kind} in {self.folder}: {error.strerror or error}")
             return False
@@ -134,27 +135,6 @@ def _serial(path: Path) -> int:
     except OSError:
         return -1
     return serial if whole and magic == _MAGIC and version == FORMAT else -1
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Puts `data` at `path` in one step that survives a power cut."""
-    draft = path.with_name(path.name + ".tmp")
-    try:
-        with open(draft, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except OSError:
-        # Half a picture would take the last of a full disk from the state, which is small.
-        draft.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _shrink(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

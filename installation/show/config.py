@@ -305,7 +305,7 @@ class Show(_Table):
 
     def first_value(self, name: str) -> Value:
         """What the parameter is when the show starts."""
-        return self.params.get(name, self.table()[name].default)
+        return self.params[name] if name in self.params else self.table()[name].default
 
 
 def load(path: Path, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Show:

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 from installation.errors import ConfigError, OutputError
+from installation.files import fingerprint
 from installation.models import device as devices
-from installation.models.checkpoint import fingerprint
 from installation.training.base import config as base_configs
 from installation.training.base.train import train_base
 from installation.training.data.align import align

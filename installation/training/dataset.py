@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from installation import files
 from installation.errors import OutputError
 
 FORMAT = 1
@@ -116,12 +117,11 @@ def write_dataset(
     shape = (len(names), 3, size, size)
     nbytes = len(names) * 3 * size * size
     index = _index(shape, nbytes, {"format": FORMAT, "names": names, "manifest": manifest, "sha256": "0" * 64})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _check_space(path.parent, nbytes + len(index), where)
         digest = hashlib.sha256()
-        with temporary.open("wb") as file:
+        with files.replacing(path) as draft, draft.open("wb") as file:
             file.write(struct.pack("<Q", len(index)))
             file.write(index)
             count = 0
@@ -140,16 +140,11 @@ def write_dataset(
             file.seek(8)
             # The digest has a fixed length, so it is put in last without moving anything.
             file.write(index.replace(b"0" * 64, digest.hexdigest().encode(), 1))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         full = error.errno == errno.ENOSPC
         what = "the disk is full" if full else f"the dataset could not be written ({error})"
         fix = "Make room and give the same command again" if full else "May this user write there?"
         raise OutputError(what, where=where, fix=fix) from error
-    finally:
-        _discard(temporary)
     return open_dataset(path)
 
 
@@ -211,10 +206,3 @@ def _check_space(folder: Path, nbytes: int, where: str) -> None:
     if free < nbytes + _SPARE_BYTES:
         what = f"the disk has {free >> 20} MiB free, the dataset takes {nbytes >> 20} MiB"
         raise OutputError(what, where=where, fix="Make room and give the same command again")
-
-
-def _discard(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:  # a folder that refuses even this was named in the error above
-        pass

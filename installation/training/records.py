@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from installation import files
 from installation.errors import OutputError
 
 DISK_FIX = "Is there space on the disk, and may this user write there?"
@@ -37,18 +38,9 @@ def write_png(path: Path, frame: np.ndarray) -> Path:
 
 
 def write_bytes(path: Path, data: bytes) -> Path:
-    """Into a temporary file beside `path`, flushed to the disk, then renamed over it. OutputError where the disk refuses."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Whole or not at all (files.write). OutputError where the disk refuses."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        files.write_whole(path, data)
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror or error})", where=str(path), fix=DISK_FIX) from error
     return path

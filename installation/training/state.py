@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from installation.errors import CheckpointError, OutputError
+from installation.files import flush_folder
 
 FORMAT = 1
 _FACTS, _SUM, _FORMAT = "facts", "sha256", "format"
@@ -63,6 +64,7 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, An
         if path.exists():
             os.replace(path, previous(path))
         os.replace(temporary, path)
+        flush_folder(path.parent)
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         what = "the disk is full" if full else f"the state could not be written ({error})"
@@ -95,13 +97,14 @@ def load_state(path: Path) -> State | None:
 
 def _read(path: Path) -> State:
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping; clone: the file must not stay mapped while a save renames it
+        # As bytes, opened once: safe_open opens the name twice, and a save in between makes it another file; nor may a file stay
+        # mapped while a save renames it.
+        data = path.read_bytes()
+        tensors = load(data)
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
         text = metadata[_FACTS]
         facts = json.loads(text)
-    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        # RuntimeError: torch opens the file a second time, and does not find it where it was moved in between.
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path.name} is no state of ours or is cut short", where=str(path)) from error
     if metadata.get(_FORMAT) != str(FORMAT):
         raise CheckpointError(f"{path.name} has format {metadata.get(_FORMAT)}, this program reads {FORMAT}")

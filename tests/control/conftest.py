@@ -21,7 +21,7 @@ def table() -> ParamTable:
 def until() -> Callable[..., Any]:
     """Waits for a condition with a generous deadline; gives what the condition gave."""
 
-    def wait(condition: Callable[[], Any], deadline_s: float = 20.0) -> Any:
+    def wait(condition: Callable[[], Any], deadline_s: float = 60.0) -> Any:
         end = time.monotonic() + deadline_s
         while not (result := condition()):
             assert time.monotonic() < end, "the condition did not come true in time"

@@ -17,9 +17,11 @@ from installation.show.state import first_state
 from installation.show.step import step
 from tests.e2e.networks import save
 from tests.e2e.running import command
+from tests.render.pictures import frame_of
 
 FADERS = Path(__file__).resolve().parents[2] / "show_configs" / "faders.toml"
 SHOW = load(FADERS)
+SHOW = SHOW.model_copy(update={"cascade": SHOW.cascade.model_copy(update={"threads": 1})})
 
 
 def network():
@@ -41,9 +43,7 @@ def test_every_fader_of_the_desk_moves_its_axis():
         state = step(state, [*said, ControlMessage("drift/pause", True, 0.0)], clock.tick(), SHOW)
         for _ in range(10):
             state = step(state, (), clock.tick(), SHOW)
-        frame = np.zeros((128, 128, 4), np.uint8)
-        renderer.draw(state, frame)
-        return frame.astype(int)
+        return frame_of(renderer, state).astype(int)
 
     rest = push(127)
     for entry in faders:

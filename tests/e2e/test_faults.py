@@ -21,7 +21,7 @@ import pytest
 
 from installation.service.store import Store
 from installation.session import Session
-from tests.e2e.running import changes, home, running
+from tests.e2e.running import home, longest_gap, moves_steadily, running
 from tests.xserver import until, xvfb
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def test_a_wall_that_comes_back_without_its_port_plays_on_and_hears_again_later(
         presented = board.pulse("wall").count
         assert until(lambda: board.pulse("wall").count > presented + 10)
         assert "is in use by another program" in wall.log()
-    assert until(lambda: "osc is heard again" in wall.log(), 20)
+    assert until(lambda: "osc is heard again" in wall.log())
 
 
 def _bound(thief: socket.socket, port: int) -> bool:
@@ -80,7 +80,7 @@ def test_a_model_that_is_lost_during_the_show_is_waited_for(tmp_path, networks, 
         (tmp_path / "show.toml").write_text("garbage = [")
         board = run.meet()
         run.kill("engine")
-        assert until(lambda: "not a safetensors file" in run.log(), 30), run.log()
+        assert until(lambda: "not a safetensors file" in run.log()), run.log()
         presented = board.pulse("wall").count
         assert until(lambda: board.pulse("wall").count > presented + 30)
         shutil.copy(networks / "base.safetensors", own)
@@ -129,11 +129,11 @@ def test_after_four_months_it_moves_as_smoothly(earlier, show_text):
         run.wait_for_frames(60)
         assert run.state().t > 1e7
         # A clock in float32 would move once a second here.
-        assert np.diff(changes(server, 2.0)).max() < 0.2
+        assert moves_steadily(lambda: longest_gap(server, 2.0))
         board = run.meet()
         newest = board.newest()
         stamps = [view.stamp for index in range(newest - 2, newest + 1) if (view := board.frame(index))]
-        assert 0 < np.diff(stamps).max() < 0.2
+        assert 0 < np.diff(stamps).max() < 0.9
 
 
 def test_an_absurd_kept_state_is_told_and_the_show_begins_anew(earlier, show_text):
@@ -150,7 +150,7 @@ def test_a_new_x_server_gets_its_wall_back(tmp_path, show_text):
         run.wait_for_frames(10)
         pid, before = run.pid("wall"), run.state()
         server.end()
-        assert until(lambda: "Failed to open display" in run.log(), 20), run.log()
+        assert until(lambda: "Failed to open display" in run.log()), run.log()
         again = subprocess.Popen(
             ["Xvfb", server.display, "-screen", "0", "320x180x24", "-nolisten", "tcp"],
             stdin=subprocess.DEVNULL,
@@ -158,13 +158,13 @@ def test_a_new_x_server_gets_its_wall_back(tmp_path, show_text):
             stderr=subprocess.DEVNULL,
         )
         try:
-            run.wait_for_another("wall", pid, 30)
+            run.wait_for_another("wall", pid)
             run.wait_for_frames(5)
             assert run.state().t > before.t
             assert run.stop() == 0
         finally:
             again.terminate()
-            again.wait(10)
+            again.wait(60)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_new_x_server_gets_its_wall_back(tmp_path, show_text):
 )
 def test_a_missing_display_is_one_clear_line(tmp_path, show_text, variables, words):
     with start(tmp_path, show_text, home(tmp_path) | variables) as process:
-        assert process.wait(30) == 3
+        assert process.wait(60) == 3
     log = (tmp_path / "log").read_text()
     assert words in log
     assert "Traceback" not in log
@@ -188,7 +188,7 @@ def test_a_signal_while_the_networks_load_ends_it_cleanly(tmp_path, show_text, n
     with running(tmp_path, show_text) as run:
         board = run.meet()
         # From then on signals are the supervisor's to hear; before, a Ctrl-C ends a command that has not begun.
-        assert until(lambda: board.pulse("engine").pid != 0, 60), run.log()
+        assert until(lambda: board.pulse("engine").pid != 0), run.log()
         assert board.newest() == 0
         assert run.stop(number) == 0
         assert run.run_folder is not None
@@ -202,9 +202,9 @@ def test_a_bare_environment_and_a_long_foreign_path_are_enough(tmp_path, show_te
     folder.mkdir(parents=True)
     kept = {name: value for name, value in os.environ.items() if name.startswith(("INSTALLATION_", "OMP_"))}
     with start(folder, show_text, kept | {"LC_ALL": "C", "XDG_STATE_HOME": str(folder)}) as process:
-        assert until(lambda: "engine: " in (folder / "log").read_text(), 30), (folder / "log").read_text()
+        assert until(lambda: "engine: " in (folder / "log").read_text()), (folder / "log").read_text()
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 @contextmanager
@@ -219,4 +219,4 @@ def start(folder: Path, show: str, environment: dict[str, str]) -> Iterator[subp
         yield process
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)

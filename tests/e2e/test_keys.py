@@ -168,6 +168,6 @@ def test_a_shader_broken_from_the_start_is_one_clear_error(checkout, server, tmp
     home = tmp_path / "home"
     home.mkdir()
     with running(home, show_text, server=server, program=checkout) as run:
-        assert run.process.wait(30) == 3
+        assert run.process.wait(60) == 3
         assert "look.frag" in run.log()
         assert "Traceback" not in run.log()

@@ -72,7 +72,7 @@ def wall(tmp_path_factory, folder):
 
 def look(wall: Running) -> np.ndarray:
     """What the preview page shows now."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{wall.preview_port}/frame.jpg", timeout=10) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{wall.preview_port}/frame.jpg", timeout=60) as reply:
         return np.asarray(iio.imread(io.BytesIO(reply.read()))).astype(int)
 
 
@@ -100,9 +100,9 @@ def gaps(wall: Running, ended, seconds: float = 60.0) -> tuple[float, float, int
 def test_a_packet_to_an_axis_changes_pixels_and_its_norm_brings_them_back(wall, axis):
     rest = look(wall)
     wall.say(f"/installation/axis/{axis}", "3", "0")
-    assert until(lambda: np.abs(look(wall) - rest).mean() > 2, 20), wall.log()
+    assert until(lambda: np.abs(look(wall) - rest).mean() > 2), wall.log()
     wall.say(f"/installation/axis/{axis}/norm", "0.5", "0")
-    assert until(lambda: np.abs(look(wall) - rest).mean() < 0.5, 20)
+    assert until(lambda: np.abs(look(wall) - rest).mean() < 0.5)
 
 
 def test_the_axes_are_kept_beside_the_checkpoint(wall, folder):
@@ -129,13 +129,13 @@ def test_models_are_swapped_without_a_gap_and_what_is_gone_leaves_the_old_one(wa
     assert wall.log().count("doomed cannot be shown") == 1
 
     wall.say("/installation/model/select", "hills")
-    assert until(lambda: wall.state().values["model/select"] == "hills", 10)
+    assert until(lambda: wall.state().values["model/select"] == "hills")
     pid = wall.kill("engine")
     wall.wait_for_another("engine", pid)
     wall.wait_for_frames(5)
     assert "engine: hills: stylegan2 64" in wall.log()
     wall.say("/installation/model/select", "faces", "0")
-    assert until(lambda: "the model on the wall: faces" in wall.log(), 30), wall.log()
+    assert until(lambda: "the model on the wall: faces" in wall.log()), wall.log()
 
 
 def test_a_model_that_is_not_there_is_said_before_the_show_begins(tmp_path, folder):

@@ -23,7 +23,7 @@ def wall(tmp_path_factory, show_text):
 
 def look(wall) -> np.ndarray:
     """What the preview page shows now."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{wall.preview_port}/frame.jpg", timeout=10) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{wall.preview_port}/frame.jpg", timeout=60) as reply:
         return np.asarray(iio.imread(io.BytesIO(reply.read())))
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import signal
-import time
 
-import numpy as np
 import pytest
 
-from tests.e2e.running import changes, running
+from tests.e2e.running import longest_gap, moves_steadily, running
 from tests.xserver import until, xvfb
 
 pytestmark = pytest.mark.slow
-
-LONGEST_GAP_S = 0.2
 
 
 @pytest.fixture
@@ -30,35 +26,40 @@ def wall(server, tmp_path, show_text):
         yield run
 
 
-def longest_gap(server, seconds: float) -> float:
-    return float(np.diff(changes(server, seconds)).max())
-
-
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 def test_the_wall_keeps_moving_while_the_engine_is_away(wall, server, sign):
-    before = wall.state()
-    pid = wall.kill("engine", sign)
-    assert longest_gap(server, 8.0) <= LONGEST_GAP_S
-    wall.wait_for_another("engine", pid)
-    wall.wait_for_frames(10)
-    after = wall.state()
-    moved = after.strands[-1].position - before.strands[-1].position
     # Its hang is noticed after 5 s, so the walk must have waited for 3 s and more.
     waited_s = 3.0 if sign == signal.SIGSTOP else 0.0
-    assert 0 < moved < 2.0 * (after.t - before.t - waited_s) + 0.1
-    assert longest_gap(server, 2.0) <= LONGEST_GAP_S
+
+    def away() -> float:
+        before = wall.state()
+        pid = wall.kill("engine", sign)
+        gap = longest_gap(server, 60.0, over=lambda: wall.is_another("engine", pid))
+        wall.wait_for_frames(10)
+        after = wall.state()
+        moved = after.strands[-1].position - before.strands[-1].position
+        assert 0 < moved < 2.0 * (after.t - before.t - waited_s) + 0.1
+        return gap
+
+    assert moves_steadily(away)
+    assert moves_steadily(lambda: longest_gap(server, 2.0))
 
 
 def test_an_engine_that_makes_nan_is_not_shown_and_comes_back(tmp_path, server, show_text):
     show = show_text.replace("base.safetensors", "volcano.safetensors").replace("latent.psi = 1.0", "latent.psi = 0.3")
     with running(tmp_path, show, server=server) as run:
         run.wait_for_frames(60)
-        pid = run.pid("engine")
-        run.say("/installation/latent/psi", "1.5", "0")
-        assert longest_gap(server, 4.0) <= LONGEST_GAP_S
-        run.say("/installation/latent/psi", "0.3", "0")
-        run.wait_for_another("engine", pid)
-        run.wait_for_frames(10)
+
+        def bad() -> float:
+            pid = run.pid("engine")
+            run.say("/installation/latent/psi", "1.5", "0")
+            gap = longest_gap(server, 60.0, over=lambda: run.pid("engine") != pid)
+            run.say("/installation/latent/psi", "0.3", "0")
+            run.wait_for_another("engine", pid)
+            run.wait_for_frames(10)
+            return gap
+
+        assert moves_steadily(bad)
         assert "not finite" in run.log()
 
 
@@ -86,7 +87,7 @@ def test_the_x_server_dies_and_the_show_ends_or_waits_without_leaving_anything(t
         run.wait_for_frames(5)
         pid = run.pid("wall")
         server.end()
-        assert until(lambda: run.pid("wall") != pid or "wall ended" in run.log(), 20), run.log()
+        assert until(lambda: run.pid("wall") != pid or "wall ended" in run.log()), run.log()
         assert run.process.poll() is None
 
 
@@ -100,18 +101,20 @@ def test_a_signal_ends_the_show_cleanly(wall, sign):
 def test_a_killed_supervisor_takes_everything_with_it(wall):
     pids, folder = [wall.pid("wall"), wall.pid("engine")], wall.run_folder
     wall.process.kill()
-    wall.process.wait(10)
+    wall.process.wait(60)
     import psutil
 
-    assert until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 10)
-    assert until(lambda: not folder.exists(), 5)
+    assert until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+    assert until(lambda: not folder.exists())
 
 
 def test_the_monitor_is_unplugged_and_comes_back(wall, server):
     server.unplug()
-    time.sleep(1.0)
+    board = wall.meet()
+    presented = board.pulse("wall").count
+    assert until(lambda: board.pulse("wall").count > presented + 60)
     assert wall.process.poll() is None
     server.plug()
-    assert until(lambda: server.screenshot().std() > 5, 10)
+    assert until(lambda: server.screenshot().std() > 5)
     wall.wait_for_frames(5)
-    assert longest_gap(server, 2.0) <= LONGEST_GAP_S
+    assert moves_steadily(lambda: longest_gap(server, 2.0))

@@ -27,7 +27,7 @@ def board(tmp_path: Path) -> Iterator[Board]:
 def until() -> Callable[..., None]:
     """Polls a condition; fails with its name when it does not come true in time."""
 
-    def wait(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
+    def wait(condition: Callable[[], object], *, within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < deadline, f"did not happen within {within_s} s"

@@ -73,8 +73,10 @@ def test_no_torn_picture_or_state_is_read_while_another_process_writes_at_full_s
     until(lambda: board.newest() > 3)
     copy = np.empty((256, 256, 4), np.uint8)
     first, whole, dropped = board.newest(), 0, 0
-    end = time.monotonic() + 2.0
-    while time.monotonic() < end:
+    end = time.monotonic() + 60.0
+    # Nothing dropped would mean that nothing was put to the test.
+    while whole < 100 or dropped < 20 or board.newest() < first + 100:
+        assert time.monotonic() < end, (whole, dropped, board.newest() - first)
         index = board.newest()
         # Old slots too: those are the ones that are written over while they are copied.
         view = board.frame(index - random.randrange(3))
@@ -85,13 +87,10 @@ def test_no_torn_picture_or_state_is_read_while_another_process_writes_at_full_s
                 whole += 1
             else:
                 dropped += 1
-    assert whole > 50
-    assert dropped > 0  # else nothing was put to the test
-    assert board.newest() > first + 50
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="writers are made by fork, which this system lacks")
-@pytest.mark.parametrize("kills", [20, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_writers_killed_at_random_moments_leave_only_whole_pictures_and_states(
     tmp_path: Path, python: Callable[..., subprocess.Popen[bytes]], kills: int
 ) -> None:
@@ -100,8 +99,11 @@ def test_writers_killed_at_random_moments_leave_only_whole_pictures_and_states(
     assert nursery.stdin
     assert nursery.stdout
     chance = random.Random(2)
-    newest, tick, torn = 0, 0, 0
-    for _ in range(kills):
+    newest, tick, torn, killed = 0, 0, 0, 0
+    # Some have to be killed in the middle of a picture.
+    while killed < kills or not torn or newest <= kills:
+        killed += 1
+        assert killed < 100 * kills
         nursery.stdin.write(b"go\n")
         nursery.stdin.flush()
         writer = int(nursery.stdout.readline())
@@ -120,5 +122,3 @@ def test_writers_killed_at_random_moments_leave_only_whole_pictures_and_states(
         if newest >= board.slots:
             assert whole >= board.slots - 1
             torn += whole < board.slots
-    assert newest > kills
-    assert torn > 0  # some were killed in the middle of a picture

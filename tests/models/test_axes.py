@@ -141,7 +141,7 @@ def test_a_folder_that_refuses_is_tolerated(file: Path, monkeypatch: pytest.Monk
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(axes.os, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with caplog.at_level(logging.INFO):
         assert spread_of(network_of(file), file).axes.shape == (16, 16)
     assert "are not kept" in caplog.text

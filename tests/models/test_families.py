@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from installation.errors import CheckpointError, ModelError, OutputError
+from installation.files import fingerprint
 from installation.models import checkpoint, library, random_weights, stylegan2_reference
 from installation.models.header import read_header
 from installation.models.importers import families
@@ -140,7 +141,7 @@ def test_a_file_becomes_the_network_that_wrote_it(kind: str, tmp_path: Path) -> 
     z = torch.randn(2, original.z_dim)
     assert torch.equal(loaded(z, 0.7), original(z, 0.7))
     header = read_header(path)
-    assert (header.source, header.source_sha256) == ("mine.pkl", checkpoint.fingerprint(file))
+    assert (header.source, header.source_sha256) == ("mine.pkl", fingerprint(file))
     assert "states no licence" in " ".join(said)
     assert (header.licence, header.commercial_use) == ("", None)
 

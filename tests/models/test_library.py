@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from installation.errors import CheckpointError, InstallationError, ModelError, OutputError
+from installation.files import fingerprint
 from installation.models import checkpoint, cost, library
 from installation.models.catalogue import CATALOGUE, Catalogued, Wheel
 from installation.models.dcgan import DCGAN
@@ -124,7 +125,7 @@ def assert_good(path: Path) -> None:
     assert isinstance(network, DCGAN)
     z = torch.randn(4, 5)
     torch.testing.assert_close(network.synthesis(network.mapping(z)), tutorial_picture(tutorial_state(), z))
-    assert path.with_name(f"{path.name}.sha256").read_text() == f"{checkpoint.fingerprint(path)}  {path.name}\n"
+    assert path.with_name(f"{path.name}.sha256").read_text() == f"{fingerprint(path)}  {path.name}\n"
 
 
 def by_hand(entry: Catalogued, tmp_path: Path) -> str:
@@ -194,7 +195,7 @@ def test_a_model_copied_by_hand_without_its_sum_is_accepted_once_it_loads(
     path, _ = add(by_hand(entry, tmp_path), folder)
     summed = path.with_name("small-faces.safetensors.sha256")
     noted = summed.read_text()
-    assert noted == f"{checkpoint.fingerprint(path)}  small-faces.safetensors\n"
+    assert noted == f"{fingerprint(path)}  small-faces.safetensors\n"
     summed.unlink()
     monkeypatch.setattr(wheels, "fetch", no_fetching)
     assert add(by_hand(entry, tmp_path), folder) == (path, [])
@@ -380,7 +381,7 @@ def test_describe_tells_what_a_technician_asks(entry: Catalogued, folder: Path, 
     assert rows["output"] == "16 × 16 px"
     assert rows["latents"] == "z 5, no w"
     assert rows["commercial use"] == "NOT allowed"
-    assert rows["sha256"] == checkpoint.fingerprint(path)
+    assert rows["sha256"] == fingerprint(path)
     # 5*6*16 at 1x1, 6*4*16 at 4x4, 4*3*16 at 8x8
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     assert "NOT the sum noted" in dict(library.describe(library.installed(data_dir=folder)[0]))["sha256"]

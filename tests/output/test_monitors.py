@@ -270,5 +270,5 @@ while True:
             assert wall.stdout.readline().startswith("fullscreen")
         finally:
             wall.kill()
-            wall.wait(10)
+            wall.wait(60)
             wall.stdout.close()

@@ -52,7 +52,7 @@ class Wall:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def wall(preview: Preview) -> Iterator[Wall]:
 def ask(
     preview: Preview, path: str, *, method: str = "GET", host: str | None = None
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", preview.port, timeout=10)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", preview.port, timeout=60)) as connection:
         connection.request(method, path, headers={"Host": host} if host is not None else {})
         with connection.getresponse() as answer:
             return answer.status, answer.headers, answer.read()
@@ -80,7 +80,7 @@ def ask(
 
 @contextlib.contextmanager
 def stream(preview: Preview) -> Iterator[HTTPResponse]:
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", preview.port, timeout=10)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", preview.port, timeout=60)) as connection:
         connection.request("GET", "/stream.mjpg")
         with connection.getresponse() as answer:
             yield answer
@@ -99,7 +99,7 @@ def opened(jpeg: bytes) -> Image.Image:
 
 
 def raw(preview: Preview, request: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", preview.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", preview.port), timeout=60) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -277,13 +277,13 @@ def test_fifty_viewers_who_never_read_do_not_slow_the_wall(preview: Preview) -> 
         with contextlib.ExitStack() as stack:
             codes = []
             for _ in range(50):
-                connection = stack.enter_context(socket.create_connection(("127.0.0.1", preview.port), timeout=10))
+                connection = stack.enter_context(socket.create_connection(("127.0.0.1", preview.port), timeout=60))
                 connection.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 codes.append(connection.recv(12)[-3:])
             assert until(lambda: wall.made >= 3)
         assert codes.count(b"200") == MAX_STREAMS
         assert codes.count(b"503") == 50 - MAX_STREAMS
-        assert wall.longest_s < 1.0  # waiting for one client would show as its time-out of 5 s
+        assert wall.longest_s < 4.0  # waiting for one client would show as its time-out of 5 s
     finally:
         wall.stop()
 
@@ -304,7 +304,7 @@ def test_viewers_who_never_read_are_dropped(preview: Preview, monkeypatch: pytes
                 with stream(preview) as answer:
                     return answer.status == 200
 
-            assert until(admitted, 20)
+            assert until(admitted)
     finally:
         wall.stop()
 
@@ -313,7 +313,7 @@ def test_a_request_sent_drop_by_drop_is_hung_up_on(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(preview_http, "REQUEST_S", 0.3)
     preview = Preview("show", port=0)
     try:
-        with socket.create_connection(("127.0.0.1", preview.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", preview.port), timeout=60) as connection:
 
             def hung_up() -> bool:
                 try:
@@ -346,7 +346,7 @@ def test_it_serves_on_ipv6_loopback() -> None:
     preview = Preview("show", host="::1", port=0)
     try:
         assert preview.url == f"http://[::1]:{preview.port}/"
-        with contextlib.closing(http.client.HTTPConnection("::1", preview.port, timeout=10)) as connection:
+        with contextlib.closing(http.client.HTTPConnection("::1", preview.port, timeout=60)) as connection:
             connection.request("GET", "/")
             with connection.getresponse() as answer:
                 assert answer.status == 200

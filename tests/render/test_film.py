@@ -10,6 +10,7 @@ from installation.models import random_weights
 from installation.render.film import FilmRenderer
 from installation.render.renderer import Renderer
 from installation.show.state import first_state
+from tests.render.pictures import frame_of
 from tests.render.test_renderer import make_show
 
 
@@ -28,8 +29,7 @@ def code(light: np.ndarray) -> np.ndarray:
 
 def test_at_the_cascades_size_it_is_the_walls_picture():
     show = make_show()
-    frame = np.zeros((32, 32, 4), np.uint8)
-    Renderer(show, random_weights.stylegan2(1), ()).draw(first_state(show), frame)
+    frame = frame_of(Renderer(show, random_weights.stylegan2(1), ()), first_state(show))
     assert np.abs(code(light((32, 32))) - frame[..., :3]).max() < 0.6
 
 

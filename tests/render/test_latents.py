@@ -23,6 +23,7 @@ from installation.show.glide import still
 from installation.show.messages import ControlMessage
 from installation.show.state import ShowState, first_state
 from installation.show.step import step
+from tests.render.pictures import frame_of
 
 CPU = torch.device("cpu")
 SPACES = pytest.mark.parametrize("space", ["z", "w"])
@@ -130,9 +131,7 @@ def test_an_axis_glides_and_neighbouring_pictures_are_neighbours():
     for i in range(90):
         said = [ControlMessage("axis/smile", 3.0)] if i == 5 else []
         state = step(state, said, clock.tick(), show)
-        frame = np.zeros((32, 32, 4), np.uint8)
-        renderer.draw(state, frame)
-        frames.append(frame[..., :3].astype(int))
+        frames.append(frame_of(renderer, state)[..., :3].astype(int))
     assert np.array_equal(frames[0], frames[5])
     assert np.abs(frames[-1] - frames[0]).mean() > 3
     assert np.abs(np.diff(np.array(frames), axis=0)).mean(axis=(1, 2, 3)).max() < 3

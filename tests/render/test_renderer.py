@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from installation.errors import EngineError, ModelError
+from installation.errors import ModelError
 from installation.models import random_weights
 from installation.render.renderer import Renderer
 from installation.show.clock import FrameClock, Tick
@@ -17,6 +17,7 @@ from installation.show.glide import still
 from installation.show.messages import ControlMessage
 from installation.show.state import ShowState, Strand, first_state
 from installation.show.step import step
+from tests.render.pictures import frame_of
 
 
 def make_show(folder: Path = Path("."), **tables) -> Show:
@@ -24,10 +25,7 @@ def make_show(folder: Path = Path("."), **tables) -> Show:
 
 
 def draw(show: Show, state: ShowState, network=None, stages=()) -> np.ndarray:
-    renderer = Renderer(show, network or random_weights.stylegan2(1), stages)
-    frame = np.zeros((renderer.size[1], renderer.size[0], 4), np.uint8)
-    renderer.draw(state, frame)
-    return frame
+    return frame_of(Renderer(show, network or random_weights.stylegan2(1), stages), state)
 
 
 @pytest.mark.parametrize("space", ["z", "w"])
@@ -67,10 +65,7 @@ def test_the_loop_closes_in_pixels(space):
         state = step(state, (), clock.tick(), show)
         states.append(state)
     renderer = Renderer(show, random_weights.stylegan2(1), ())
-    frames = np.zeros((2, 32, 32, 4), np.uint8)
-    renderer.draw(states[0], frames[0])
-    renderer.draw(states[240], frames[1])
-    assert np.array_equal(frames[0], frames[1])
+    assert np.array_equal(frame_of(renderer, states[0]), frame_of(renderer, states[240]))
 
 
 @pytest.mark.parametrize("space", ["z", "w"])
@@ -81,9 +76,7 @@ def test_neighbouring_frames_are_neighbours_also_across_a_jump(space):
     for i in range(180):
         said = [ControlMessage("walk/seed", 9, 1.0)] if i == 60 else []
         state = step(state, said, clock.tick(), show)
-        frame = np.zeros((32, 32, 4), np.uint8)
-        renderer.draw(state, frame)
-        frames.append(frame[..., :3].astype(int))
+        frames.append(frame_of(renderer, state)[..., :3].astype(int))
     moved = np.abs(np.diff(np.array(frames), axis=0)).mean(axis=(1, 2, 3))
     assert moved.max() < 6
 
@@ -128,17 +121,3 @@ def test_saved_ws_are_stops_of_a_tour(tmp_path):
     one, each, seed = (draw(show, state, network) for state in at)
     assert np.array_equal(one, each)
     assert not np.array_equal(one, seed)
-
-
-def test_a_picture_that_is_not_finite_is_said_to_be():
-    network = random_weights.dcgan(1)
-    tensors = network.state_dict()
-    tensors["layers.0.norm.weight"] *= 1e38
-    tensors["layers.1.norm.weight"] *= 1e-38
-    network.prepare()
-    show = make_show(params={"latent": {"psi": 1.5}})
-    renderer = Renderer(show, network, ())
-    frame = np.zeros((32, 32, 4), np.uint8)
-    assert renderer.render(first_state(show), frame) is False
-    with pytest.raises(EngineError, match="NaN or infinite"):
-        renderer.draw(first_state(show), frame)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from installation.errors import ModelError
+from installation.errors import EngineError, ModelError
 from installation.models import checkpoint, random_weights
 from installation.models.network import Network
 from installation.render import switch as switch_module
@@ -213,6 +213,15 @@ def test_without_an_audience_the_state_alone_says_what_is_drawn(folder):
     assert np.array_equal(frame[..., :3], frames[-1])
     with pytest.raises(ModelError, match="broken"):
         played.select("broken")
+
+
+def test_a_picture_that_is_not_finite_is_said_to_be(folder):
+    evening = Evening(folder, first="hot", wait=True)
+    frame = np.zeros((32, 32, 4), np.uint8)
+    state = step(evening.state, [ControlMessage("model/select", "hot", 0.0)], evening.clock.tick(), evening.show)
+    assert evening.switch.render(state, frame) is False
+    with pytest.raises(EngineError, match="NaN or infinite"):
+        evening.switch.draw(state, frame)
 
 
 def test_a_crossfade_without_an_audience_is_halfway_at_half_its_time(folder):

@@ -24,7 +24,7 @@ QUICK = {"backoff_s": [0.02, 0.05], "poll_s": 0.01, "stop_s": 3.0}
 Until = Callable[..., None]
 
 
-def wait_until(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], *, within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"did not happen within {within_s} s"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -24,7 +26,8 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads L
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
     """One whole examination, of a machine without models and without a display."""
-    return doctor.examine(data_dir=tmp_path_factory.mktemp("models"), ports=[], ring_bytes=1 << 60)
+    folder = tmp_path_factory.mktemp("machine")
+    return doctor.examine(data_dir=folder / "models", films=folder / "films", ports=[], ring_bytes=1 << 60)
 
 
 @pytest.fixture
@@ -40,7 +43,19 @@ def _of(findings: list[Finding], topic: str) -> list[Finding]:
 
 def test_every_topic_is_told(findings: list[Finding]) -> None:
     topics = {finding.topic for finding in findings}
-    assert {"python", "OpenGL", "GPU", "display", "encoders", "MIDI", "models", "disk", "memory", "processor"} <= topics
+    assert {
+        "python",
+        "OpenGL",
+        "GPU",
+        "display",
+        "encoders",
+        "MIDI",
+        "extras",
+        "models",
+        "disk",
+        "memory",
+        "processor",
+    } <= topics
 
 
 def test_every_fault_says_what_to_do_in_one_line(findings: list[Finding]) -> None:
@@ -108,10 +123,40 @@ def test_a_damaged_network_is_a_fault(tmp_path: Path) -> None:
 
 
 @LINUX
-def test_a_folder_that_cannot_be_written_is_a_fault() -> None:
-    (found,) = machine.disk(Path("/proc/installation/models"))
-    assert found.status == "fail"
-    assert "/proc cannot be written" in found.what
+def test_a_folder_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
+    models, films = machine.disk(Path("/proc/installation/models"), tmp_path)
+    assert (models.status, films.status) == ("fail", "ok")
+    assert "/proc cannot be written" in models.what
+
+
+@LINUX
+def test_a_show_runs_where_films_cannot_be_written(tmp_path: Path) -> None:
+    models, films = machine.disk(tmp_path, Path("/proc/Videos/installation"))
+    assert (models.status, films.status) == ("ok", "warn")
+    assert "/proc cannot be written" in films.what
+
+
+def test_too_little_room_is_told_for_each_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = shutil.disk_usage(tmp_path)._replace(free=2 * 2**30)  # enough for networks, not for an evening's film
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    models, films = machine.disk(tmp_path / "models", tmp_path / "films")
+    assert models == Finding("disk", "ok", f"2 GiB free for {tmp_path / 'models'}")
+    assert (films.status, films.what) == ("warn", f"only 2.0 GiB free for {tmp_path / 'films'}")
+
+
+def test_an_extra_that_is_not_installed_is_a_note_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ["numpy>=1", 'numpy>=1.26; extra == "onnx"', "no-such-package>=2; extra == 'farm'", 'numpy; extra == "farm"']
+    monkeypatch.setattr(machine.metadata, "requires", lambda name: rows)
+    there, missing = machine.extras()
+    assert there == Finding("extras", "ok", "onnx")
+    assert (missing.status, missing.fix) == ("warn", "If the show is to use it: pip install 'installation[farm]'")
+    assert "no-such-package" in missing.what
+    assert "numpy" not in missing.what
+
+
+def test_every_extra_of_the_program_has_a_row() -> None:
+    tree = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert {*machine._EXTRAS, "midi", "record", "dev"} == set(tree["project"]["optional-dependencies"])
 
 
 @LINUX

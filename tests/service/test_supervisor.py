@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,10 +111,10 @@ def test_a_crash_loop_during_a_show_never_ends_it(start: Start, until: Until) ->
     until(lambda: "exit code 5 (fault 4 in a row)" in run.board.status("supervisor"))
     assert run.process.poll() is None
     run.process.terminate()
-    assert run.process.wait(10) == 0
+    assert run.process.wait(60) == 0
 
 
-@pytest.mark.parametrize(("exits", "seconds"), [(8, 20.0), pytest.param(50, 60.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("exits", "seconds"), [(8, 60.0), pytest.param(24, 60.0, marks=pytest.mark.slow)])
 def test_an_engine_that_never_starts_is_tried_for_ever_with_pauses(
     start: Start, until: Until, exits: int, seconds: float
 ) -> None:
@@ -131,14 +130,14 @@ def test_a_fault_the_user_can_mend_ends_the_run_at_once_before_the_first_picture
     start: Start, role: str, code: int
 ) -> None:
     run = start(**{role: f"exit:{code}"})
-    assert run.process.wait(20) == code
+    assert run.process.wait(60) == code
     assert "before the first picture" in run.log
     assert not run.folder.exists()
 
 
 def test_an_engine_without_a_device_ends_the_run_after_three_tries(start: Start) -> None:
     run = start(engine="nan")
-    assert run.process.wait(30) == 4
+    assert run.process.wait(60) == 4
     assert run.log.count("not finite") >= 3
     assert run.board.newest() == 0
 
@@ -152,18 +151,16 @@ def test_a_wall_that_loses_its_display_during_the_show_is_tried_for_ever(start: 
 def test_a_closed_window_ends_the_show_and_leaves_nothing(start: Start, until: Until) -> None:
     run = start(wall="close")
     known = [p.pid for p in run.family()]
-    assert run.process.wait(20) == 0
+    assert run.process.wait(60) == 0
     assert not run.folder.exists()
     assert not alive(known)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGTERM)])
 def test_a_signal_ends_the_show_cleanly_and_leaves_nothing(start: Start, number: int) -> None:
-    run = running(start)
-    began = time.monotonic()
+    run = running(start, stop_s=120.0)
     run.process.send_signal(number)
-    assert run.process.wait(10) == 0
-    assert time.monotonic() - began < 3.0  # nobody had to be killed
+    assert run.process.wait(60) == 0  # sooner than anybody would be killed
     assert nothing_left(run)
     assert (run.base / "state" / "stub.state.0").exists()
     assert (run.base / "state" / "stub.picture.0").exists()
@@ -185,17 +182,17 @@ def test_a_child_that_does_not_stop_is_killed(start: Start) -> None:
     run = running(start, wall="run", stop_s=0.5)
     os.kill(run.pid("wall"), signal.SIGSTOP)
     run.process.terminate()
-    assert run.process.wait(10) == 0
+    assert run.process.wait(60) == 0
     assert nothing_left(run)
 
 
 def test_a_second_interrupt_kills_at_once(start: Start, until: Until) -> None:
-    run = running(start, stop_s=60.0, hang_s=60.0)
+    run = running(start, stop_s=300.0, hang_s=300.0)
     os.kill(run.pid("wall"), signal.SIGSTOP)
     run.process.send_signal(signal.SIGINT)
     until(lambda: not alive([run.known[1]]))
     run.process.send_signal(signal.SIGINT)
-    assert run.process.wait(10) == 0
+    assert run.process.wait(60) == 0
     assert nothing_left(run)
 
 
@@ -207,7 +204,7 @@ def test_a_killed_supervisor_takes_everything_with_it(start: Start, until: Until
     if stopped:
         os.kill(run.pid("engine"), signal.SIGSTOP)
     run.process.kill()
-    until(lambda: not alive(run.known), within_s=5.0)
+    until(lambda: not alive(run.known))
     assert not run.folder.exists()
 
 
@@ -216,7 +213,7 @@ def test_a_stuck_orphan_is_ended_by_its_own_watch(start: Start, until: Until) ->
     run = start(wall="stuck", engine="exit:1")
     pid = run.pid("wall")
     run.process.kill()
-    until(lambda: not alive([pid]), within_s=6.0)
+    until(lambda: not alive([pid]))
     assert not run.folder.exists()
 
 
@@ -234,7 +231,7 @@ def test_a_run_folder_that_somebody_removes_is_made_again(start: Start, until: U
     assert state is not None
     assert state[0] > tick
     run.process.terminate()
-    assert run.process.wait(10) == 0
+    assert run.process.wait(60) == 0
     assert not run.folder.exists()
 
 
@@ -253,11 +250,15 @@ def test_two_runs_live_side_by_side_and_a_dead_ones_folder_is_removed(start: Sta
     assert second.folder.exists()
 
 
-def hear_until_silence(manager: socket.socket, last: float) -> None:
-    """Reads for ever; fails when a watchdog sign comes after `last`."""
-    while True:
-        heard = manager.recv(4096)
-        assert b"WATCHDOG=1" not in heard or time.monotonic() < last
+def signs_until_silence(manager: socket.socket) -> int:
+    """How often the watchdog is fed until nothing is said for 3 s."""
+    manager.settimeout(3.0)
+    signs = 0
+    try:
+        while True:
+            signs += manager.recv(4096).count(b"WATCHDOG=1")
+    except TimeoutError:
+        return signs
 
 
 @pytest.mark.slow
@@ -267,7 +268,7 @@ def test_the_service_manager_hears_ready_once_and_its_watchdog_starves_with_the_
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "n"))
-        manager.settimeout(10)
+        manager.settimeout(60)
         run = running(start, notify=str(tmp_path / "n"), hang_s=60.0)
         heard = b""
         while heard.count(b"WATCHDOG=1") < 2:
@@ -275,21 +276,18 @@ def test_the_service_manager_hears_ready_once_and_its_watchdog_starves_with_the_
         assert heard.count(b"READY=1") == 1
         assert b"wall running" in heard
         os.kill(run.pid("wall"), signal.SIGSTOP)
-        last = time.monotonic() + 1.5  # one sign may be on its way
-        manager.settimeout(4.0)
-        with pytest.raises(TimeoutError):
-            hear_until_silence(manager, last)
+        assert signs_until_silence(manager) <= 2  # one may lie in the socket, one be on its way
         os.kill(run.pid("wall"), signal.SIGCONT)
-        manager.settimeout(10)
+        manager.settimeout(60)
         assert b"WATCHDOG=1" in manager.recv(4096)
 
 
 @pytest.mark.slow
-def test_forty_kills_of_the_engine_leak_nothing(start: Start, until: Until) -> None:
+def test_kills_of_the_engine_leak_nothing(start: Start, until: Until) -> None:
     run = running(start, backoff_s=[0.0])
     supervisor = psutil.Process(run.process.pid)
     before = supervisor.num_fds(), supervisor.num_threads()
-    for _ in range(40):
+    for _ in range(12):
         pid = run.pid("engine")
         os.kill(pid, signal.SIGKILL)
         until(lambda pid=pid: run.pulse("engine").pid not in (0, pid))

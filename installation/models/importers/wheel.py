@@ -81,12 +81,6 @@ def read_members(path: Path, wheel: Wheel, members: Iterable[tuple[str, int]]) -
         raise OutputError(f"cannot be read ({error.strerror or error})", where=str(path)) from None
 
 
-def sha256(path: Path) -> str:
-    """The file's sha256, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _matches(path: Path, wheel: Wheel) -> bool:
     with path.open("rb") as file:
         return _stream_matches(file, wheel)

@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from installation.errors import OutputError
+from installation.files import flush_folder
 from installation.output.video import disk, ffmpeg
-from installation.output.video.manifest import Head, Segment, intact, read_head, read_segments, sync_folder
+from installation.output.video.manifest import Head, Segment, intact, read_head, read_segments
 from installation.output.video.presets import Preset, preset
 
 
@@ -39,7 +40,7 @@ def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
             _concatenate(folder, head, segments, kind, part, total)
             disk.sync(part)
         part.replace(out)
-        sync_folder(out.parent)
+        flush_folder(out.parent)
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror})", where=str(out)) from error
     finally:

@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from installation.errors import OutputError
+from installation.files import flush_folder
 from installation.output.video.spec import VideoSpec
 
 FORMAT = 1
@@ -104,7 +105,7 @@ class Manifest:
         self._file.write(json.dumps(row, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        sync_folder(self.folder)
+        flush_folder(self.folder)
 
 
 def read_head(folder: Path) -> Head | None:
@@ -141,16 +142,6 @@ def digest(path: Path) -> tuple[int, str]:
                 sha.update(piece)
                 total += len(piece)
     return total, sha.hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Puts new names in a folder on the disk, where the system can."""
-    with suppress(OSError):  # Windows opens no folders, and needs none opened
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _check(folder: Path, head: Head) -> None:

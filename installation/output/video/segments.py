@@ -27,9 +27,10 @@ from pathlib import Path
 import numpy as np
 
 from installation.errors import OutputError
+from installation.files import flush_folder
 from installation.output.video import disk, ffmpeg
 from installation.output.video.encoder import STALL_S, Encoder
-from installation.output.video.manifest import Head, Manifest, Segment, digest, sync_folder
+from installation.output.video.manifest import Head, Manifest, Segment, digest
 from installation.output.video.spec import VideoSpec
 
 
@@ -149,7 +150,7 @@ class SegmentWriter:
             size, sha256 = digest(opened.part)
             _remove(opened.place)  # one that no manifest names: of a run that was killed between the two
             opened.part.replace(opened.place)
-            sync_folder(self.folder)
+            flush_folder(self.folder)
         except OSError as error:
             _remove(opened.part)
             raise OutputError(f"cannot be closed ({error.strerror})", where=str(opened.place)) from error

@@ -57,6 +57,7 @@ Check = Callable[[], list[Finding]]
 def examine(
     *,
     data_dir: Path | None = None,
+    films: Path | None = None,
     display: str = "",
     ports: Sequence[Port] = DEFAULT_PORTS,
     networks: Sequence[str] = DEFAULT_NETWORKS,
@@ -64,8 +65,9 @@ def examine(
 ) -> list[Finding]:
     """Everything found out, in the order of the table. Never raises.
 
-    data_dir: the models' folder, None = the user's own. display: the value of WAYLAND_DISPLAY or DISPLAY, "" where there is none
-    (looked at on Linux only). ports: what the show listens on. networks: the models it needs. ring_bytes: shared memory it takes.
+    data_dir: the models' folder, None = the user's own. films: where the wall puts its films, None = likewise. display: the value of
+    WAYLAND_DISPLAY or DISPLAY, "" where there is none (looked at on Linux only). ports: what the show listens on. networks: the models it
+    needs. ring_bytes: shared memory it takes.
     """
     windows = bool(display) or not sys.platform.startswith("linux")
     checks: list[tuple[str, Check]] = [
@@ -77,8 +79,9 @@ def examine(
         ("encoders", machine.encoders),
         ("MIDI", machine.midi),
         ("ports", partial(machine.ports, ports)),
+        ("extras", machine.extras),
         ("models", partial(machine.models, data_dir, networks)),
-        ("disk", partial(machine.disk, data_dir)),
+        ("disk", partial(machine.disk, data_dir, films)),
         ("memory", partial(machine.memory, ring_bytes)),
         ("processor", machine.processor),
         ("clock", machine.clock),

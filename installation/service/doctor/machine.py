@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Literal
 
 from installation.service.doctor.ask import ask, probe
-from installation.service.doctor.finding import Finding
+from installation.service.doctor.finding import Finding, Status
 
 MIN_MEMORY = 4 * 2**30
 MIN_DISK = 2**30
+MIN_FILMS = 10 * 2**30  # an hour of the wall is some gigabytes
 _GIB = 2**30
 
 # What a show is slower or poorer without; the rest of the requirements is checked as well, but not listed when it is there.
@@ -33,6 +34,15 @@ _ENCODERS = {
     "dnxhd": "DNxHR",
     "hap": "Hap",
     "ffv1": "FFV1",
+}
+# MIDI and record have rows of their own.
+_EXTRAS = {
+    "upscalers": "upscalers of one's own",
+    "onnx": "generators in .onnx files",
+    "farm": "a film in parts on a Ray cluster",
+    "data": "the atelier: choosing and cutting pictures",
+    "train": "the atelier: films and curves of a training",
+    "eval": "the atelier: trained features for the judge",
 }
 _GET_FFMPEG = "make run EXTRAS=record, or pip install 'installation[record]'"
 
@@ -71,13 +81,37 @@ def python() -> list[Finding]:
     ]
 
 
-def _requirements() -> list[str]:
-    """Names of the required packages, extras left out."""
+def extras() -> list[Finding]:
+    """Which optional parts of the program have their packages. None is said to be missing where pip knows nothing of the program."""
+    missing = {name: [p for p in _requirements(name) if not _installed(p)] for name in _EXTRAS if _requirements(name)}
+    have = [name for name, packages in missing.items() if not packages]
+    findings = [Finding("extras", "ok", ", ".join(have))] if have else []
+    for name, packages in missing.items():
+        if packages:
+            what = f"{name} ({_EXTRAS[name]}) is not installed: {', '.join(packages)}"
+            fix = f"If the show is to use it: pip install 'installation[{name}]'"
+            findings.append(Finding("extras", "warn", what, fix))
+    return findings
+
+
+def _installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _requirements(extra: str = "") -> list[str]:
+    """Names of the packages that the program needs, or that one of its extras does."""
     try:
         rows = metadata.requires("installation") or []
     except metadata.PackageNotFoundError:  # run from a folder, never installed
-        return list(_NAMED)
-    return [re.split(r"[^\w.-]", row, maxsplit=1)[0] for row in rows if "extra ==" not in row]
+        return [] if extra else list(_NAMED)
+    wanted = [
+        row for row in rows if (re.search(rf"""extra == ['"]{extra}['"]""", row) if extra else "extra ==" not in row)
+    ]
+    return [re.split(r"[^\w.-]", row, maxsplit=1)[0] for row in wanted]
 
 
 def encoders() -> list[Finding]:
@@ -220,35 +254,31 @@ def models(folder: Path | None, networks: Sequence[str]) -> list[Finding]:
     return findings
 
 
-def disk(folder: Path | None) -> list[Finding]:
-    """The data folder: may it be written, and is there room."""
+def disk(folder: Path | None, films: Path | None) -> list[Finding]:
+    """The data folder and the films' folder: may they be written, and is there room. A show can do without films."""
+    from platformdirs import user_videos_path
+
     from installation.models.library import data_dir
 
-    wanted = data_dir(folder)
+    films = films or user_videos_path() / "installation"
+    return [
+        _room(data_dir(folder), MIN_DISK, "fail", "models and takes need it"),
+        _room(films, MIN_FILMS, "warn", "films need it; the wall stops filming before the disk is full"),
+    ]
+
+
+def _room(wanted: Path, least: int, refused: Status, why: str) -> Finding:
     there = next(path for path in (wanted, *wanted.parents) if path.is_dir())
     try:
         # Tried and not asked: a read-only disk lets root's permissions through and refuses all the same.
         with tempfile.TemporaryFile(dir=there):
             free = shutil.disk_usage(there).free
     except OSError as fault:
-        return [
-            Finding(
-                "disk",
-                "fail",
-                f"{there} cannot be written ({fault.strerror or fault})",
-                f"Make it yours: chown -R $USER {there}",
-            )
-        ]
-    if free < MIN_DISK:
-        return [
-            Finding(
-                "disk",
-                "warn",
-                f"only {free / _GIB:.1f} GiB free for {wanted}",
-                "Make room: models and recordings need it",
-            )
-        ]
-    return [Finding("disk", "ok", f"{free / _GIB:.0f} GiB free for {wanted}")]
+        what = f"{there} cannot be written ({fault.strerror or fault})"
+        return Finding("disk", refused, what, f"Make it yours: chown -R $USER {there}")
+    if free < least:
+        return Finding("disk", "warn", f"only {free / _GIB:.1f} GiB free for {wanted}", f"Make room: {why}")
+    return Finding("disk", "ok", f"{free / _GIB:.0f} GiB free for {wanted}")
 
 
 def memory(ring_bytes: int) -> list[Finding]:

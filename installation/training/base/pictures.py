@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from installation import files
+from installation.errors import OutputError
 from installation.training.base.generator import Generator
 from installation.training.streams import torch_stream
 
@@ -66,18 +68,14 @@ def write_video(path: Path, frames: np.ndarray, fps: int = 24) -> None:
     """uint8 [N, H, W, 3] -> H.264 in MP4, replacing the file when it is whole. Needs imageio-ffmpeg."""
     import imageio_ffmpeg
 
-    from installation.errors import OutputError
-
     height, width = frames.shape[1:3]
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    options = {"fps": fps, "quality": 7, "macro_block_size": 2, "output_params": ["-f", "mp4"]}
     try:
-        writer = imageio_ffmpeg.write_frames(str(temporary), (width, height), fps=fps, quality=7, macro_block_size=2)
-        writer.send(None)
-        for frame in frames:
-            writer.send(np.ascontiguousarray(frame))
-        writer.close()
-        temporary.replace(path)
+        with files.replacing(path) as draft:
+            writer = imageio_ffmpeg.write_frames(str(draft), (width, height), **options)
+            writer.send(None)
+            for frame in frames:
+                writer.send(np.ascontiguousarray(frame))
+            writer.close()
     except OSError as error:
         raise OutputError(f"the video could not be written ({error})", where=str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)

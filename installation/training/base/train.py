@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from installation.errors import ConfigError
+from installation.files import fingerprint
 from installation.models import device as devices
-from installation.models.checkpoint import fingerprint
 from installation.training.base.config import BaseConfig, resolve
 from installation.training.base.export import warm_start
 from installation.training.base.gallery import Gallery

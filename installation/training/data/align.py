@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from installation import files
 from installation.errors import ConfigError, OutputError
 from installation.training.data import pool
 from installation.training.data.crop import cut, ffhq_quad
@@ -124,9 +124,8 @@ def _cut(task: _Task) -> tuple[str, list[dict[str, Any]], str]:
     from PIL import Image
 
     try:
-        with open(task.path, "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != task.sha256:
-                return task.name, [], "changed since the scan"
+        if files.fingerprint(Path(task.path)) != task.sha256:
+            return task.name, [], "changed since the scan"
         pixels = read_picture(task.path).pixels
     except (PictureError, OSError):
         return task.name, [], "unreadable now"
@@ -145,13 +144,9 @@ def _died(task: _Task) -> tuple[str, list[dict[str, Any]], str]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        files.write_whole(path, data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         fix = "Make room, or name another folder, and give the same command again: it goes on"
         raise OutputError(
             f"a crop could not be written ({error.strerror or error})", where=str(path), fix=fix

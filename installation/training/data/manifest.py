@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from installation import files
 from installation.errors import OutputError
 
 FORMAT = 1
@@ -126,19 +127,13 @@ class Manifest:
     def save(self) -> None:
         """Write everything anew: facts, then one line a picture in the order of names. Atomic."""
         self._close()
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         try:
-            with temporary.open("wb") as file:
+            with files.replacing(self.path, only_writer=True) as draft, draft.open("wb") as file:
                 file.write(_line(self.facts))
                 for name in sorted(self.entries):
                     file.write(_line(asdict(self.entries[name])))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
         except OSError as error:
             raise _refused(self.path, error) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def counts(self) -> dict[str, int]:
         """How many pictures there are of each decision."""

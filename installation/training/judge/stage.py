@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from installation.errors import ModelError
+from installation.files import fingerprint
 from installation.models import checkpoint as checkpoints
 from installation.models import projection
 from installation.models.cascade import check_chain
@@ -77,12 +78,12 @@ def judge_stage(
     else:
         warnings.append("no base was given: the stage's steadiness on a walk was not measured")
     header = read_header(checkpoint)
-    settings = {"scale": stage.scale, "base": checkpoints.fingerprint(base) if base else None, "psi": psi}
+    settings = {"scale": stage.scale, "base": fingerprint(base) if base else None, "psi": psi}
     judgement = Judgement(
         kit=kit.hash,
         kind="stage",
         subject=header.name,
-        sha256=checkpoints.fingerprint(checkpoint),
+        sha256=fingerprint(checkpoint),
         nimg=header.nimg,
         settings=settings,
         numbers=found,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from installation.errors import ConfigError
+from installation.files import fingerprint
 from installation.models import checkpoint
 from installation.models.cascade import Cascade
 from installation.training.dataset import Dataset
@@ -70,7 +71,7 @@ class Previous:
         first, *later = (checkpoint.load(path) for path in paths)
         dtype = "auto" if device.type == "cuda" else "float32"
         self.cascade = Cascade(first, later, device=str(device), dtype=dtype, graph=False)
-        self.fingerprints = [checkpoint.fingerprint(path) for path in paths]
+        self.fingerprints = [fingerprint(path) for path in paths]
         self.size = self.cascade.size
 
     @torch.no_grad()

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from installation.errors import OutputError
-from installation.training.data import manifest as module
 from installation.training.data.manifest import Entry, Manifest
 
 FACTS = {"sources": {"s": "/pictures/s"}, "tools": {}}
@@ -96,7 +95,7 @@ def test_a_disk_that_fills_up_while_saving_leaves_the_old_file(path: Path, monke
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(module.os, "fsync", full)
+        monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OutputError, match="disk is full"):
             manifest.save()
     assert path.read_bytes() == before

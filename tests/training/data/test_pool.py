@@ -66,4 +66,4 @@ def test_workers_end_when_their_parent_is_killed() -> None:
         children = psutil.Process(parent.pid).children(recursive=True)
         assert children
         parent.kill()
-    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert psutil.wait_procs(children, timeout=60)[1] == []

@@ -46,14 +46,14 @@ def port(manifest: Path) -> Iterator[int]:
         kwargs={"ready": lambda url: (address.append(url), ready.set()), "stop": stop},
     )
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     yield int(address[0].rsplit(":", 1)[1].strip("/"))
     stop.set()
     thread.join()
 
 
 def ask(port: int, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse()

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from installation.errors import ConfigError
+from installation.files import fingerprint
 from installation.models import checkpoint, projection
 from installation.models.cascade import Cascade
 from installation.models.header import read_header
@@ -169,7 +170,7 @@ def test_a_run_leaves_numbers_and_pictures(dataset: Dataset, base: Path, tmp_pat
     (run,) = list_runs(tmp_path)
     assert (run.kind, run.fault) == ("stage", "")
     assert {"psnr", "psnr_bicubic", "detail", "shift_levels", "flicker", "l1"} <= run.last.keys()
-    assert run.parents["previous"] == checkpoint.fingerprint(base)
+    assert run.parents["previous"] == fingerprint(base)
     names = {path.name.split("-")[0] for path in (tmp_path / "run" / "pictures").iterdir()}
     assert names == {"held_out", "previous", "walk"}
 

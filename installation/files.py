@@ -1,0 +1,55 @@
+"""Files that are whole or not there, and last through a power cut. The standard library alone, for every room; any thread or process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path, *, only_writer: bool = False) -> Iterator[Path]:
+    """`with replacing(path) as draft:` gives an empty file beside `path` to write; it is flushed to the disk and renamed over `path`.
+
+    Makes the folder. Whatever is raised, OSError included, passes through: then what lay at `path` is untouched, and no draft is left.
+    only_writer: nobody else writes `path` meanwhile; the draft then has one name, and what a kill left of it is written over.
+    """
+    draft = path.with_name(f".{path.name}.part" if only_writer else f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        draft.touch()
+        mode = draft.stat().st_mode  # as this user's files are; safetensors makes its own unreadable for all others
+        yield draft
+        draft.chmod(mode)
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        with suppress(OSError):  # a folder that refuses even this was named in the error
+            draft.unlink(missing_ok=True)
+    flush_folder(path.parent)
+
+
+def write_whole(path: Path, data: bytes, *, only_writer: bool = False) -> None:
+    """As `replacing`, with these bytes."""
+    with replacing(path, only_writer=only_writer) as draft:
+        draft.write_bytes(data)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system can: Windows opens no folders, and needs none opened."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 of a file, as hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
