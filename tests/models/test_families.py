@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -451,6 +454,41 @@ def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path: Path) -> 
     (tmp_path / "models").write_text("a file where the folder should be")
     with pytest.raises(OutputError, match="models folder cannot be written"):
         add(file, tmp_path / "models")
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """The folder without the right to write in it; root, who may write everywhere, is nobody meanwhile."""
+    root = os.geteuid() == 0
+    folder.chmod(0o555)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets the owner write into a read-only folder")
+def test_a_read_only_data_folder_keeps_the_old_model_and_shows_it() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to everybody else
+        place = Path(name)
+        place.chmod(0o755)
+        file, models = r3gan_file(place / "mine.pkl", random_weights.r3gan()), place / "models"
+        path, _ = add(file, models)
+        good, names = path.read_bytes(), sorted(models.iterdir())
+        r3gan_file(file, random_weights.r3gan(1))
+        other = r3gan_file(place / "other.pkl", random_weights.r3gan(2))
+        with read_only(models):
+            for asked, options in ((file, {"again": True}), (other, {})):
+                with pytest.raises(
+                    OutputError, match=r"models: the models folder cannot be written .*Give another folder"
+                ):
+                    add(asked, models, **options)
+            assert isinstance(checkpoint.load(library.find("mine", data_dir=models)), Generator)
+        assert (path.read_bytes(), sorted(models.iterdir())) == (good, names)
 
 
 def test_a_full_disk_keeps_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
