@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from installation.cli import tune_libraries
 from installation.models.catalogue import CATALOGUE
 from installation.models.importers import wheel as wheels
 
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pictures", type=int, default=5)
     asked = parser.parse_args()
+    tune_libraries()
     spawn = multiprocessing.get_context("spawn")
     for name, run in (("torch", _torch), ("openvino", _openvino)) * 2:
         with spawn.Pool(1) as pool:

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from installation import resources
+from installation.cli import tune_libraries
 from installation.control.dispatch import REASONS, Dispatcher
 from installation.control.drops import Drops
 from installation.control.osc import OscSource
@@ -50,6 +51,7 @@ def main() -> None:
     options = arguments.parse_args()
     path = resources.show_config(options.show)
     show = config.load(path)
+    tune_libraries()
     peak = sgemm_gflops()
     rows: list[Row] = [("sgemm 2048, fp32", f"{peak:.0f} GFLOP/s", "", "the machine's own limit")]
     rows += cascade_rows(show, peak)

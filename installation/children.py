@@ -71,7 +71,7 @@ def engine_main(run_folder: Path, set_up_log: Setup) -> int:
     def make_renderer() -> Switch:
         from installation.render.switch import Switch
 
-        renderer = Switch(session.show, session.files, session.size, first=_model(board, session))
+        renderer = Switch(session.show, session.files, session.size, first=_model(board, session), tell=board.put_model)
         log.info("engine: %s", renderer.describe())
         made.append(renderer)
         return renderer

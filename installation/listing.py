@@ -17,6 +17,7 @@ def as_json(table: ParamTable) -> list[dict[str, Any]]:
             "kind": row.kind,
             "range": [row.lo, row.hi] if row.kind in ("float", "int") else None,
             "choices": list(row.choices),
+            "numbers": list(row.numbers),
             "default": None if row.kind == "button" else row.default,
             "unit": row.unit,
             "smoothing_s": row.smoothing_s,
@@ -55,11 +56,5 @@ def as_table(table: ParamTable) -> Table:
 
 
 def _cells(row: Param) -> tuple[str, str, str, str, str]:
-    if row.kind == "choice":
-        span = ", ".join(row.choices)
-    elif row.kind in ("float", "int"):
-        span = f"{row.lo:.10g} … {row.hi:.10g} {row.unit}".strip()
-    else:
-        span = ""
     default = "" if row.kind == "button" else str(row.default).lower() if row.kind == "bool" else f"{row.default}"
-    return row.kind, span, default, f"{row.smoothing_s:g} s" if row.smoothing_s else "", row.description
+    return row.kind, row.span, default, f"{row.smoothing_s:g} s" if row.smoothing_s else "", row.description

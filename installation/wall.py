@@ -229,7 +229,7 @@ class Wall:
         key = nearest_key(state.strands[-1], self._parts.show)
         portrait = f"seed {key.seed}" if key.stop is None else f"stop {key.stop + 1}"
         models = self._parts.show.model_names()
-        model = f"   model {state.values['model/select']}" if len(models) > 1 else ""
+        model = f"   model {self._parts.board.model() or 'not loaded yet'}" if len(models) > 1 else ""
         return (
             self._parts.title + model,
             *self._written(),

@@ -19,6 +19,7 @@ from installation.resources import shaders_dir
 from installation.show.config import load
 from installation.show.state import first_state
 from installation.wall import HISTORY, Wall, WallParts
+from tests.show.shows import make_show
 from tests.xserver import until
 
 SIDE = 96
@@ -125,3 +126,12 @@ def test_warming_up_changes_nothing_on_the_wall(stage: Stage) -> None:
     assert stage.surface.read()[..., :3].max() <= 1
     picture = stage.frame(1)
     assert difference(stage.shown(), picture) <= 1
+
+
+def test_the_hud_names_the_model_that_is_drawn_not_the_one_that_was_asked_for(stage: Stage) -> None:
+    show = make_show(models=[{"name": "hills", "base": "y"}], params={"model": {"select": "hills"}})
+    stage.wall._parts.show = show
+    state = first_state(show)
+    assert "model not loaded yet" in stage.wall._figures(state)[0]
+    stage.board.put_model("cascade, hills cannot be shown")
+    assert stage.wall._figures(state)[0].endswith("model cascade, hills cannot be shown")

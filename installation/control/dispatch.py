@@ -85,9 +85,9 @@ def _bindings(table: ParamTable) -> dict[str, _Binding]:
     bindings: dict[str, _Binding] = {}
     for param in table:
         lo, hi = param.lo, param.hi
-        if param.kind == "choice":
+        if param.kind == "choice" and not param.numbers:
             lo, hi = 0.0, float(len(param.choices) - 1)
-        elif param.kind in ("bool", "button"):
+        elif param.kind in ("choice", "bool", "button"):
             lo, hi = -math.inf, math.inf
         bindings[param.address] = _Binding(param.address, param, param.name, False, param.coerce, lo, hi)
         if param.kind != "button":
@@ -217,7 +217,7 @@ class Dispatcher:
 def _reason(binding: _Binding, value: Argument) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return "not_finite"
-    if isinstance(value, str) and binding.param.kind == "choice" and not binding.norm:
+    if isinstance(value, (str, int, float)) and binding.param.kind == "choice" and not binding.norm:
         return "unknown_choice"
     return "wrong_type"
 

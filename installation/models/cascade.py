@@ -16,7 +16,7 @@ from installation.models.plan import MAX_SIDE
 
 
 class Cascade:
-    """A generator and its upscalers on one device. Runs on the engine's thread; makes no host synchronisation.
+    """A generator and its upscalers on one device. Runs on the engine's thread; makes no host synchronisation, but for networks `on_host`.
 
     tile: side of a tile's core in a stage's input pixels; None for whole frames. device, dtype: see `device.choose`. graph: record the
     whole cascade as a CUDA graph at the first call of `cascade(ws)` (no effect elsewhere); its output is overwritten by the next call.
@@ -41,7 +41,7 @@ class Cascade:
             torch.backends.cudnn.benchmark = not torch.backends.cudnn.deterministic
         for network in (self.generator, *self.stages):
             network.requires_grad_(False).eval().place(self.placement.device, self.placement.dtype)
-        self._graph = graph
+        self._graph = graph and not any(network.on_host for network in (self.generator, *self.stages))
         self._graphed: GraphedCall | None = None
 
     @property

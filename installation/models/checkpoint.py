@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as tensors_of
+from safetensors.torch import save_file
 from torch import Tensor
 
 from installation import files
@@ -98,13 +99,16 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
 def load(path: Path, *, device: torch.device | str = "cpu") -> Network:
     """The network in a checkpoint, float32, in eval mode, ready to run on `device`.
 
-    Memory used before the weights are known to fit is bounded by the file's size. CheckpointError on any fault in the file;
+    Memory used before the weights are known to fit is at most twice the file's size. The file may be replaced or written over as soon
+    as this returns. CheckpointError on any fault in the file;
     ModelError where an optional extra is missing.
     """
     path = Path(path)
     header, _ = read_index(path)
     try:
-        tensors = load_file(path, device="cpu")
+        # Read, not mapped: weights that lie in the file would change with it, and one that is copied over in the middle of a
+        # show and so made shorter would end the process with SIGBUS.
+        tensors = tensors_of(path.read_bytes())
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"the tensors cannot be read ({error})", where=str(path), fix=_FIX) from error
     build = _builder(header.arch)  # may say that an extra is missing; what follows is about the file

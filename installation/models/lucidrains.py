@@ -65,7 +65,7 @@ class LucidrainsStyleGAN2(Generator):
 
     def synthesis(self, ws: Tensor) -> Tensor:
         """ws [N, num_ws, w_dim] float32 -> img [N, 3, size, size] float32, -1..1."""
-        x = self.get_buffer("start").expand(len(ws), -1, -1, -1).to(self.compute)
+        x = self.get_buffer("start").expand(len(ws), -1, -1, -1).to(self.compute, copy=True)
         img: Tensor | None = None
         for i, block in enumerate(self.blocks):
             x, rgb = block(x, ws[:, i])
@@ -151,10 +151,11 @@ class ModulatedConv(nn.Module):
         keep(self, "grain", grain.to(dtype).contiguous(memory_format=memory_format))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x is overwritten, as in StyleGAN2."""
         s = self.affine(w) + 1
         d = (s.square() @ self.energy.T + EPS).rsqrt()
-        x = F.conv2d(x * s[:, :, None, None].to(x.dtype), self.kernel, padding=1)
-        return F.leaky_relu_(torch.addcmul(self.grain, x, d[:, :, None, None].to(x.dtype)), SLOPE)
+        x = F.conv2d(x.mul_(s[:, :, None, None].to(x.dtype)), self.kernel, padding=1)
+        return F.leaky_relu_(torch.addcmul(self.grain, x, d[:, :, None, None].to(x.dtype), out=x), SLOPE)
 
 
 class ToRGB(nn.Module):
@@ -166,4 +167,8 @@ class ToRGB(nn.Module):
         self.weight = nn.Parameter(torch.empty(3, inputs, 1, 1))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        return F.conv2d(x * (self.affine(w) + 1)[:, :, None, None], self.weight)
+        n, inputs, height, width = x.shape
+        # The weights are modulated, 3 * inputs numbers: a pass over x would be more. One group a picture makes it a batch.
+        kernel = self.weight * (self.affine(w) + 1)[:, None, :, None, None]
+        y = F.conv2d(x.reshape(1, n * inputs, height, width), kernel.flatten(0, 1), groups=n)
+        return y.view(n, 3, height, width)

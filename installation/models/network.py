@@ -23,6 +23,9 @@ class Network(nn.Module):
 
     arch: ClassVar[Arch]
     cpu_channels_last: ClassVar[bool] = False  # the faster memory format on a CPU, by measurement
+    on_host: ClassVar[bool] = (
+        False  # computes on the CPU whatever the device: the host waits, and no CUDA graph can record it
+    )
     config: dict[str, Any]
     compute: torch.dtype = torch.float32  # dtype of the heavy layers
     memory_format: torch.memory_format = torch.contiguous_format

@@ -37,6 +37,7 @@ class OnnxGenerator(ZGenerator):
     """
 
     arch = "onnx"
+    on_host = True
     model: Tensor
 
     def __init__(

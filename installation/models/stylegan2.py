@@ -215,10 +215,10 @@ class Block(nn.Module):
 
     def start(self, n: int) -> Tensor:
         """The learned input as [n, channels, h, w]; first block only."""
-        return self.get_buffer("first").expand(n, -1, -1, -1)
+        return self.get_buffer("first").expand(n, -1, -1, -1).clone()
 
     def forward(self, x: Tensor, w0: Tensor, w1: Tensor) -> Tensor:
-        """w0: for conv0 (unused in the first block). w1: for conv1."""
+        """w0: for conv0 (unused in the first block). w1: for conv1. x is overwritten."""
         return self.conv1(x if self.conv0 is None else self.conv0(x, w0), w1)
 
 

@@ -266,16 +266,20 @@ class FilteredLayer(nn.Module):
             keep(self, "down_x", taps[None, None, None, :].expand(layer.outputs, 1, 1, -1).contiguous())
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """x [N, inputs, h, w] in the previous layer's dtype, w [N, w_dim] float32 -> [N, outputs, size, size] in this layer's dtype."""
+        """x [N, inputs, h, w] in the previous layer's dtype, w [N, w_dim] float32 -> [N, outputs, size, size] in this layer's dtype.
+
+        x is overwritten, as in StyleGAN2.
+        """
         s = self.affine(w)
         if self.plan.colours:
-            x = x.to(self.compute) * (s * self.gain).to(self.compute)[:, :, None, None]
+            x = x.to(self.compute).mul_((s * self.gain).to(self.compute)[:, :, None, None])
             return (F.conv2d(x, self.kernel) + self.shift).clamp_(-CLAMP, CLAMP)
         if self.compute != torch.float32:
             s = s / s.abs().amax(dim=1, keepdim=True).clamp_min(EPS)
         d = (F.linear(s.square(), self.square_sum) + EPS).rsqrt() * self.gain
-        x = F.conv2d(x.to(self.compute) * s.to(self.compute)[:, :, None, None], self.kernel, padding=self.side - 1)
-        x = torch.addcmul(self.shift, x, d.to(self.compute)[:, :, None, None])
+        x = x.to(self.compute).mul_(s.to(self.compute)[:, :, None, None])
+        x = F.conv2d(x, self.kernel, padding=self.side - 1)
+        x = torch.addcmul(self.shift, x, d.to(self.compute)[:, :, None, None], out=x)
         x = F.leaky_relu_(self._raise(x), 0.2).clamp_(-CLAMP, CLAMP)
         return self._lower(x)
 

@@ -36,6 +36,7 @@ class Switch:
     """files: of each model of the show its checkpoints, generator first. size: (width, height) of the pictures, px.
 
     first: the model to begin with; the show's own first one where that one cannot be loaded.
+    tell: is given what is drawn and what is on its way, in words, whenever that changes.
     wait: for renderers without an audience. Models are loaded when they are chosen, everything stands still meanwhile,
     crossfades are where the state has them, and a fault is an error. Otherwise a crossfade begins when its model is
     ready, and a model that cannot be loaded or shown is one line in the log: the one before stays.
@@ -48,9 +49,11 @@ class Switch:
         size: tuple[int, int],
         *,
         first: str | None = None,
+        tell: Callable[[str], None] | None = None,
         wait: bool = False,
     ) -> None:
         self._show, self._files, self.size, self._wait = show, files, size, wait
+        self._tell, self._told = tell, ""
         self._loading: _Loading | None = None
         self._refused: _Request | None = None
         wanted = first or str(show.first_value(_SELECT))
@@ -78,6 +81,7 @@ class Switch:
             self._follow(state)
         else:
             self._attend(state)
+            self._say(_request(state.picks[_SELECT][-1]))
         (name, total), *others = shares(self._picks, state.t)
         img = self._drawn(str(name), state)
         for name, share in others:
@@ -125,7 +129,7 @@ class Switch:
         self._picks = settled(self._picks, state.t)
         self._renderers = {str(pick.value): self._renderers[str(pick.value)] for pick in self._picks}
         wanted = state.picks[_SELECT][-1]
-        name, request = str(wanted.value), (str(wanted.value), wanted.weight.t0)
+        name, request = str(wanted.value), _request(wanted)
         if self._missing is not None:
             self._refused = request if name == self._missing else None
             self._missing = None
@@ -140,6 +144,17 @@ class Switch:
         elif len(self._picks) == 1 and request != self._refused:
             self._loading = _Loading(name, request, self._open, state)
 
+    def _say(self, wanted: _Request) -> None:
+        """Tells what is drawn: "a", "a, loading b", "a, fading to b", "a, b cannot be shown"."""
+        text = ", fading to ".join(str(pick.value) for pick in self._picks)
+        if self._loading is not None:
+            text += f", loading {self._loading.name}"
+        elif wanted == self._refused:
+            text += f", {wanted[0]} cannot be shown"
+        if self._tell is not None and text != self._told:
+            self._told = text
+            self._tell(text)
+
     def _take(self, done: _Loading, wanted: Pick, state: ShowState) -> None:
         if done.renderer is None:
             self._refused = done.request
@@ -151,6 +166,10 @@ class Switch:
 
     def _drawn(self, name: str, state: ShowState) -> Tensor:
         return fitted(self._renderers[name].img(state), self.size)
+
+
+def _request(pick: Pick) -> _Request:
+    return str(pick.value), pick.weight.t0
 
 
 class _Loading:

@@ -287,7 +287,7 @@ class Show(_Table):
     record: RecordConfig = RecordConfig()
 
     def table(self) -> ParamTable:
-        return _table(self.looks, self.model_names(), self.classes, self.axes)
+        return _table(self.looks, self.model_names(), self.classes.items(), self.axes)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -367,7 +367,9 @@ def parse(tree: Mapping[str, Any], *, where: str, folder: Path | None) -> Show:
     return show
 
 
-def _table(looks: Iterable[str], models: Iterable[str], classes: Iterable[str], axes: Iterable[Axis]) -> ParamTable:
+def _table(
+    looks: Iterable[str], models: Iterable[str], classes: Iterable[tuple[str, int]], axes: Iterable[Axis]
+) -> ParamTable:
     rows = tuple(axis.row() for axis in axes)
     return parameter_table(tuple(looks), models=tuple(models), classes=tuple(classes), axes=rows)
 
@@ -385,7 +387,9 @@ def _table_of(tree: Mapping[str, Any]) -> ParamTable:
     return _table(
         map(str, looks) if isinstance(looks, Mapping) and looks else ("neutral",),
         dict.fromkeys(_model_names(tree)),
-        map(str, classes) if isinstance(classes, Mapping) else (),
+        [(str(name), number if type(number) is int else 0) for name, number in classes.items()]
+        if isinstance(classes, Mapping)
+        else (),
         axes.values(),
     )
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 PREFIX = "/installation"
 
@@ -37,6 +37,7 @@ class Param:
     about the middle, which 0.5 hits).
     smoothing_s: time constant of the exponential glide to a new value when the message names no ramp time; 0 = at once.
     ramp_s given with a message replaces it: the value moves in exactly that time.
+    numbers: the number that each of the choices goes by; empty: its place, from 0.
     local: acts on this machine (its HUD, its files) and is no part of the performance: takes leave it out.
     """
 
@@ -50,6 +51,7 @@ class Param:
     curve: Curve = "lin"
     smoothing_s: float = 0.0
     choices: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
     local: bool = False
 
     @property
@@ -61,6 +63,15 @@ class Param:
         """Whether only the newest of several values in one tick matters; the others keep their order."""
         return self.kind in ("float", "int")
 
+    @property
+    def span(self) -> str:
+        """What it can be, in words: the range or the choices."""
+        if self.kind in ("float", "int"):
+            return f"{self.lo:.10g} … {self.hi:.10g} {self.unit}".strip()
+        if self.numbers:
+            return ", ".join(f"{name} ({number})" for name, number in zip(self.choices, self.numbers, strict=True))
+        return ", ".join(self.choices)
+
     def coerce(self, value: Value) -> Value:
         """The value in engineering units, clamped to lo..hi.
 
@@ -69,9 +80,14 @@ class Param:
         if self.kind == "choice":
             if isinstance(value, str):
                 if value not in self.choices:
-                    raise ValueError(f"{self.name}: no choice {value!r:.60}; there are {', '.join(self.choices)}")
+                    raise ValueError(f"{self.name}: no choice {value!r:.60}; there are {self.span}")
                 return value
-            return self.choices[min(max(int(self._number(value)), 0), len(self.choices) - 1)]
+            number = int(self._number(value))
+            if not self.numbers:
+                return self.choices[min(max(number, 0), len(self.choices) - 1)]
+            if number not in self.numbers:
+                raise ValueError(f"{self.name}: no choice has the number {number}; there are {self.span}")
+            return self.choices[self.numbers.index(number)]
         number = self._number(value)
         if self.kind in ("bool", "button"):
             return number > 0
@@ -208,7 +224,7 @@ ROWS: tuple[Param, ...] = (
     Param(
         "class/select",
         "int",
-        "The class of a conditional network, by number; in a show with [classes], by its name there. "
+        "The class of a conditional network, by number; in a show with [classes], one of those, by name or by number. "
         "The ramp time is the fade (else walk/fade_s).",
         default=0,
         lo=0,
@@ -334,18 +350,21 @@ def parameter_table(
     looks: tuple[str, ...] = ("neutral",),
     *,
     models: tuple[str, ...] = (FIRST_MODEL,),
-    classes: tuple[str, ...] = (),
+    classes: tuple[tuple[str, int], ...] = (),
     axes: tuple[Param, ...] = (),
 ) -> ParamTable:
-    """The table of one show. looks, models: names, the first is the default. classes: names instead of numbers, where
-    the show has given some. axes: rows of its own, `axis/NAME`.
+    """The table of one show. looks, models: names, the first is the default. classes: the names that the show has given
+    to some, with their numbers. axes: rows of its own, `axis/NAME`.
     """
-    named: Mapping[str, tuple[str, ...]] = {"look/select": looks, "model/select": models, "class/select": classes}
+    class_names, class_numbers = tuple(name for name, _ in classes), tuple(number for _, number in classes)
+    named: Mapping[str, tuple[str, ...]] = {"look/select": looks, "model/select": models, "class/select": class_names}
 
     def row_of(row: Param) -> Param:
         choices = named.get(row.name)
-        change: dict[str, Any] = {"kind": "choice", "choices": choices, "default": choices[0]} if choices else {}
-        return replace(row, **change)
+        if not choices:
+            return row
+        numbers = class_numbers if row.name == "class/select" else ()
+        return replace(row, kind="choice", choices=choices, numbers=numbers, default=choices[0])
 
     at = next(number for number, row in enumerate(ROWS) if row.name.startswith("look/"))
     return ParamTable([*map(row_of, ROWS[:at]), *axes, *map(row_of, ROWS[at:])])

@@ -124,6 +124,15 @@ def test_a_choice_by_name_and_by_index(desk: Desk, row: Any) -> None:
     assert desk.counted() == {"clamped": 1}
 
 
+def test_a_class_with_a_name_is_also_the_networks_own_number() -> None:
+    desk = Desk(parameter_table(classes=(("cat", 3), ("dog", 5))))
+    for sent in ("dog", 5, 5.0):
+        assert desk("class/select", sent, 2.0) == ControlMessage("class/select", "dog", 2.0, "osc test")
+    assert not desk.counted()
+    assert desk("class/select", 1) is None
+    assert desk.counted() == {"unknown_choice": 1}
+
+
 # Fault 9: a path is a word like any other.
 @pytest.mark.parametrize("text", ["../../etc/passwd", "/dev/zero", "", "neutral ", "NEUTRAL", "a" * 5000, "%s%n", "☃"])
 def test_an_unknown_choice_is_dropped(desk: Desk, text: str) -> None:

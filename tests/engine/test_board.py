@@ -138,6 +138,13 @@ def test_beats_count_and_say_who_and_when(board: Board) -> None:
     assert board.pulse("wall").phase is Phase.ABSENT
 
 
+def test_the_model_is_a_note_beside_the_status(board: Board) -> None:
+    assert board.model() == ""
+    board.put_model("people, loading hills")
+    board.put_status("engine", "12 fps")
+    assert (board.model(), board.status("engine")) == ("people, loading hills", "12 fps")
+
+
 def test_a_long_status_is_cut_between_characters(board: Board) -> None:
     board.put_status("engine", "x" + "é" * 600)
     assert set(board.status("engine")) == {"x", "é"}

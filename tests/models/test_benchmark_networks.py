@@ -13,8 +13,10 @@ from benchmarks import networks, pairs
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No product of matrices is timed, and the number of threads is put back."""
+    """No peak is timed, and the number of threads and the environment are put back."""
     monkeypatch.setattr(networks, "sgemm_gflops", lambda threads: 100.0)
+    monkeypatch.setattr(networks, "convolution_gflops", lambda: 100.0)
+    monkeypatch.setattr(networks, "tune_libraries", lambda: None)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)

@@ -80,6 +80,18 @@ def test_a_network_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
     assert not any(parameter.requires_grad for parameter in again.parameters())
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_file_that_is_written_over_leaves_the_loaded_network_as_it_is(name: str, tmp_path: Path) -> None:
+    """In place, as `cp` does it, and to the same length: a shorter file would end this process were the weights mapped."""
+    path = tmp_path / "a.safetensors"
+    _write(path, NETWORKS[name]())
+    network = checkpoint.load(path)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with path.open("r+b") as file:
+        file.write(b"\xff" * path.stat().st_size)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
 def test_the_header_comes_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     facts: dict[str, Any] = {"commercial_use": False, "nimg": 25_000_000, "notes": "tête", "source_sha256": "ab" * 32}

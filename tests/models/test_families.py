@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +37,11 @@ def add(file: Path, folder: Path, **options: Any) -> tuple[Path, list[str]]:
     return path, said
 
 
-def stylegan2_file(path: Path, network: StyleGAN2, *, flat: bool = False, only: str = "", **changes: Any) -> Path:
+def stylegan2_file(
+    path: Path, network: StyleGAN2, *, flat: bool = False, only: str = "", leave_out: str = "", **changes: Any
+) -> Path:
     """As StyleGAN2-ADA's code writes it; flat: as StyleGAN3's does. changes: entries of layers (below `only`) that are otherwise."""
-    tensors = dict(network.state_dict())
+    tensors = {name: tensor for name, tensor in network.state_dict().items() if name != leave_out}
     for name in list(tensors):
         if name.endswith("conv1.weight"):
             tensors[name.removesuffix("conv1.weight") + "resample_filter"] = FIR
@@ -54,6 +59,18 @@ def stylegan2_file(path: Path, network: StyleGAN2, *, flat: bool = False, only: 
     generator = nvidia_pickle.module(tensors, make, _init_kwargs=options)
     content = {"G": None, "G_ema": generator, "training_set_kwargs": {"path": "/data/people.zip"}, "cur_nimg": 4000}
     return nvidia_pickle.dump(path, content)
+
+
+@pytest.mark.parametrize("c_dim", [0, 3])
+def test_a_stylegan2_without_w_avg_is_given_the_mean_of_w(c_dim: int, tmp_path: Path) -> None:
+    network = random_weights.stylegan2(c_dim=c_dim)
+    path, said = add(stylegan2_file(tmp_path / "mine.pkl", network, leave_out="mapping.w_avg"), tmp_path / "models")
+    assert any("taken for StyleGAN2-ADA (PyTorch), w_avg estimated" in line for line in said)
+    z = torch.randn(6000, network.z_dim, generator=torch.Generator().manual_seed(5))
+    c = torch.eye(c_dim)[torch.arange(len(z)) % c_dim] if c_dim else None
+    w = stylegan2_reference.mapping(network, z, c)[:, 0]
+    off = (checkpoint.load(path).state_dict()["mapping.w_avg"] - w.mean(dim=0)).abs() / w.std(dim=0)
+    assert off.max() < 0.06  # of two means of 6,000 and 16,384
 
 
 def stylegan3_file(path: Path, network: Generator, **options: Any) -> Path:
@@ -438,6 +455,41 @@ def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path: Path) -> 
     (tmp_path / "models").write_text("a file where the folder should be")
     with pytest.raises(OutputError, match="models folder cannot be written"):
         add(file, tmp_path / "models")
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """The folder without the right to write in it; root, who may write everywhere, is nobody meanwhile."""
+    root = os.geteuid() == 0
+    folder.chmod(0o555)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets the owner write into a read-only folder")
+def test_a_read_only_data_folder_keeps_the_old_model_and_shows_it() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to everybody else
+        place = Path(name)
+        place.chmod(0o755)
+        file, models = r3gan_file(place / "mine.pkl", random_weights.r3gan()), place / "models"
+        path, _ = add(file, models)
+        good, names = path.read_bytes(), sorted(models.iterdir())
+        r3gan_file(file, random_weights.r3gan(1))
+        other = r3gan_file(place / "other.pkl", random_weights.r3gan(2))
+        with read_only(models):
+            for asked, options in ((file, {"again": True}), (other, {})):
+                with pytest.raises(
+                    OutputError, match=r"models: the models folder cannot be written .*Give another folder"
+                ):
+                    add(asked, models, **options)
+            assert isinstance(checkpoint.load(library.find("mine", data_dir=models)), Generator)
+        assert (path.read_bytes(), sorted(models.iterdir())) == (good, names)
 
 
 def test_a_full_disk_keeps_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

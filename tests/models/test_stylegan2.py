@@ -60,6 +60,16 @@ def test_both_memory_formats_give_the_same_picture(channels_last: bool, monkeypa
     assert _relative(network.synthesis(ws), stylegan2_reference.synthesis(network, ws)) < 1e-5
 
 
+def test_layers_overwrite_their_input_and_nothing_that_is_kept() -> None:
+    network = random_weights.stylegan2().place("cpu")
+    ws = network.mapping(_latents(network))
+    kept = {name: tensor.clone() for name, tensor in network.named_buffers()}
+    first = network.synthesis(ws)
+    assert torch.equal(network.synthesis(ws), first)
+    assert torch.equal(network.synthesis(ws[:1]), network.synthesis(ws[:1]))
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in network.named_buffers())
+
+
 def test_the_twin_agrees_with_a_recomputation_in_float64_by_loops_over_pixels() -> None:
     """One 8 px picture, from the stored numbers and the published equations only, without any convolution of torch's."""
     network = random_weights.stylegan2(channels=[3, 2], conv_clamp=1.5)

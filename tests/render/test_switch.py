@@ -63,7 +63,8 @@ class Evening:
         }
         self.show: Show = parse(tree, where="test", folder=folder)
         self.files = {name: (folder / f"{name}.safetensors",) for name in ("a", *NAMES)}
-        self.switch = Switch(self.show, self.files, (32, 32), first=first, wait=wait)
+        self.told: list[str] = []
+        self.switch = Switch(self.show, self.files, (32, 32), first=first, tell=self.told.append, wait=wait)
         self.clock, self.state = FrameClock(FPS), first_state(self.show)
 
     def turn(self, *said: ControlMessage) -> np.ndarray:
@@ -109,6 +110,7 @@ def test_the_old_model_draws_until_the_new_one_is_ready_and_then_they_melt(eveni
     moved = np.abs(np.diff(np.array(frames), axis=0)).mean(axis=(1, 2, 3))
     assert moved.max() < 0.5 * np.abs(frames[-1] - frames[0]).mean()
     assert list(evening.switch._renderers) == ["b"]
+    assert evening.told == ["a, loading b", "a, fading to b", "b"]
 
 
 @pytest.mark.parametrize("name", ["broken", "gone", "hot"])
@@ -122,6 +124,7 @@ def test_what_cannot_be_shown_is_one_line_and_the_old_model_stays(evening, name,
             evening.turn()
     assert len(caplog.records) == 1
     assert f"the model {name} cannot be shown, a stays" in caplog.text
+    assert evening.told == [f"a, loading {name}", f"a, {name} cannot be shown"]
     evening.select("b", 0.0)
     evening.loaded()
     assert np.abs(evening.turn() - evening.alone("b")).max() <= 1
@@ -198,6 +201,7 @@ def test_and_with_the_shows_own_where_that_one_is_gone(folder, caplog):
             assert np.abs(evening.turn() - evening.alone("a")).max() <= 1
     assert len(caplog.records) == 1
     assert "the model gone is not shown, a is" in caplog.text
+    assert evening.told == ["a, gone cannot be shown"]
 
 
 def test_without_an_audience_the_state_alone_says_what_is_drawn(folder):

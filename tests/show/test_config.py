@@ -341,7 +341,11 @@ def test_axes_are_rows_of_the_one_table_with_addresses_norms_and_first_values():
 def test_classes_and_models_are_choices_by_name():
     show = make_show(models=[{"name": "hills", "base": "y"}], classes={"cat": 3, "dog": 5})
     assert show.table()["model/select"].choices == ("cascade", "hills")
-    assert show.table()["class/select"].choices == ("cat", "dog")
+    select = show.table()["class/select"]
+    assert (select.choices, select.coerce("dog"), select.coerce(5)) == (("cat", "dog"), "dog", "dog")
+    with pytest.raises(ValueError, match=r"class/select: no choice has the number 1; there are cat \(3\), dog \(5\)"):
+        select.coerce(1)
+    assert [select.from_norm(select.to_norm(name)) for name in ("cat", "dog")] == ["cat", "dog"]
     assert show.class_number("dog") == 5
     assert make_show().table()["class/select"].kind == "int"
 

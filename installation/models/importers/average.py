@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from installation.models.network import Generator
+from installation.models.network import Generator, restore
 
 SAMPLES = 1 << 14  # the mean of w is then known to a hundredth of its spread
 
 
 @torch.inference_mode()
 def average_w(network: Generator, *, samples: int = SAMPLES, seed: int = 0) -> Tensor:
-    """[w_dim] float32: the mean of w over so many z of that seed. The network is prepared, on the CPU; its own w_avg is not used."""
+    """[w_dim] float32: the mean of w over so many z of that seed. The network is prepared, on the CPU; its own w_avg is not used.
+
+    Of a conditional network the classes take turns.
+    """
     rng = torch.Generator().manual_seed(seed)
     total = torch.zeros(network.w_dim, dtype=torch.float64)
     for begin in range(0, samples, 1024):
         z = torch.randn(min(1024, samples - begin), network.z_dim, generator=rng)
-        total += network.mapping(z)[:, 0].double().sum(dim=0)
+        turns = torch.arange(begin, begin + len(z)) % max(network.c_dim, 1)
+        classes = (torch.eye(network.c_dim)[turns],) if network.c_dim else ()
+        total += network.mapping(z, *classes)[:, 0].double().sum(dim=0)
     return (total / samples).float()
+
+
+def estimated_w_avg(kind: type[Generator], config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Tensor:
+    """`average_w` of a network that is still config and tensors; its w_avg among them is any tensor of the shape. ModelError as restore."""
+    with torch.device("meta"):
+        network = kind(**config)
+    return average_w(restore(network, tensors))

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from installation.errors import ModelError
-from installation.models.importers.average import average_w
+from installation.models.importers.average import estimated_w_avg
 from installation.models.importers.state import nothing_left, state_under, take
 from installation.models.lucidrains import LucidrainsStyleGAN2
-from installation.models.network import restore
 
 MAPPING_LR = 0.1
 MAX_CONFIG = 1 << 16
@@ -78,9 +77,7 @@ def convert(value: Any, *, where: str) -> tuple[type[LucidrainsStyleGAN2], dict[
     found["mapping.w_avg"] = torch.zeros(found["const"].shape[0])
     config = LucidrainsStyleGAN2.config_of(found)
     found["mapping.w_avg"] = torch.zeros(config["z_dim"])
-    with torch.device("meta"):
-        network = LucidrainsStyleGAN2(**config)
-    found["mapping.w_avg"] = average_w(restore(network, found))
+    found["mapping.w_avg"] = estimated_w_avg(LucidrainsStyleGAN2, config, found)
     return LucidrainsStyleGAN2, config, found, f"lucidrains' StyleGAN2, {size} px, w_avg estimated"
 
 

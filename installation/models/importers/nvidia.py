@@ -14,6 +14,7 @@ from torch import Tensor
 
 from installation.errors import CheckpointError
 from installation.models.importers import r3gan as r3gan_names
+from installation.models.importers.average import estimated_w_avg
 from installation.models.importers.inert import Inert, module_tensors
 from installation.models.r3gan import R3GAN
 from installation.models.stylegan2 import MAPPING_LR, StyleGAN2
@@ -61,11 +62,17 @@ def stylegan2(value: Any, *, where: str) -> Parts:
         if name.endswith("resample_filter") and not (tensor.shape == fir.shape and torch.allclose(tensor.float(), fir)):
             raise CheckpointError(f"{name} is not the filter [1, 3, 3, 1]", where=where)
     kept = {name: tensor for name, tensor in tensors.items() if not name.endswith("resample_filter")}
+    # Trained with w_avg_beta=None a mapping has no centre.
+    estimated = "mapping.w_avg" not in kept and "synthesis.b4.conv1.affine.weight" in kept
+    if estimated:
+        kept["mapping.w_avg"] = torch.zeros(kept["synthesis.b4.conv1.affine.weight"].shape[1:])
     config = StyleGAN2.config_of(kept, conv_clamp=clamp)
+    if estimated:
+        kept["mapping.w_avg"] = estimated_w_avg(StyleGAN2, config, kept)
     options = generator.get("_init_kwargs")
     nested = isinstance(options, dict) and "synthesis_kwargs" in options
     title = "StyleGAN2-ADA (PyTorch)" if nested else "StyleGAN2 as StyleGAN3's code writes it"
-    return StyleGAN2, config, kept, title, _facts(value)
+    return StyleGAN2, config, kept, title + (", w_avg estimated" if estimated else ""), _facts(value)
 
 
 def stylegan3(value: Any, *, where: str) -> Parts:

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from installation.errors import ModelError
-from installation.models.importers.average import average_w
+from installation.models.importers.average import estimated_w_avg
 from installation.models.importers.state import nothing_left, seeded_noise, state_under, take
-from installation.models.network import restore
 from installation.models.stylegan2 import StyleGAN2
 
 _IGNORED = (".blur.kernel", ".upsample.kernel")  # the fixed [1, 3, 3, 1] filter
@@ -78,8 +77,6 @@ def convert(value: Any, *, where: str) -> tuple[type[StyleGAN2], dict[str, Any],
     ):
         found["mapping.w_avg"] = average.float().flatten()
     else:
-        with torch.device("meta"):
-            network = StyleGAN2(**config)
-        found["mapping.w_avg"] = average_w(restore(network, found))
+        found["mapping.w_avg"] = estimated_w_avg(StyleGAN2, config, found)
         title += ", w_avg estimated"
     return StyleGAN2, config, found, title
