@@ -82,6 +82,7 @@ class Wall:
     def __init__(self, parts: WallParts, state: ShowState, still: np.ndarray | None) -> None:
         self._parts = parts
         self._state = state
+        self._settled = state  # what the next tick goes on from: `Tick.between` leaves it
         self._clock = parts.clock or LiveClock(time.monotonic, start_s=state.t, index=state.index)
         self._playhead = Playhead(HISTORY)
         self._intake = Intake(parts.board, parts.compositor, self._playhead)
@@ -134,10 +135,12 @@ class Wall:
         parts, pressed = self._parts, []
         for tick in self._clock.ticks(hold=not self._intake.live or self._playhead.starved(self._clock.now_s)):
             if isinstance(tick, ShowState):
-                self._state = tick
+                self._state = self._settled = tick
                 continue
             messages = [message for source in parts.sources for message in source.poll()]
-            self._state = step(self._state, messages, tick, parts.show)
+            self._state = step(self._settled, messages, tick, parts.show)
+            if messages or not tick.between:
+                self._settled = self._state
             pressed += self._state.pressed
             if parts.take is not None:
                 parts.take.write(tick, messages, self._state)

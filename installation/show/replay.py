@@ -92,6 +92,7 @@ class Replay:
         state = self._state
         if state is None:
             raise TakeError("the take holds nothing")
-        rest_s = max(until_us - self._us, 0.0) / MICRO
+        rest_us = max(until_us - self._us, 0.0)
+        t = (round(state.t * MICRO) + rest_us) / MICRO
         hold = self._next is not None and isinstance(self._next[0], Beat) and self._next[0].hold
-        return step(state, (), Tick(state.index + 1, state.t + rest_s, rest_s, hold), self._show)
+        return step(state, (), Tick(state.index + 1, t, rest_us / MICRO, hold), self._show)
