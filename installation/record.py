@@ -28,15 +28,16 @@ from installation.render.film import FilmRenderer
 from installation.render.switch import Switch
 from installation.resources import shaders_dir
 from installation.show.film import Messages
-from installation.show.replay import Replay
-from installation.show.state import ShowState
+from installation.show.replay import Replay, granted
+from installation.show.state import ShowState, first_state
 
 Progress = Callable[[int, int], None]
 _AHEAD = 2
 
 
 def open_renderer(recording: Recording) -> FilmRenderer:
-    """ModelError where the networks do not fit, EngineError where the device is missing. ConfigError where networks or shaders are
+    """ModelError where the networks do not fit, EngineError where the device is missing or one of the models that the film
+    shows makes no picture. ConfigError where networks or shaders are
     not those that the recording was planned with: a shard may be made much later, and on another machine.
     """
     session = recording.session
@@ -51,7 +52,12 @@ def open_renderer(recording: Recording) -> FilmRenderer:
             where=str(recording.folder),
             fix="Put the files back as they were, or plan the recording anew",
         )
-    return FilmRenderer(Switch(session.show, session.files, session.size, wait=True), recording.picture)
+    first = str(session.show.first_value("model/select"))
+    if recording.shown and first not in recording.shown:
+        first = recording.shown[0]
+    switch = Switch(session.show, session.files, session.size, first=first, wait=True)
+    switch.prove(recording.shown, first_state(session.show))
+    return FilmRenderer(switch, recording.picture)
 
 
 def hashes(networks: Collection[Path]) -> dict[str, str]:
@@ -152,7 +158,8 @@ def _states(recording: Recording, messages: Messages, state: ShowState | None) -
     if takes.log_sha256(recording.take) != recording.take_sha256:
         fix = "Put the take back as it was, or begin the film anew"
         raise TakeError("the take has changed since the film was begun", where=str(recording.take), fix=fix)
-    return film.replayed(Replay(takes.records(recording.take, show), show))
+    records = granted(takes.records(recording.take, show), recording.session.refused)
+    return film.replayed(Replay(records, show))
 
 
 class _Line:

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -114,10 +114,24 @@ def log_sha256(folder: Path) -> str:
     return sha.hexdigest()
 
 
-def networks(take: Header) -> dict[str, Path]:
+def networks(take: Header, shown: Collection[str] | None = None) -> dict[str, Path]:
     """The files of the take's networks, by name: where they lay, else from the library. Each is the very same file, or
-    TakeError says which is not, and what to do."""
-    return {mark.name: _network(mark) for mark in take.networks}
+    TakeError says which is not, and what to do. shown: the models that were on the wall; of the others a network that is
+    not there, or has changed, is left out. None: every network is wanted."""
+    chains = take.show.chains()
+    shown = chains.keys() if shown is None else {take.show.cascade.name, *shown}
+    optional = {name for chain in chains.values() for name in chain} - {
+        name for model in shown for name in chains[model]
+    }
+    found: dict[str, Path] = {}
+    for mark in take.networks:
+        try:
+            found[mark.name] = _network(mark)
+        except TakeError as error:
+            if mark.name not in optional:
+                raise
+            log.warning("%s. The take plays without it: it was never on the wall", error)
+    return found
 
 
 def _network(mark: NetworkMark) -> Path:

@@ -231,15 +231,21 @@ class Wall:
         )
         key = nearest_key(state.strands[-1], self._parts.show)
         portrait = f"seed {key.seed}" if key.stop is None else f"stop {key.stop + 1}"
-        models = self._parts.show.model_names()
-        model = f"   model {state.values['model/select']}" if len(models) > 1 else ""
         return (
-            self._parts.title + model,
+            self._parts.title + self._model(state),
             *self._written(),
             f"{stats.fps:.1f} fps   p99 {stats.p99_ms:.1f} ms   late {stats.late}",
             f"engine {engine}",
             f"{portrait}   position {state.strands[-1].position:.2f}   drift {state.velocity.at(state.t):+.3f} kf/s",
         )
+
+    def _model(self, state: ShowState) -> str:
+        """Which model is on the wall, and which one is on its way; nothing where there is one."""
+        chosen, said = str(state.values["model/select"]), self._parts.board.model()
+        if len(self._parts.show.model_names()) < 2:
+            return ""
+        shown = chosen if said is None else said[0]
+        return f"   model {shown}" + (f", {chosen} is being loaded" if chosen != shown else "")
 
     def _written(self) -> list[str]:
         """How the film and the take are doing that are being written; nothing when all is well and no film is made."""

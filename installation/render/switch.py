@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from installation.errors import InstallationError
+from installation.errors import InstallationError, ModelError
 from installation.models.pack import Packer
 from installation.render.renderer import Renderer, not_finite
 from installation.show.config import Show
@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 _SELECT = "model/select"
 _LEAVE_S = 5.0
 
-_Request = tuple[str, float]  # a model's name, and the show time at which it was chosen
+Request = tuple[str, float]
+"""A model's name, and the show time at which it was chosen."""
 _Open = Callable[[str], Renderer]
 
 
@@ -39,6 +40,7 @@ class Switch:
     wait: for renderers without an audience. Models are loaded when they are chosen, everything stands still meanwhile,
     crossfades are where the state has them, and a fault is an error. Otherwise a crossfade begins when its model is
     ready, and a model that cannot be loaded or shown is one line in the log: the one before stays.
+    tell(shown, refused): hears which model is drawn, whenever that changes, and the last request that was refused.
     """
 
     def __init__(
@@ -49,16 +51,19 @@ class Switch:
         *,
         first: str | None = None,
         wait: bool = False,
+        tell: Callable[[str, Request | None], None] = lambda shown, refused: None,
     ) -> None:
         self._show, self._files, self.size, self._wait = show, files, size, wait
+        self._tell = tell
         self._loading: _Loading | None = None
-        self._refused: _Request | None = None
+        self._refused: Request | None = None
         wanted = first or str(show.first_value(_SELECT))
         name, renderer = self._first(list(dict.fromkeys((wanted, show.cascade.name))))
         # The log has said that it is missing; it is tried again when it is chosen again.
         self._missing = wanted if name != wanted else None
         self._renderers = {name: renderer}
         self._picks: Picks = only(name)
+        self._tell(name, None)
         self.device = renderer.cascade.placement.device
         self._packer = Packer(*size, self.device)
 
@@ -86,6 +91,13 @@ class Switch:
             img = torch.lerp(img.clamp(-1.0, 1.0), self._drawn(str(name), state).clamp(-1.0, 1.0), share / total)
         return img
 
+    def prove(self, names: Collection[str], state: ShowState) -> None:
+        """Opens each of these models and makes a picture of the state with it: a fault is an error now, and not when
+        the model is chosen. One after the other, so that no more are in memory than before and one."""
+        for name in names:
+            if name not in self._renderers:
+                self._open(name).prove(state)
+
     def close(self) -> None:
         """Waits a moment for a model that is being loaded: a process that ends meanwhile would fall over it."""
         if self._loading is not None:
@@ -109,6 +121,8 @@ class Switch:
         return names[-1], self._open(names[-1])
 
     def _open(self, name: str) -> Renderer:
+        if name not in self._files:
+            raise ModelError("its networks are not on this machine", where=f"the model {name}")
         base, *stages = self._files[name]
         return Renderer.open(self._show, base, stages, model=name)
 
@@ -127,7 +141,8 @@ class Switch:
         wanted = state.picks[_SELECT][-1]
         name, request = str(wanted.value), (str(wanted.value), wanted.weight.t0)
         if self._missing is not None:
-            self._refused = request if name == self._missing else None
+            if name == self._missing:
+                self._refuse(request)
             self._missing = None
         if self._loading is not None:
             if not self._loading.thread.is_alive():
@@ -137,17 +152,23 @@ class Switch:
             return
         elif name in self._renderers:  # back, in the middle of a crossfade
             self._picks = choose(self._picks, name, state.t, wanted.weight.span_s)
+            self._tell(name, self._refused)
         elif len(self._picks) == 1 and request != self._refused:
             self._loading = _Loading(name, request, self._open, state)
 
     def _take(self, done: _Loading, wanted: Pick, state: ShowState) -> None:
         if done.renderer is None:
-            self._refused = done.request
             log.warning("the model %s cannot be shown, %s stays: %s", done.name, self._picks[-1].value, done.fault)
+            self._refuse(done.request)
         elif done.name == wanted.value:
             self._renderers[done.name] = done.renderer
             self._picks = choose(self._picks, done.name, state.t, wanted.weight.span_s)
+            self._tell(done.name, self._refused)
             log.info("the model on the wall: %s", self.describe())
+
+    def _refuse(self, request: Request) -> None:
+        self._refused = request
+        self._tell(str(self._picks[-1].value), request)
 
     def _drawn(self, name: str, state: ShowState) -> Tensor:
         return fitted(self._renderers[name].img(state), self.size)
@@ -156,7 +177,7 @@ class Switch:
 class _Loading:
     """One model on its way: loaded, and its first picture made, because a file that loads may still make no picture."""
 
-    def __init__(self, name: str, request: _Request, open_: _Open, state: ShowState) -> None:
+    def __init__(self, name: str, request: Request, open_: _Open, state: ShowState) -> None:
         self.name, self.request = name, request
         self.renderer: Renderer | None = None
         self.fault = ""

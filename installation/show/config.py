@@ -292,8 +292,11 @@ class Show(_Table):
     @property
     def networks(self) -> tuple[str, ...]:
         """Every network that the show names, each once: the cascade's, stage 0 first, then those of its other models."""
-        chains = ((model.base, *model.stages) for model in (self.cascade, *self.models))
-        return tuple(dict.fromkeys(name for chain in chains for name in chain))
+        return tuple(dict.fromkeys(name for chain in self.chains().values() for name in chain))
+
+    def chains(self) -> dict[str, tuple[str, ...]]:
+        """The networks of each model, by its name, stage 0 first."""
+        return {model.name: (model.base, *model.stages) for model in (self.cascade, *self.models)}
 
     def model_names(self) -> tuple[str, ...]:
         """What `model/select` may say; the first is what the show begins with, unless `params` says another."""
