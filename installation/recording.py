@@ -99,6 +99,7 @@ class Recording(BaseModel):
         facts |= {f"looks.{name}": look for name, look in show["looks"].items()}
         facts |= {f"classes.{name}": number for name, number in show["classes"].items()}
         facts |= {f"cascade.{name}": getattr(cascade, name) for name in ("tile", "dtype", "device", "threads")}
+        facts |= {f"models.{model.name}.tile": model.tile for model in self.session.show.models}
         # In order: the first is what the film begins with, and whose aspect it has.
         facts["models"] = self.session.show.model_names()
         facts |= {f"networks.{name}": [path.name for path in files] for name, files in self.session.files.items()}
