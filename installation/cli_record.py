@@ -87,7 +87,7 @@ def plan(path: Path, show: Show, wish: Wish, open_session: OpenSession, say: Cal
         preset=kind.name,
         segment_frames=spec.segment_frames,
         threads=wish.threads,
-        hashes=record.hashes([path for files in session.files.values() for path in files]),
+        hashes=record.hashes(session),
         out=out,
         shards=wish.shards,
     )

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
 
 import numpy as np
 
 from installation import takes
 from installation.errors import ConfigError, EngineError, InstallationError, ModelError, TakeError
+from installation.models import axes, checkpoint
 from installation.models.checkpoint import fingerprint
+from installation.models.header import axes_file
+from installation.models.network import Generator
 from installation.output.video import disk
 from installation.output.video.join import join
 from installation.output.video.look import FilmLook
@@ -27,6 +29,7 @@ from installation.recording import Recording
 from installation.render.film import FilmRenderer
 from installation.render.switch import Switch
 from installation.resources import shaders_dir
+from installation.session import Session
 from installation.show.film import Messages
 from installation.show.replay import Replay, granted
 from installation.show.state import ShowState, first_state
@@ -45,7 +48,7 @@ def open_renderer(recording: Recording) -> FilmRenderer:
     for path in networks:
         if not path.is_file():
             raise ModelError("the network is not there", where=str(path), fix="Put its file back, or plan anew")
-    here = hashes(networks)
+    here = hashes(session)
     if changed := sorted(name for name in {*here, *recording.hashes} if here.get(name) != recording.hashes.get(name)):
         raise ConfigError(
             f"not what the recording was planned with: {', '.join(changed)}",
@@ -60,9 +63,20 @@ def open_renderer(recording: Recording) -> FilmRenderer:
     return FilmRenderer(switch, recording.picture)
 
 
-def hashes(networks: Collection[Path]) -> dict[str, str]:
-    """sha256 of the networks and of the shaders of the look, by file name. What an editor leaves beside a shader is none."""
+def hashes(session: Session) -> dict[str, str]:
+    """sha256 of the networks, of the axes beside them and of the shaders of the look, by file name. What an editor leaves beside
+    a shader is none. Axes that are not there yet are found first: in another process they might come out otherwise.
+    """
     found: dict[str, str] = {}
+    networks = [path for files in session.files.values() for path in files]
+    chains, measured = session.show.chains(), session.show.measured()
+    for model, (base, *_) in session.files.items():
+        if chains[model][0] in measured and base.is_file():
+            if not axes_file(base).is_file():
+                network = checkpoint.load(base)
+                if isinstance(network, Generator) and network.w_dim:
+                    axes.spread_of(network, base)
+            networks.append(axes_file(base))
     shaders = (path for path in sorted(shaders_dir().iterdir()) if not path.name.startswith((".", "#")))
     for path in dict.fromkeys((*networks, *(path for path in shaders if not path.name.endswith("~")))):
         if path.is_file():

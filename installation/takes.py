@@ -16,6 +16,7 @@ from installation.control import take_files
 from installation.errors import ModelError, OutputError, TakeError
 from installation.models import library
 from installation.models.catalogue import CATALOGUE
+from installation.models.header import axes_file
 from installation.models.importers.wheel import sha256
 from installation.resources import checkpoints_dir
 from installation.show.config import Show
@@ -37,7 +38,13 @@ def begin(wanted: Path, show: Show, files: Mapping[str, Path]) -> Path | None:
     """
     try:
         marks = tuple(
-            NetworkMark(name, str(files[name].resolve()), files[name].stat().st_size, sha256(files[name]))
+            NetworkMark(
+                name,
+                str(files[name].resolve()),
+                files[name].stat().st_size,
+                sha256(files[name]),
+                _axes(files[name]) if name in show.measured() else "",
+            )
             for name in show.networks
         )
         data = header_bytes(
@@ -59,6 +66,12 @@ def begin(wanted: Path, show: Show, files: Mapping[str, Path]) -> Path | None:
         fix = "Name a folder that can be written to"
         raise OutputError(f"no take can be written there ({error.strerror})", where=str(wanted), fix=fix) from error
     raise OutputError(f"holds {_MOST_NAMES} takes already", where=str(wanted), fix="Name another folder")
+
+
+def _axes(checkpoint: Path) -> str:
+    """sha256 of the axes that are kept beside it, "" where none are."""
+    path = axes_file(checkpoint)
+    return sha256(path) if path.is_file() else ""
 
 
 def _names(wanted: Path) -> Iterator[Path]:
@@ -126,7 +139,9 @@ def networks(take: Header, shown: Collection[str] | None = None) -> dict[str, Pa
     found: dict[str, Path] = {}
     for mark in take.networks:
         try:
-            found[mark.name] = _network(mark)
+            found[mark.name] = path = _network(mark)
+            if mark.axes and _axes(path) != mark.axes:
+                log.warning("%s: not the axes of that evening: their faders may move otherwise", axes_file(path))
         except TakeError as error:
             if mark.name not in optional:
                 raise

@@ -300,6 +300,11 @@ class Show(_Table):
         """The networks of each model, by its name, stage 0 first."""
         return {model.name: (model.base, *model.stages) for model in (self.cascade, *self.models)}
 
+    def measured(self) -> frozenset[str]:
+        """The generators whose w is measured for axes. What was found is kept beside their files."""
+        wanted = {axis.model for axis in self.axes}
+        return frozenset(chain[0] for name, chain in self.chains().items() if None in wanted or name in wanted)
+
     def tile_of(self, model: str | None) -> int:
         """Edge of a tile of that model's stages, 0 = whole frames. None is the cascade."""
         own = next((other.tile for other in self.models if other.name == model), None)
