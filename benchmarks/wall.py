@@ -169,7 +169,8 @@ class Wall:
     def running(self) -> Iterator[tuple[Board, float]]:
         """(board, moment of the command on the monotonic clock)."""
         command = [sys.executable, "-m", "installation", "run", str(self.show), "--osc-port", str(self.port)]
-        env = {**os.environ, "XDG_STATE_HOME": str(self.folder), "DISPLAY": self.server.display if self.server else ""}
+        env = {**os.environ, "XDG_STATE_HOME": str(self.folder), "XDG_VIDEOS_DIR": str(self.folder)}
+        env["DISPLAY"] = self.server.display if self.server else ""
         began = time.monotonic()
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen([*command, "--preview-port", "0"], env=env, stdout=log, stderr=log)

@@ -71,7 +71,13 @@ def engine_main(run_folder: Path, set_up_log: Setup) -> int:
     def make_renderer() -> Switch:
         from installation.render.switch import Switch
 
-        renderer = Switch(session.show, session.files, session.size, first=_model(board, session), tell=board.put_model)
+        renderer = Switch(
+            session.show,
+            session.files,
+            session.size,
+            first=_model(board, session),
+            tell=board.put_model,
+        )
         log.info("engine: %s", renderer.describe())
         made.append(renderer)
         return renderer
@@ -106,6 +112,7 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
     try:
         from installation import resources
         from installation.control.keyboard import KeyboardSource
+        from installation.engine.refusals import Refusals
         from installation.output.compositor import Compositor
         from installation.output.pacing import Pacer
         from installation.wall import HISTORY, Wall, WallParts
@@ -118,7 +125,7 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
         again = board.newest() > 0
         sources += [keyboard, *(_source(make, again) for make in _sources(session))]
         recorder = _recorder(session, run_folder)
-        sources.append(recorder)
+        sources += [recorder, Refusals(board)]
         preview = _preview(session, again)
         state = _where_it_was(board, session)
         replay = _replay(session, board, state)
@@ -272,9 +279,10 @@ def _replay(session: Session, board: Board, state: ShowState) -> ReplaySource | 
         return None
     from installation.control import take_files
     from installation.control.replay import ReplaySource
+    from installation.show.replay import granted
     from installation.show.take import read_lines
 
-    records = read_lines(take_files.lines(session.take), session.show)
+    records = granted(read_lines(take_files.lines(session.take), session.show), session.refused)
     resume = None if board.read_state() is None else state
     return ReplaySource(session.show.table(), records, time.monotonic, resume=resume)
 

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ from installation.errors import CheckpointError, InstallationError, ModelError, 
 if TYPE_CHECKING:
     from installation.session import Session
     from installation.show.config import Show
+    from installation.show.replay import Extent
 
 DEFAULT_SHOW = "first_light"
 
@@ -119,9 +120,9 @@ def run(
     lock = ShowLock(path, _state_folder())
     try:
         files = played[2] if played else _ensure_models(config, path.parent)
-        session = _session(path, config, headless=headless, verbose=verbose, files=files)
+        session = _session(path, config, headless=headless, verbose=verbose, files=files, whole=played is None)
         if played:
-            session = session.model_copy(update={"take": path.parent, "replay": True})
+            session = session.model_copy(update={"take": path.parent, "replay": True, "refused": played[3].refused})
         elif take is not None:
             written = takes.begin(take.expanduser(), _anchored(config, path.parent), files)
             if written is not None:
@@ -329,15 +330,20 @@ def _recording_of_take(folder: Path, show: str | None, wish: Any) -> Any:
         path, config = _load_show(show, {})
         place, changes["record"] = path.parent, config.record.model_dump()
     header = takes.header(folder, changes)
-    wish = cli_record.of_take(wish, takes.checked(folder, header.show).duration_s)
-    files = takes.networks(header)
+    played = takes.checked(folder, header.show)
+    wish = cli_record.of_take(wish, played.duration_s)
+    files = takes.networks(header, played.models)
+    absent = set(header.show.networks) - files.keys()
 
     def open_session(config: Show) -> Session:
         """The take's own networks, and those of [record] behind them."""
-        return _session(folder, config, headless=True, verbose=False, files=_ensure_models(config, place, files))
+        found = _ensure_models(config, place, files, absent)
+        session = _session(folder, config, headless=True, verbose=False, files=found, whole=False)
+        return session.model_copy(update={"refused": played.refused})
 
     recording = cli_record.plan(folder, header.show, wish, open_session, _say)
-    return recording.model_copy(update={"take": folder, "take_sha256": takes.log_sha256(folder)})
+    shown = tuple(name for name in header.show.model_names() if name in played.models)
+    return recording.model_copy(update={"take": folder, "take_sha256": takes.log_sha256(folder), "shown": shown})
 
 
 @app.command(name="join")
@@ -585,8 +591,8 @@ def _load_show(name: str, changes: dict[str, dict[str, Any]]) -> tuple[Path, Sho
 
 def _take_to_play(
     folder: Path | None, show: str | None, changes: dict[str, dict[str, Any]]
-) -> tuple[Path, Show, dict[str, Path]]:
-    """A take's header file, its show, and the files of its networks, each the very one it was played with."""
+) -> tuple[Path, Show, dict[str, Path], Extent]:
+    """A take's header file, its show, the files of its networks, each the very one it was played with, and what is in it."""
     from installation import takes
     from installation.control.take_files import HEADER
 
@@ -598,7 +604,7 @@ def _take_to_play(
     header = takes.header(folder, changes)
     found = takes.checked(folder, header.show)
     _say(f"a take of {_duration(found.duration_s)}, {found.messages} messages")
-    return folder / HEADER, header.show, takes.networks(header)
+    return folder / HEADER, header.show, takes.networks(header, found.models), found
 
 
 def _duration(seconds: float) -> str:
@@ -622,11 +628,18 @@ def _screen_options(
 
 
 def _session(
-    path: Path, config: Show, *, headless: bool, verbose: bool, files: Mapping[str, Path] | None = None
+    path: Path,
+    config: Show,
+    *,
+    headless: bool,
+    verbose: bool,
+    files: Mapping[str, Path] | None = None,
+    whole: bool = True,
 ) -> Session:
     """Models found (fetched where the catalogue has them), the cascade's size read from their headers.
 
-    files: checkpoints by the networks' names, where they are known already.
+    files: checkpoints by the networks' names, where they are known already. whole: every model is wanted; else one of which
+    `files` has not all networks is left out, which only the cascade cannot be.
     """
     import platformdirs
 
@@ -634,9 +647,13 @@ def _session(
     from installation.models.plan import picture_size, wall_size
     from installation.session import Session
 
-    files = _ensure_models(config, path.parent, files)
+    files = _ensure_models(config, path.parent, files) if whole or files is None else files
+    models = {model.name: (model.base, *model.stages) for model in config.models}
+    models = {name: chain for name, chain in models.items() if whole or files.keys() >= {*chain}}
     sizes = []
     for key, (base, *stages) in _chains(config).items():
+        if not files.keys() >= {base, *stages}:
+            continue
         headers = [read_header(files[name]) for name in stages]
         sizes.append(picture_size(read_header(files[base]), headers, key=key))
     base, *stages = (files[name] for name in _chains(config)["cascade"])
@@ -648,7 +665,7 @@ def _session(
         size=wall_size(sizes),
         base=base,
         stages=tuple(stages),
-        models={model.name: tuple(files[name] for name in (model.base, *model.stages)) for model in config.models},
+        models={model: tuple(files[name] for name in chain) for model, chain in models.items()},
         still=still_path if still_path and still_path.is_file() else None,
         pictures=platformdirs.user_pictures_path() / "installation",
         films=platformdirs.user_videos_path() / "installation",
@@ -663,10 +680,13 @@ def _chains(config: Show) -> dict[str, tuple[str, ...]]:
     return {"cascade": (config.cascade.base, *config.cascade.stages), **models}
 
 
-def _ensure_models(config: Show, folder: Path, known: Mapping[str, Path] | None = None) -> dict[str, Path]:
+def _ensure_models(
+    config: Show, folder: Path, known: Mapping[str, Path] | None = None, absent: Collection[str] = ()
+) -> dict[str, Path]:
     """The checkpoint file of each network the show names. Those of the catalogue that are missing or damaged are brought.
 
-    folder: the show's own, where relative paths begin. known: files of networks that are not to be looked for.
+    folder: the show's own, where relative paths begin. known: files of networks that are not to be looked for. absent: networks
+    that are left out.
     """
     from installation.models import library
     from installation.models.catalogue import CATALOGUE
@@ -682,7 +702,7 @@ def _ensure_models(config: Show, folder: Path, known: Mapping[str, Path] | None 
     found = dict(known or {})
     missing: list[str] = []
     for key, name in ((key, name) for key, chain in _chains(config).items() for name in chain):
-        if name in found or name in missing:
+        if name in found or name in missing or name in absent:
             continue
         try:
             found[name] = here(name)

@@ -87,7 +87,7 @@ def plan(path: Path, show: Show, wish: Wish, open_session: OpenSession, say: Cal
         preset=kind.name,
         segment_frames=spec.segment_frames,
         threads=wish.threads,
-        hashes=record.hashes([path for files in session.files.values() for path in files]),
+        hashes=record.hashes(session),
         out=out,
         shards=wish.shards,
     )
@@ -384,9 +384,12 @@ def _climb(session: Session, size: tuple[int, int], open_session: OpenSession, s
 
     while stages and enlargement() > _CLIMB_FROM:
         cascade = session.show.cascade
-        tile = show.record.tile or cascade.tile
-        more = cascade.model_copy(update={"stages": (*cascade.stages, stages.pop(0)), "tile": tile})
-        session = open_session(session.show.model_copy(update={"cascade": more}))
+        more = cascade.model_copy(
+            update={"stages": (*cascade.stages, stages.pop(0)), "tile": show.record.tile or show.cascade.tile}
+        )
+        # The tile is the climb's: the other models do not climb, and may have stages that cannot be tiled.
+        models = tuple(model.model_copy(update={"tile": show.tile_of(model.name)}) for model in show.models)
+        session = open_session(session.show.model_copy(update={"cascade": more, "models": models}))
     if (left := enlargement()) > _CLIMB_FROM:
         width, height = session.size
         shown = shown_size(session.size, size, fit=screen.fit, rotate=screen.rotate)

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
 
 import numpy as np
 
 from installation import takes
 from installation.errors import ConfigError, EngineError, InstallationError, ModelError, TakeError
 from installation.files import fingerprint
+from installation.models import axes, checkpoint
+from installation.models.header import axes_file
+from installation.models.network import Generator
 from installation.output.video import disk
 from installation.output.video.join import join
 from installation.output.video.look import FilmLook
@@ -27,16 +29,18 @@ from installation.recording import Recording
 from installation.render.film import FilmRenderer
 from installation.render.switch import Switch
 from installation.resources import shaders_dir
+from installation.session import Session
 from installation.show.film import Messages
-from installation.show.replay import Replay
-from installation.show.state import ShowState
+from installation.show.replay import Replay, granted
+from installation.show.state import ShowState, first_state
 
 Progress = Callable[[int, int], None]
 _AHEAD = 2
 
 
 def open_renderer(recording: Recording) -> FilmRenderer:
-    """ModelError where the networks do not fit, EngineError where the device is missing. ConfigError where networks or shaders are
+    """ModelError where the networks do not fit, EngineError where the device is missing or one of the models that the film
+    shows makes no picture. ConfigError where networks or shaders are
     not those that the recording was planned with: a shard may be made much later, and on another machine.
     """
     session = recording.session
@@ -44,19 +48,35 @@ def open_renderer(recording: Recording) -> FilmRenderer:
     for path in networks:
         if not path.is_file():
             raise ModelError("the network is not there", where=str(path), fix="Put its file back, or plan anew")
-    here = hashes(networks)
+    here = hashes(session)
     if changed := sorted(name for name in {*here, *recording.hashes} if here.get(name) != recording.hashes.get(name)):
         raise ConfigError(
             f"not what the recording was planned with: {', '.join(changed)}",
             where=str(recording.folder),
             fix="Put the files back as they were, or plan the recording anew",
         )
-    return FilmRenderer(Switch(session.show, session.files, session.size, wait=True), recording.picture)
+    first = str(session.show.first_value("model/select"))
+    if recording.shown and first not in recording.shown:
+        first = recording.shown[0]
+    switch = Switch(session.show, session.files, session.size, first=first, wait=True)
+    switch.prove(recording.shown, first_state(session.show))
+    return FilmRenderer(switch, recording.picture)
 
 
-def hashes(networks: Collection[Path]) -> dict[str, str]:
-    """sha256 of the networks and of the shaders of the look, by file name. What an editor leaves beside a shader is none."""
+def hashes(session: Session) -> dict[str, str]:
+    """sha256 of the networks, of the axes beside them and of the shaders of the look, by file name. What an editor leaves beside
+    a shader is none. Axes that are not there yet are found first: in another process they might come out otherwise.
+    """
     found: dict[str, str] = {}
+    networks = [path for files in session.files.values() for path in files]
+    chains, measured = session.show.chains(), session.show.measured()
+    for model, (base, *_) in session.files.items():
+        if chains[model][0] in measured and base.is_file():
+            if not axes_file(base).is_file():
+                network = checkpoint.load(base)
+                if isinstance(network, Generator) and network.w_dim:
+                    axes.spread_of(network, base)
+            networks.append(axes_file(base))
     shaders = (path for path in sorted(shaders_dir().iterdir()) if not path.name.startswith((".", "#")))
     for path in dict.fromkeys((*networks, *(path for path in shaders if not path.name.endswith("~")))):
         if path.is_file():
@@ -152,7 +172,8 @@ def _states(recording: Recording, messages: Messages, state: ShowState | None) -
     if takes.log_sha256(recording.take) != recording.take_sha256:
         fix = "Put the take back as it was, or begin the film anew"
         raise TakeError("the take has changed since the film was begun", where=str(recording.take), fix=fix)
-    return film.replayed(Replay(takes.records(recording.take, show), show))
+    records = granted(takes.records(recording.take, show), recording.session.refused)
+    return film.replayed(Replay(records, show))
 
 
 class _Line:

@@ -30,7 +30,7 @@ class Recording(BaseModel):
     """session: the show with the stages that this size needs. size: of the film, px. fps: exact, as "30000/1001". frames, start_s,
     leader_frames: see Film. threads: of the encoder, 0 = its own choice. hashes: sha256 of every network and shader. out:
     the finished file. shards: in how many parts it is made. take: the folder of the performance that is filmed, None =
-    the show as nobody touches it; take_sha256: of its log.
+    the show as nobody touches it; take_sha256: of its log; shown: the models that were on the wall.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +49,7 @@ class Recording(BaseModel):
     shards: int = 1
     take: Path | None = None
     take_sha256: str = ""
+    shown: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -97,6 +98,7 @@ class Recording(BaseModel):
         facts |= {f"looks.{name}": look for name, look in show["looks"].items()}
         facts |= {f"classes.{name}": number for name, number in show["classes"].items()}
         facts |= {f"cascade.{name}": getattr(cascade, name) for name in ("tile", "dtype", "device", "threads")}
+        facts |= {f"models.{model.name}.tile": model.tile for model in self.session.show.models}
         # In order: the first is what the film begins with, and whose aspect it has.
         facts["models"] = self.session.show.model_names()
         facts |= {f"networks.{name}": [path.name for path in files] for name, files in self.session.files.items()}

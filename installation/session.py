@@ -21,7 +21,7 @@ class Session(BaseModel):
     other models, by name, generator first. still: a picture for the first seconds, or none. pictures, films: where
     snapshots and recordings of the wall go. headless: no window. identity, state_folder: where the store keeps the last
     picture and state of this show. verbose: log more. take: a take's folder, to be written, or with replay to be played;
-    None = neither.
+    None = neither. refused: models that the take's evening could not show, each with the show time at which it was chosen.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +40,7 @@ class Session(BaseModel):
     verbose: bool = False
     take: Path | None = None
     replay: bool = False
+    refused: tuple[tuple[str, float], ...] = ()
 
     @property
     def files(self) -> dict[str, tuple[Path, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +16,7 @@ from installation.errors import ModelError, OutputError, TakeError
 from installation.files import fingerprint, write_whole
 from installation.models import library
 from installation.models.catalogue import CATALOGUE
+from installation.models.header import axes_file
 from installation.resources import checkpoints_dir
 from installation.show.config import Show
 from installation.show.replay import Extent, extent
@@ -36,7 +37,13 @@ def begin(wanted: Path, show: Show, files: Mapping[str, Path]) -> Path | None:
     """
     try:
         marks = tuple(
-            NetworkMark(name, str(files[name].resolve()), files[name].stat().st_size, fingerprint(files[name]))
+            NetworkMark(
+                name,
+                str(files[name].resolve()),
+                files[name].stat().st_size,
+                fingerprint(files[name]),
+                _axes(files[name]) if name in show.measured() else "",
+            )
             for name in show.networks
         )
         data = header_bytes(
@@ -58,6 +65,12 @@ def begin(wanted: Path, show: Show, files: Mapping[str, Path]) -> Path | None:
         fix = "Name a folder that can be written to"
         raise OutputError(f"no take can be written there ({error.strerror})", where=str(wanted), fix=fix) from error
     raise OutputError(f"holds {_MOST_NAMES} takes already", where=str(wanted), fix="Name another folder")
+
+
+def _axes(checkpoint: Path) -> str:
+    """sha256 of the axes that are kept beside it, "" where none are."""
+    path = axes_file(checkpoint)
+    return fingerprint(path) if path.is_file() else ""
 
 
 def _names(wanted: Path) -> Iterator[Path]:
@@ -99,10 +112,26 @@ def log_sha256(folder: Path) -> str:
     return sha.hexdigest()
 
 
-def networks(take: Header) -> dict[str, Path]:
+def networks(take: Header, shown: Collection[str] | None = None) -> dict[str, Path]:
     """The files of the take's networks, by name: where they lay, else from the library. Each is the very same file, or
-    TakeError says which is not, and what to do."""
-    return {mark.name: _network(mark) for mark in take.networks}
+    TakeError says which is not, and what to do. shown: the models that were on the wall; of the others a network that is
+    not there, or has changed, is left out. None: every network is wanted."""
+    chains = take.show.chains()
+    shown = chains.keys() if shown is None else {take.show.cascade.name, *shown}
+    optional = {name for chain in chains.values() for name in chain} - {
+        name for model in shown for name in chains[model]
+    }
+    found: dict[str, Path] = {}
+    for mark in take.networks:
+        try:
+            found[mark.name] = path = _network(mark)
+            if mark.axes and _axes(path) != mark.axes:
+                log.warning("%s: not the axes of that evening: their faders may move otherwise", axes_file(path))
+        except TakeError as error:
+            if mark.name not in optional:
+                raise
+            log.warning("%s. The take plays without it: it was never on the wall", error)
+    return found
 
 
 def _network(mark: NetworkMark) -> Path:

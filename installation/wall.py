@@ -82,6 +82,7 @@ class Wall:
     def __init__(self, parts: WallParts, state: ShowState, still: np.ndarray | None) -> None:
         self._parts = parts
         self._state = state
+        self._settled = state  # what the next tick goes on from: `Tick.between` leaves it
         self._clock = parts.clock or LiveClock(time.monotonic, start_s=state.t, index=state.index)
         self._playhead = Playhead(HISTORY)
         self._intake = Intake(parts.board, parts.compositor, self._playhead)
@@ -134,10 +135,12 @@ class Wall:
         parts, pressed = self._parts, []
         for tick in self._clock.ticks(hold=not self._intake.live or self._playhead.starved(self._clock.now_s)):
             if isinstance(tick, ShowState):
-                self._state = tick
+                self._state = self._settled = tick
                 continue
             messages = [message for source in parts.sources for message in source.poll()]
-            self._state = step(self._state, messages, tick, parts.show)
+            self._state = step(self._settled, messages, tick, parts.show)
+            if messages or not tick.between:
+                self._settled = self._state
             pressed += self._state.pressed
             if parts.take is not None:
                 parts.take.write(tick, messages, self._state)
@@ -228,15 +231,21 @@ class Wall:
         )
         key = nearest_key(state.strands[-1], self._parts.show)
         portrait = f"seed {key.seed}" if key.stop is None else f"stop {key.stop + 1}"
-        models = self._parts.show.model_names()
-        model = f"   model {self._parts.board.model() or 'not loaded yet'}" if len(models) > 1 else ""
         return (
-            self._parts.title + model,
+            self._parts.title + self._model(state),
             *self._written(),
             f"{stats.fps:.1f} fps   p99 {stats.p99_ms:.1f} ms   late {stats.late}",
             f"engine {engine}",
             f"{portrait}   position {state.strands[-1].position:.2f}   drift {state.velocity.at(state.t):+.3f} kf/s",
         )
+
+    def _model(self, state: ShowState) -> str:
+        """Which model is on the wall, and which one is on its way; nothing where there is one."""
+        chosen, said = str(state.values["model/select"]), self._parts.board.model()
+        if len(self._parts.show.model_names()) < 2:
+            return ""
+        shown = chosen if said is None else said[0]
+        return f"   model {shown}" + (f", {chosen} is being loaded" if chosen != shown else "")
 
     def _written(self) -> list[str]:
         """How the film and the take are doing that are being written; nothing when all is well and no film is made."""

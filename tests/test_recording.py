@@ -9,6 +9,8 @@ import pytest
 
 from installation import record
 from installation.errors import ConfigError, ModelError, OutputError
+from installation.files import fingerprint
+from installation.models import checkpoint, random_weights
 from installation.recording import Recording
 from installation.session import Session
 from tests.show.shows import make_show
@@ -76,8 +78,13 @@ def test_what_would_change_a_frame_is_named(tmp_path, change, named):
 def test_a_shard_is_not_made_with_other_files_than_it_was_planned_with(tmp_path):
     for name in ("faces", "hills"):
         (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
-    files = [path for paths in recording(tmp_path).session.files.values() for path in paths]
-    planned = recording(tmp_path).model_copy(update={"hashes": record.hashes(files)})
+        (tmp_path / f"{name}.axes.safetensors").write_bytes(b"axes")
+    begun = recording(tmp_path)
+    planned = begun.model_copy(update={"hashes": record.hashes(begun.session)})
+    (tmp_path / "faces.axes.safetensors").write_bytes(b"other axes")
+    with pytest.raises(ConfigError, match=r"planned with: faces\.axes\.safetensors\. Put"):
+        record.open_renderer(planned)
+    (tmp_path / "faces.axes.safetensors").write_bytes(b"axes")
     (tmp_path / "hills.safetensors").write_bytes(b"changed")
     with pytest.raises(ConfigError, match=r"planned with: hills\.safetensors\. Put"):
         record.open_renderer(planned)
@@ -90,7 +97,19 @@ def test_what_an_editor_leaves_beside_a_shader_is_no_change(tmp_path, monkeypatc
     monkeypatch.setattr(record, "shaders_dir", lambda: tmp_path)
     for name in ("look.glsl", "look.glsl~", ".look.glsl.swp", "#look.glsl#"):
         (tmp_path / name).write_text(name)
-    assert list(record.hashes([])) == ["look.glsl"]
+    assert list(record.hashes(recording(tmp_path, axes=[]).session)) == ["look.glsl"]
+
+
+def test_axes_are_found_before_the_film_is_begun(tmp_path):
+    network = random_weights.stylegan2(1)
+    for name in ("faces", "hills"):
+        described = checkpoint.describe(network, name=name, licence="made by the test")
+        checkpoint.save(tmp_path / f"{name}.safetensors", network.state_dict(), described)
+    session = recording(tmp_path, axes=[{"name": "smile", "index": 1, "model": "faces"}]).session
+    found = record.hashes(session)
+    assert found["faces.axes.safetensors"] == fingerprint(tmp_path / "faces.axes.safetensors")
+    assert "hills.axes.safetensors" not in found
+    assert record.hashes(session) == found
 
 
 def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path, monkeypatch):

@@ -49,6 +49,31 @@ def test_every_network_that_the_show_may_bring_to_the_wall_is_marked_once(tmp_pa
     assert takes.networks(takes.header(folder)) == {str(network): network, str(other): other}
 
 
+def test_a_network_that_was_never_on_the_wall_may_be_gone(tmp_path: Path, network: Path) -> None:
+    other = network.with_name("other.safetensors")
+    other.write_bytes(b"other")
+    both = make_show(cascade={"base": str(network)}, models=[{"name": "second", "base": str(other)}])
+    folder = takes.begin(tmp_path / "evening", both, {str(network): network, str(other): other})
+    assert folder is not None
+    other.unlink()
+    assert takes.networks(takes.header(folder), {both.cascade.name}) == {str(network): network}
+    with pytest.raises(TakeError, match="is not on this machine"):
+        takes.networks(takes.header(folder), {"second"})
+
+
+def test_the_axes_beside_a_network_are_marked_and_others_are_said(tmp_path: Path, network: Path, caplog) -> None:
+    kept = network.with_name("base.axes.safetensors")
+    kept.write_bytes(b"axes")
+    faders = make_show(cascade={"base": str(network)}, axes=[{"name": "smile", "index": 0}])
+    folder = takes.begin(tmp_path / "evening", faders, {str(network): network})
+    assert folder is not None
+    assert takes.networks(takes.header(folder)) == {str(network): network}
+    assert not caplog.records
+    kept.write_bytes(b"other axes")
+    takes.networks(takes.header(folder))
+    assert "not the axes of that evening" in caplog.text
+
+
 def test_a_take_is_never_written_over(take: Path, network: Path) -> None:
     before = (take / "take.json").read_bytes()
     later = [takes.begin(take, show(network), {str(network): network}) for _ in range(2)]

@@ -132,6 +132,7 @@ def test_the_hud_names_the_model_that_is_drawn_not_the_one_that_was_asked_for(st
     show = make_show(models=[{"name": "hills", "base": "y"}], params={"model": {"select": "hills"}})
     stage.wall._parts.show = show
     state = first_state(show)
-    assert "model not loaded yet" in stage.wall._figures(state)[0]
-    stage.board.put_model("cascade, hills cannot be shown")
-    assert stage.wall._figures(state)[0].endswith("model cascade, hills cannot be shown")
+    stage.board.put_model("cascade", None)
+    assert stage.wall._figures(state)[0].endswith("model cascade, hills is being loaded")
+    stage.board.put_model("hills", None)
+    assert stage.wall._figures(state)[0].endswith("model hills")

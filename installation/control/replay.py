@@ -1,8 +1,9 @@
 """ReplaySource: a take played on the wall. It is the clock of the loop and one of its sources.
 
-As the clock it gives the evening's ticks one by one as their time comes, and for each picture one more on the way to
-the next of them, so the motion is the evening's at any rate of the display. As a source it says at each what was said
-then. Other sources are heard too. While the engine is away the take waits. After its end the walk goes on by itself.
+As the clock it gives the evening's ticks one by one as their time comes, and for each picture one more between two of
+them, which leaves nothing behind: so what the evening's ticks decided, such as when a waiting jump begins, is decided
+again as it was, at any rate of the display. As a source it says at each what was said then. Other sources are heard too.
+While the engine is away the take waits. After its end the walk goes on by itself.
 
 The wall's loop alone calls it; no thread. The disk is read a part at a time, a few lines a second.
 """
@@ -13,14 +14,13 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from installation.control.mailbox import Mailbox
 from installation.errors import TakeError
 from installation.show.clock import MICRO, LiveClock, Tick, microseconds
 from installation.show.messages import ControlMessage
 from installation.show.params import ParamTable, Value
 from installation.show.replay import timed
 from installation.show.state import ShowState
-from installation.show.take import Record
+from installation.show.take import Beat, Record
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +42,14 @@ class ReplaySource:
         resume: ShowState | None = None,
     ) -> None:
         self._local_names = frozenset(row.name for row in table if row.local)
-        self._mailbox = Mailbox(table)
+        # As they were said: to merge two of one name, as a queue of live packets does, would be another performance.
+        self._said: list[ControlMessage] = []
         self._clock = LiveClock(now)
         self._records = timed(records)
-        self._t_us = 0
+        self._t_us = 0  # of the take's last tick
+        self._gone_us = 0  # since then
+        self._last_us = 0  # of the tick last given
         self._index = 0
-        self._gone_us = 0  # of the next tick of the take
         self._messages = self._ticks = 0
         self._begun = self._closed = False
         self._local: Mapping[str, Value] = {}
@@ -66,47 +68,51 @@ class ReplaySource:
         `poll` gives the messages of the tick last given. hold: the engine is away, and the take waits.
         """
         passed_us = microseconds(self._clock.tick().dt)
-        if hold and self._begun:
-            yield self._tick(0, hold=True)
-            return
-        self._begun = True
+        if not (hold and self._begun):
+            self._begun = True
+            self._gone_us += passed_us
+            yield from self._due()
+        upcoming = self._next[0] if self._next is not None else None
+        if upcoming is None:
+            self._t_us, self._gone_us = self._t_us + self._gone_us, 0
+        waits = isinstance(upcoming, Beat) and upcoming.hold
+        yield self._tick(hold=waits or (hold and upcoming is None), between=upcoming is not None)
+
+    def _due(self) -> Iterator[Tick | ShowState]:
+        """The take's own ticks whose time has come."""
         while self._next is not None:
             record, us = self._next
             if isinstance(record, ShowState):
                 self._t_us = microseconds(record.t)
                 yield replace(record, index=self._index, values={**record.values, **self._local})
-            elif us - self._gone_us <= passed_us:
+            elif us <= self._gone_us:
                 # Ticks before the first picture take none of the wall's time, but of the show's.
-                left_us = record.us - self._gone_us
-                passed_us -= us - self._gone_us
-                self._gone_us = 0
+                self._gone_us -= us
+                self._t_us += record.us
                 self._hear(record.messages)
-                yield self._tick(left_us, hold=record.hold)
+                yield self._tick(hold=record.hold)
             else:
                 break
             self._next = self._pull()
-        upcoming = self._next[0] if self._next is not None else None
-        waits = upcoming is not None and not isinstance(upcoming, ShowState) and upcoming.hold
-        self._gone_us = self._gone_us + passed_us if upcoming is not None else 0
-        yield self._tick(passed_us, hold=waits)
 
     def poll(self) -> list[ControlMessage]:
-        return [] if self._closed else self._mailbox.drain()
+        said, self._said = self._said, []
+        return [] if self._closed else said
 
     def publish(self, values: Mapping[str, Value]) -> None:
         self._local = {name: values[name] for name in self._local_names if name in values}
 
     def counters(self) -> Mapping[str, int]:
-        return {"messages": self._messages, "ticks": self._ticks, "folded": self._mailbox.folded}
+        return {"messages": self._messages, "ticks": self._ticks}
 
     def close(self) -> None:
         self._closed = True
-        self._mailbox.drain()
 
-    def _tick(self, us: int, *, hold: bool) -> Tick:
+    def _tick(self, *, hold: bool, between: bool = False) -> Tick:
+        t_us = self._t_us + (self._gone_us if between else 0)
+        before_us, self._last_us = self._last_us, t_us
         self._index += 1
-        self._t_us += us
-        return Tick(self._index, self._t_us / MICRO, us / MICRO, hold)
+        return Tick(self._index, t_us / MICRO, max(t_us - before_us, 0) / MICRO, hold, between)
 
     def _hear(self, messages: Iterable[ControlMessage]) -> None:
         heard = [
@@ -115,7 +121,7 @@ class ReplaySource:
             if message.name not in self._local_names
         ]
         self._messages += len(heard)
-        self._mailbox.put(heard)
+        self._said += heard
 
     def _pull(self) -> tuple[Record, int] | None:
         """The next record; None at the end, and for a take that can be read no further."""
@@ -138,9 +144,9 @@ class ReplaySource:
             if isinstance(record, ShowState):
                 self._t_us = microseconds(record.t)
             elif self._t_us + record.us > until_us:
-                self._gone_us = max(until_us - self._t_us, 0)
                 break
             else:
                 self._t_us += record.us
             self._next = self._pull()
-        self._index, self._t_us, self._begun = state.index, until_us, True
+        self._gone_us = max(until_us - self._t_us, 0)
+        self._index, self._last_us, self._begun = state.index, until_us, True

@@ -9,6 +9,7 @@ that opened it ends.
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import struct
@@ -31,8 +32,6 @@ STATE_BYTES = 65536  # a show with 800 looks; one with three takes 2 KiB
 STATUS_BYTES = 512
 
 _MAGIC = b"INSTBRD2"
-_MODEL = "model"
-_NOTES = (*ROLES, _MODEL)
 _HEAD = struct.Struct("<8sIIIIQ")  # magic, width, height, slots, CRC-32 of the rest, bytes of the file
 _PAGE = 4096
 
@@ -54,7 +53,8 @@ class Board:
 
         self._state = Cell(take(Cell.size(8 + STATE_BYTES)))
         self._pulses = {role: Cell(take(Cell.size(PULSE_BYTES))) for role in ROLES}
-        self._notes = {note: Cell(take(Cell.size(STATUS_BYTES))) for note in _NOTES}
+        self._notes = {role: Cell(take(Cell.size(STATUS_BYTES))) for role in ROLES}
+        self._verdict = Cell(take(Cell.size(STATUS_BYTES)))
         heads = [take(SLOT_HEAD_BYTES) for _ in range(slots)]
         at = -(-at // _PAGE) * _PAGE
         pixels = width * height * 4
@@ -65,8 +65,9 @@ class Board:
     @staticmethod
     def size(width: int, height: int, slots: int) -> int:
         """Bytes the file of such a board takes."""
-        fixed = _PAGE + Cell.size(8 + STATE_BYTES) + len(ROLES) * Cell.size(PULSE_BYTES)
-        fixed += len(_NOTES) * Cell.size(STATUS_BYTES) + slots * SLOT_HEAD_BYTES
+        fixed = _PAGE + Cell.size(8 + STATE_BYTES) + len(ROLES) * (Cell.size(PULSE_BYTES) + Cell.size(STATUS_BYTES))
+        fixed += Cell.size(STATUS_BYTES)
+        fixed += slots * SLOT_HEAD_BYTES
         return -(-fixed // _PAGE) * _PAGE + slots * (-(-width * height * 4 // _PAGE) * _PAGE)
 
     @classmethod
@@ -168,20 +169,28 @@ class Board:
     def status(self, role: str) -> str:
         return (self._notes[role].read() or b"").decode(errors="ignore")
 
-    def put_model(self, text: str) -> None:
-        """What the engine draws with, for the HUD. Cut like a status."""
-        self.put_status(_MODEL, text)
+    # -- models: written by the engine
 
-    def model(self) -> str:
-        """ "" before the engine has said it. An engine that is away leaves what drew the last picture."""
-        return self.status(_MODEL)
+    def put_model(self, shown: str, refused: tuple[str, float] | None) -> None:
+        """The model that is drawn, and the last one that could not be, with the show time at which it was chosen."""
+        text = json.dumps([shown, refused], ensure_ascii=False).encode()
+        if len(text) <= STATUS_BYTES:
+            self._verdict.write(text)
+
+    def model(self) -> tuple[str, tuple[str, float] | None] | None:
+        """What `put_model` said; None before the first."""
+        value = self._verdict.read()
+        if not value:
+            return None
+        shown, refused = json.loads(value)
+        return shown, tuple(refused) if refused else None
 
     def close(self) -> None:
         """Lets go of the memory; twice is once. Views still held by a caller stay usable and keep it mapped until they
         are gone."""
         if self._memory is None:
             return
-        del self._state, self._pulses, self._notes, self._ring
+        del self._state, self._pulses, self._notes, self._verdict, self._ring
         memory, self._memory = self._memory, None
         try:
             memory.close()

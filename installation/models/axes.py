@@ -20,7 +20,7 @@ from torch import Tensor
 
 from installation import files
 from installation.errors import ModelError
-from installation.models.header import AXES_SUFFIX
+from installation.models.header import axes_file
 from installation.models.network import Generator
 
 AXES = 64
@@ -45,11 +45,6 @@ class Spread:
     covariance: Tensor
     axes: Tensor
     sigma: Tensor
-
-
-def axes_file(checkpoint: Path) -> Path:
-    """Where the axes of a checkpoint are kept."""
-    return checkpoint.with_name(f"{checkpoint.stem}{AXES_SUFFIX}")
 
 
 def spread_of(network: Generator, checkpoint: Path | None = None) -> Spread:

@@ -46,6 +46,11 @@ _SHA256 = re.compile(r"([0-9a-f]{64})?")
 _FIX = "Fetch or convert the model again"
 
 
+def axes_file(checkpoint: Path) -> Path:
+    """Where the axes of a checkpoint are kept."""
+    return checkpoint.with_name(f"{checkpoint.stem}{AXES_SUFFIX}")
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """Everything a checkpoint says about its network, its origin and its licence.

@@ -6,10 +6,10 @@ through the driver's entry points. Needs a current context; runs in the wall pro
 """
 
 import ctypes
-import sys
-from collections.abc import Callable
 
 import moderngl
+
+from installation.output.entry_points import entry_points
 
 VERTEX, FRAGMENT = 0x8B31, 0x8B30
 _COMPILE_STATUS, _INFO_LOG_LENGTH = 0x8B81, 0x8B84
@@ -30,8 +30,7 @@ class ShaderCheck:
     """Without access to the driver's entry points every check passes, and moderngl finds the fault itself."""
 
     def __init__(self, ctx: moderngl.Context) -> None:
-        load = getattr(getattr(ctx.mglo, "_context", None), "load", None)
-        self._gl = _entry_points(load) if load is not None else None
+        self._gl = entry_points(ctx, _ENTRY_POINTS)
 
     def __call__(self, kind: int, source: str) -> str | None:
         """The driver's log where `source` (kind VERTEX or FRAGMENT) does not compile, else None."""
@@ -53,11 +52,3 @@ class ShaderCheck:
             return log.value.decode(errors="replace")
         finally:
             gl["glDeleteShader"](shader)
-
-
-def _entry_points(load: Callable[[str], int]) -> dict[str, Callable[..., int]] | None:
-    make = ctypes.WINFUNCTYPE if sys.platform == "win32" else ctypes.CFUNCTYPE
-    found = {name: load(name) for name in _ENTRY_POINTS}
-    if not all(found.values()):
-        return None
-    return {name: make(*_ENTRY_POINTS[name])(address) for name, address in found.items()}

@@ -32,7 +32,8 @@ class Renderer:
     ) -> None:
         """model: what the show calls these networks; None = its first. checkpoint: the generator's file."""
         config = show.cascade
-        self.cascade = Cascade(generator, stages, tile=config.tile or None, device=config.device, dtype=config.dtype)
+        tile = show.tile_of(model) or None
+        self.cascade = Cascade(generator, stages, tile=tile, device=config.device, dtype=config.dtype)
         self.device = device = self.cascade.placement.device
         if device.type == "cpu":
             torch.set_num_threads(config.threads or os.cpu_count() or 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from installation.errors import InstallationError
+from installation.errors import InstallationError, ModelError
 from installation.models.pack import Packer
 from installation.render.renderer import Renderer, not_finite
 from installation.show.config import Show
@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 _SELECT = "model/select"
 _LEAVE_S = 5.0
 
-_Request = tuple[str, float]  # a model's name, and the show time at which it was chosen
+Request = tuple[str, float]
+"""A model's name, and the show time at which it was chosen."""
 _Open = Callable[[str], Renderer]
 
 
@@ -36,10 +37,10 @@ class Switch:
     """files: of each model of the show its checkpoints, generator first. size: (width, height) of the pictures, px.
 
     first: the model to begin with; the show's own first one where that one cannot be loaded.
-    tell: is given what is drawn and what is on its way, in words, whenever that changes.
     wait: for renderers without an audience. Models are loaded when they are chosen, everything stands still meanwhile,
     crossfades are where the state has them, and a fault is an error. Otherwise a crossfade begins when its model is
     ready, and a model that cannot be loaded or shown is one line in the log: the one before stays.
+    tell(shown, refused): hears which model is drawn, whenever that changes, and the last request that was refused.
     """
 
     def __init__(
@@ -49,19 +50,20 @@ class Switch:
         size: tuple[int, int],
         *,
         first: str | None = None,
-        tell: Callable[[str], None] | None = None,
         wait: bool = False,
+        tell: Callable[[str, Request | None], None] = lambda shown, refused: None,
     ) -> None:
         self._show, self._files, self.size, self._wait = show, files, size, wait
-        self._tell, self._told = tell, ""
+        self._tell = tell
         self._loading: _Loading | None = None
-        self._refused: _Request | None = None
+        self._refused: Request | None = None
         wanted = first or str(show.first_value(_SELECT))
         name, renderer = self._first(list(dict.fromkeys((wanted, show.cascade.name))))
         # The log has said that it is missing; it is tried again when it is chosen again.
         self._missing = wanted if name != wanted else None
         self._renderers = {name: renderer}
         self._picks: Picks = only(name)
+        self._tell(name, None)
         self.device = renderer.cascade.placement.device
         self._packer = Packer(*size, self.device)
 
@@ -81,7 +83,6 @@ class Switch:
             self._follow(state)
         else:
             self._attend(state)
-            self._say(_request(state.picks[_SELECT][-1]))
         (name, total), *others = shares(self._picks, state.t)
         img = self._drawn(str(name), state)
         for name, share in others:
@@ -89,6 +90,13 @@ class Switch:
             # As they would be seen: what a network draws beyond white would outshine the other picture.
             img = torch.lerp(img.clamp(-1.0, 1.0), self._drawn(str(name), state).clamp(-1.0, 1.0), share / total)
         return img
+
+    def prove(self, names: Collection[str], state: ShowState) -> None:
+        """Opens each of these models and makes a picture of the state with it: a fault is an error now, and not when
+        the model is chosen. One after the other, so that no more are in memory than before and one."""
+        for name in names:
+            if name not in self._renderers:
+                self._open(name).prove(state)
 
     def close(self) -> None:
         """Waits a moment for a model that is being loaded: a process that ends meanwhile would fall over it."""
@@ -113,6 +121,8 @@ class Switch:
         return names[-1], self._open(names[-1])
 
     def _open(self, name: str) -> Renderer:
+        if name not in self._files:
+            raise ModelError("its networks are not on this machine", where=f"the model {name}")
         base, *stages = self._files[name]
         return Renderer.open(self._show, base, stages, model=name)
 
@@ -131,7 +141,8 @@ class Switch:
         wanted = state.picks[_SELECT][-1]
         name, request = str(wanted.value), _request(wanted)
         if self._missing is not None:
-            self._refused = request if name == self._missing else None
+            if name == self._missing:
+                self._refuse(request)
             self._missing = None
         if self._loading is not None:
             if not self._loading.thread.is_alive():
@@ -141,41 +152,36 @@ class Switch:
             return
         elif name in self._renderers:  # back, in the middle of a crossfade
             self._picks = choose(self._picks, name, state.t, wanted.weight.span_s)
+            self._tell(name, self._refused)
         elif len(self._picks) == 1 and request != self._refused:
             self._loading = _Loading(name, request, self._open, state)
 
-    def _say(self, wanted: _Request) -> None:
-        """Tells what is drawn: "a", "a, loading b", "a, fading to b", "a, b cannot be shown"."""
-        text = ", fading to ".join(str(pick.value) for pick in self._picks)
-        if self._loading is not None:
-            text += f", loading {self._loading.name}"
-        elif wanted == self._refused:
-            text += f", {wanted[0]} cannot be shown"
-        if self._tell is not None and text != self._told:
-            self._told = text
-            self._tell(text)
-
     def _take(self, done: _Loading, wanted: Pick, state: ShowState) -> None:
         if done.renderer is None:
-            self._refused = done.request
             log.warning("the model %s cannot be shown, %s stays: %s", done.name, self._picks[-1].value, done.fault)
+            self._refuse(done.request)
         elif done.name == wanted.value:
             self._renderers[done.name] = done.renderer
             self._picks = choose(self._picks, done.name, state.t, wanted.weight.span_s)
+            self._tell(done.name, self._refused)
             log.info("the model on the wall: %s", self.describe())
+
+    def _refuse(self, request: Request) -> None:
+        self._refused = request
+        self._tell(str(self._picks[-1].value), request)
 
     def _drawn(self, name: str, state: ShowState) -> Tensor:
         return fitted(self._renderers[name].img(state), self.size)
 
 
-def _request(pick: Pick) -> _Request:
+def _request(pick: Pick) -> Request:
     return str(pick.value), pick.weight.t0
 
 
 class _Loading:
     """One model on its way: loaded, and its first picture made, because a file that loads may still make no picture."""
 
-    def __init__(self, name: str, request: _Request, open_: _Open, state: ShowState) -> None:
+    def __init__(self, name: str, request: Request, open_: _Open, state: ShowState) -> None:
         self.name, self.request = name, request
         self.renderer: Renderer | None = None
         self.fault = ""

@@ -22,13 +22,15 @@ class Tick:
     """One turn of the loop.
 
     t: show time in seconds, 64-bit. dt: seconds of show time since the tick before. hold: the engine is away, so
-    the walk waits (faders go on working); it then goes on where it was.
+    the walk waits (faders go on working); it then goes on where it was. between: a look on the way to the next tick
+    of a take. What was said then is part of the show; where nothing was said, the next tick goes on from the state before.
     """
 
     index: int
     t: float
     dt: float
     hold: bool = False
+    between: bool = False
 
 
 class LiveClock:

@@ -96,7 +96,7 @@ class CascadeConfig(_Table):
     """base: stage 0, by name or .safetensors path. stages: the enlarging networks, in order. name: what `model/select`
     calls these networks. The rest holds for every model of the show.
 
-    tile: edge of a tile in input pixels of the last stages, 0 = whole frames. threads: CPU threads of the engine,
+    tile: edge of a tile in input pixels of the stages, 0 = whole frames. threads: CPU threads of the engine,
     0 = chosen by the machine.
     """
 
@@ -110,11 +110,13 @@ class CascadeConfig(_Table):
 
 
 class Model(_Table):
-    """Networks besides the cascade's that `model/select` may bring to the wall while the show runs."""
+    """Networks besides the cascade's that `model/select` may bring to the wall while the show runs. tile: as the cascade's;
+    None = the cascade's own."""
 
     name: Name
     base: str
     stages: tuple[str, ...] = ()
+    tile: Annotated[int, Field(ge=0, le=4096)] | None = None
 
 
 class Axis(_Table):
@@ -250,8 +252,8 @@ class Preview(_Table):
 class RecordConfig(_Table):
     """Of `installation record`. stages: networks that go on where the cascade ends, as many as the film's size needs.
 
-    tile: edge of all stages' tiles in input pixels while they do, 0 = the cascade's own. preset: the deliverable.
-    live_preset, live_fps: of the films that a wall makes of itself.
+    tile: edge of the tiles, in input pixels, of the cascade's stages and these while they do; 0 = the cascade's own.
+    preset: the deliverable. live_preset, live_fps: of the films that a wall makes of itself.
     """
 
     stages: tuple[str, ...] = ()
@@ -292,8 +294,21 @@ class Show(_Table):
     @property
     def networks(self) -> tuple[str, ...]:
         """Every network that the show names, each once: the cascade's, stage 0 first, then those of its other models."""
-        chains = ((model.base, *model.stages) for model in (self.cascade, *self.models))
-        return tuple(dict.fromkeys(name for chain in chains for name in chain))
+        return tuple(dict.fromkeys(name for chain in self.chains().values() for name in chain))
+
+    def chains(self) -> dict[str, tuple[str, ...]]:
+        """The networks of each model, by its name, stage 0 first."""
+        return {model.name: (model.base, *model.stages) for model in (self.cascade, *self.models)}
+
+    def measured(self) -> frozenset[str]:
+        """The generators whose w is measured for axes. What was found is kept beside their files."""
+        wanted = {axis.model for axis in self.axes}
+        return frozenset(chain[0] for name, chain in self.chains().items() if None in wanted or name in wanted)
+
+    def tile_of(self, model: str | None) -> int:
+        """Edge of a tile of that model's stages, 0 = whole frames. None is the cascade."""
+        own = next((other.tile for other in self.models if other.name == model), None)
+        return self.cascade.tile if own is None else own
 
     def model_names(self) -> tuple[str, ...]:
         """What `model/select` may say; the first is what the show begins with, unless `params` says another."""

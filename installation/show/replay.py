@@ -6,37 +6,78 @@ whatever the frame rate of the film. A frame between two ticks is one more, shor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from installation.errors import TakeError
 from installation.show.clock import MICRO, Tick
 from installation.show.config import Show
+from installation.show.picks import only
 from installation.show.state import ShowState
 from installation.show.step import step
 from installation.show.take import Beat, Record
+
+REFUSAL = "engine"
+"""Who chose the model anew, where the one that was chosen could not be shown."""
+_SELECT = "model/select"
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
     """How much there is in a take. duration_s: from its first moving tick. parts: states that it begins with, or begins
-    anew with after a hole."""
+    anew with after a hole. models: those that were on the wall. refused: those that could not be shown, each with the
+    show time at which it was chosen."""
 
     duration_s: float
     ticks: int
     messages: int
     parts: int
+    models: frozenset[str] = frozenset()
+    refused: tuple[tuple[str, float], ...] = ()
 
 
 def extent(records: Iterable[Record]) -> Extent:
     """Goes through the whole take, so it is a check of every line too (TakeError)."""
-    total_us = ticks = messages = parts = 0
+    total_us = ticks = messages = parts = t_us = 0
+    chosen: dict[tuple[str, float], None] = {}
+    refused: dict[tuple[str, float], None] = {}
     for record, us in timed(records):
-        if isinstance(record, Beat):
-            total_us, ticks, messages = total_us + us, ticks + 1, messages + len(record.messages)
+        if isinstance(record, ShowState):
+            parts, t_us = parts + 1, round(record.t * MICRO)
+            chosen |= {(str(pick.value), pick.weight.t0): None for pick in record.picks[_SELECT]}
+            continue
+        total_us, ticks, messages = total_us + us, ticks + 1, messages + len(record.messages)
+        t_us += record.us
+        for message in record.messages:
+            if message.name != _SELECT:
+                continue
+            if message.source == REFUSAL:
+                last = next(reversed(chosen))[0]
+                while chosen and next(reversed(chosen))[0] == last:
+                    refused[chosen.popitem()[0]] = None
+            chosen.pop(request := (str(message.value), t_us / MICRO), None)
+            chosen[request] = None
+    return Extent(total_us / MICRO, ticks, messages, parts, frozenset(name for name, _ in chosen), tuple(refused))
+
+
+def granted(records: Iterable[Record], refused: Collection[tuple[str, float]]) -> Iterator[Record]:
+    """The records without the models that were chosen in vain. refused: of `Extent`."""
+    shown, t_us = None, 0
+    for record in records:
+        if isinstance(record, ShowState):
+            t_us = round(record.t * MICRO)
+            picks = tuple(pick for pick in record.picks[_SELECT] if (pick.value, pick.weight.t0) not in refused)
+            if picks != record.picks[_SELECT]:
+                picks = picks or only(record.picks[_SELECT][-1].value if shown is None else shown)
+                values = {**record.values, _SELECT: picks[-1].value}
+                record = replace(record, picks={**record.picks, _SELECT: picks}, values=values)
+            shown = picks[-1].value
         else:
-            parts += 1
-    return Extent(total_us / MICRO, ticks, messages, parts)
+            t_us += record.us
+            messages = tuple(m for m in record.messages if m.name != _SELECT or (m.value, t_us / MICRO) not in refused)
+            shown = next((m.value for m in reversed(messages) if m.name == _SELECT), shown)
+            record = record if messages == record.messages else replace(record, messages=messages)
+        yield record
 
 
 def timed(records: Iterable[Record]) -> Iterator[tuple[Record, int]]:
@@ -92,6 +133,7 @@ class Replay:
         state = self._state
         if state is None:
             raise TakeError("the take holds nothing")
-        rest_s = max(until_us - self._us, 0.0) / MICRO
+        rest_us = max(until_us - self._us, 0.0)
+        t = (round(state.t * MICRO) + rest_us) / MICRO
         hold = self._next is not None and isinstance(self._next[0], Beat) and self._next[0].hold
-        return step(state, (), Tick(state.index + 1, state.t + rest_s, rest_s, hold), self._show)
+        return step(state, (), Tick(state.index + 1, t, rest_us / MICRO, hold), self._show)

@@ -42,12 +42,14 @@ _NEWER = "Play it with the version of the program that wrote it, or a newer one"
 
 @dataclass(frozen=True, slots=True)
 class NetworkMark:
-    """One network of a take. name: what the show calls it. file: where it lay. size: bytes. sha256: of the file."""
+    """One network of a take. name: what the show calls it. file: where it lay. size: bytes. sha256: of the file. axes: sha256 of
+    the axes that were kept beside it; "" where the show has none of them, or they were not found yet."""
 
     name: str
     file: str
     size: int
     sha256: str
+    axes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,9 @@ def header_bytes(header: Header, *, version: str, made: str) -> bytes:
         "program": version,
         "made": made,
         "seed": header.show.first_value("walk/seed"),
-        "networks": [asdict(network) for network in header.networks],
+        "networks": [
+            {key: value for key, value in asdict(network).items() if value != ""} for network in header.networks
+        ],
         "show": header.show.model_dump(mode="json", exclude_none=True),
     }
     return json.dumps(tree, indent=1, allow_nan=False).encode() + b"\n"
@@ -120,12 +124,13 @@ def _no_constant(name: str) -> float:
 
 
 def _network(row: Any) -> NetworkMark | None:
-    if not isinstance(row, dict) or row.keys() != {"name", "file", "size", "sha256"}:
+    if not isinstance(row, dict) or row.keys() - {"axes"} != {"name", "file", "size", "sha256"}:
         return None
-    name, file, size, sha256 = row["name"], row["file"], row["size"], row["sha256"]
+    name, file, size, sha256, axes = row["name"], row["file"], row["size"], row["sha256"], row.get("axes", "")
     texts = all(isinstance(text, str) and len(text) <= 4096 and "\0" not in text for text in (name, file, sha256))
     whole = texts and type(size) is int and 0 <= size < 1 << 50 and _SHA256.fullmatch(sha256)
-    return NetworkMark(name, file, size, sha256) if whole else None
+    whole = whole and isinstance(axes, str) and (not axes or _SHA256.fullmatch(axes))
+    return NetworkMark(name, file, size, sha256, axes) if whole else None
 
 
 class Scribe:

@@ -156,7 +156,10 @@ def test_it_says_nothing_unasked(rig: Rig) -> None:
 def test_values_merge_to_the_newest_but_not_across_a_trigger(rig: Rig) -> None:
     rig.talk()
     names = [message.name for message in rig.source.poll()]
-    assert names == ([] if is_null(rig) else ["drift/speed", "walk/next", "drift/speed"])
+    # A take says again what was said, each of it: merged, it would be another performance.
+    times = 5 if isinstance(rig.source, ReplaySource) else 1
+    speeds = ["drift/speed"] * times
+    assert names == ([] if is_null(rig) else [*speeds, "walk/next", *speeds])
     assert rig.source.poll() == []
 
 

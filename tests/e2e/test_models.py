@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import shutil
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from installation import cli, cli_record
 from installation.models import random_weights
+from tests.e2e.filming import WISH
 from tests.e2e.networks import save
 from tests.e2e.running import Running, command, running
+from tests.output.video.pictures import decode
 from tests.xserver import until
 
 # The machine of a test may be busy with others; a gap that anyone would call one is longer.
@@ -65,7 +70,8 @@ fps = 30
 
 @pytest.fixture(scope="module")
 def wall(tmp_path_factory, folder):
-    with running(tmp_path_factory.mktemp("run"), show_text(folder)) as run:
+    place = tmp_path_factory.mktemp("run")
+    with running(place, show_text(folder), "--take", str(place / "take")) as run:
         run.wait_for_frames(5)
         yield run
 
@@ -127,15 +133,20 @@ def test_models_are_swapped_without_a_gap_and_what_is_gone_leaves_the_old_one(wa
     assert max(engine_s, wall_s) < LONGEST_GAP_S
     wall.wait_for_frames(10)
     assert wall.log().count("doomed cannot be shown") == 1
-
-    wall.say("/installation/model/select", "hills")
-    assert until(lambda: wall.state().values["model/select"] == "hills")
+    assert until(lambda: wall.state().values["model/select"] == "hills", 10)
     pid = wall.kill("engine")
     wall.wait_for_another("engine", pid)
     wall.wait_for_frames(5)
     assert "engine: hills: stylegan2 64" in wall.log()
     wall.say("/installation/model/select", "faces", "0")
     assert until(lambda: "the model on the wall: faces" in wall.log()), wall.log()
+
+    take = shutil.copytree(wall.folder / "take", wall.folder / "until now")
+    recording = cli._recording_of_take(take, None, replace(WISH, fps="2", out=wall.folder / "film.mp4"))
+    assert recording.shown == ("faces", "hills")
+    assert [name for name, _ in recording.session.refused] == ["doomed"]
+    cli_record.run(recording, resume=False, keep=False, workers=1, executor="local", say=lambda line: None)
+    assert len(decode(recording.out).pts) == recording.frames
 
 
 def test_a_model_that_is_not_there_is_said_before_the_show_begins(tmp_path, folder):

@@ -77,11 +77,13 @@ def test_ten_bits_come_from_the_network_to_the_file(tmp_path, show):
 
 
 def test_the_shows_own_stages_climb_to_the_size(tmp_path, show, networks):
-    show.write_text(show.read_text() + f"[record]\nstages = ['{networks / 'x2.safetensors'}']\ntile = 16\n")
+    other = f"[[models]]\nname = 'other'\nbase = '{networks / 'base.safetensors'}'\n"
+    show.write_text(show.read_text() + f"{other}[record]\nstages = ['{networks / 'x2.safetensors'}']\ntile = 16\n")
     said: list[str] = []
     recording = plan(show, said, frames=1, size="256x128", out=tmp_path / "film.mp4")
     assert (recording.session.size, recording.picture, said) == ((128, 128), (128, 128), [])
-    assert recording.session.show.cascade.tile == 16
+    climbing = recording.session.show
+    assert (climbing.tile_of(climbing.cascade.name), climbing.tile_of("other")) == (16, 0)
     small = plan(show, said, frames=1, size="64x64", out=tmp_path / "film.mp4")
     assert small.session.size == (64, 64), "no more stages than the size needs"
     larger = plan(show, said, frames=1, size="512x512", out=tmp_path / "film.mp4")

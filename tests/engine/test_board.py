@@ -138,11 +138,11 @@ def test_beats_count_and_say_who_and_when(board: Board) -> None:
     assert board.pulse("wall").phase is Phase.ABSENT
 
 
-def test_the_model_is_a_note_beside_the_status(board: Board) -> None:
-    assert board.model() == ""
-    board.put_model("people, loading hills")
+def test_the_model_stands_beside_the_status(board: Board) -> None:
+    assert board.model() is None
+    board.put_model("people", ("hills", 2.5))
     board.put_status("engine", "12 fps")
-    assert (board.model(), board.status("engine")) == ("people, loading hills", "12 fps")
+    assert (board.model(), board.status("engine")) == (("people", ("hills", 2.5)), "12 fps")
 
 
 def test_a_long_status_is_cut_between_characters(board: Board) -> None:

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from installation.errors import ModelError
 from installation.models import axes, checkpoint, library, random_weights
-from installation.models.axes import axes_file, measure, sefa, spread_of
+from installation.models.axes import measure, sefa, spread_of
+from installation.models.header import axes_file
 from installation.models.network import Generator
 
 

@@ -12,15 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from installation.errors import InstallationError, TakeError
+from installation.show.clock import LiveClock
 from installation.show.config import parse
 from installation.show.glide import Glide
-from installation.show.replay import Replay, after, extent, timed
-from installation.show.state import ShowState, to_json
+from installation.show.messages import ControlMessage
+from installation.show.replay import REFUSAL, Replay, after, extent, granted, timed
+from installation.show.state import ShowState, first_state, to_json
+from installation.show.step import step
 from installation.show.take import (
     LONGEST_LINE,
     Beat,
     Header,
     NetworkMark,
+    Scribe,
     header_bytes,
     network_fault,
     read_header,
@@ -114,6 +118,35 @@ def test_the_wait_for_the_first_picture_is_no_part_of_the_film() -> None:
     first_moving = next(i for i, record in enumerate(records(lines)) if isinstance(record, Beat) and not record.hold)
     assert Replay(records(lines), SHOW).at(0.0).t == states[first_moving - 2].t
     assert extent(records(lines)).duration_s == pytest.approx(states[-1].t - states[first_moving - 2].t)
+
+
+def test_a_model_that_was_refused_is_never_chosen_in_the_film() -> None:
+    """Chosen twice while it was being loaded, refused, and chosen again later, when it was there."""
+    show = make_show(models=[{"name": "people", "base": "b"}, {"name": "hills", "base": "c"}])
+    numbers = iter(range(61))
+    first, scribe, clock = first_state(show), Scribe(show.table()), LiveClock(lambda: next(numbers) / 30)
+    clock.tick()
+    said = {
+        3: ControlMessage("model/select", "people", 0.1, "osc"),
+        9: ControlMessage("model/select", "people", None, "osc"),
+        15: ControlMessage("model/select", show.cascade.name, 0.0, REFUSAL),
+        40: ControlMessage("model/select", "people", 0.0, "osc"),
+    }
+    state, lines, shown = first, [scribe.begin(first)], []
+    for number in range(60):
+        tick, heard = clock.tick(), (said[number],) if number in said else ()
+        state = step(state, heard, tick, show)
+        lines += scribe.add(tick, heard).splitlines(keepends=True)
+        if number == 12:  # a part of the log may begin at any time
+            lines += [*scribe.close().splitlines(keepends=True), scribe.begin(state)]
+    found = extent(records(lines, show))
+    assert found.models == {show.cascade.name, "people"}
+    assert [name for name, _ in found.refused] == ["people", "people"]
+    film = Replay(granted(records(lines, show), found.refused), show)
+    for number in range(60):
+        shown.append([pick.value for pick in film.at(number / 30).picks["model/select"]])
+    assert shown[:39] == [[show.cascade.name]] * 39
+    assert shown[-1] == ["people"]
 
 
 def test_a_hole_in_the_log_is_a_cut_in_the_film() -> None:
