@@ -327,6 +327,18 @@ def test_models_add_finds_the_family_out_by_itself(name: str, tmp_path: Path, mo
     assert title.split()[0].casefold() in described["notes"].casefold() or "StyleGAN2" in described["notes"]
 
 
+@pytest.mark.parametrize("name", ["lucidrains", "lightweight-gan", "pggan", "fastgan"])
+def test_half_precision_makes_nearly_the_same_picture(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """StyleGAN2, which rosinality's becomes, has a test of its own."""
+    monkeypatch.setattr(fastgan, "PIXELS", 64)
+    network = build(MODULES[name].convert(files()[name], where="test"))
+    ws = network.mapping(torch.randn(3, network.z_dim, generator=torch.Generator().manual_seed(1)))
+    img = network.place("cpu").synthesis(ws)
+    half = network.place("cpu", torch.float16).synthesis(ws)
+    assert half.dtype == torch.float32
+    assert 0 < closeness(half, img) < 5e-3
+
+
 def test_a_cut_file_is_refused_at_every_length(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     torch.save(files()["pggan"], buffer)
