@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from installation import cli, cli_record, takes
 from installation.errors import ConfigError, TakeError
@@ -183,13 +184,12 @@ def test_record_takes_a_take_on_the_command_line(evening, tmp_path):
     assert len(decode(out).pts) == 3
 
 
-def test_a_take_whose_network_changed_is_not_played(tmp_path, networks, show_text):
-    own = tmp_path / "base.safetensors"
-    shutil.copy(networks / "base.safetensors", own)
-    text = show_text.replace(str(networks / "base.safetensors"), str(own))
-    with running(tmp_path, text, "--take", str(tmp_path / "take"), "--headless") as run:
-        run.wait_for_frames(5)
-        run.stop()
+def test_a_take_whose_network_changed_is_not_played(evening, tmp_path, networks):
+    """The evening as it would have been with a network that lies elsewhere, and has changed since."""
+    own, take = tmp_path / "base.safetensors", shutil.copytree(evening, tmp_path / "take")
+    text = (take / "take.json").read_text()
+    assert str(networks / "base.safetensors") in text
+    (take / "take.json").write_text(text.replace(str(networks / "base.safetensors"), str(own)))
     shutil.copy(networks / "volcano.safetensors", own)
     for verb in (("run", "--headless", "--replay"), ("record", "--frames", "1")):
         done = command(tmp_path, *verb, "--take", str(tmp_path / "take"))
@@ -199,13 +199,14 @@ def test_a_take_whose_network_changed_is_not_played(tmp_path, networks, show_tex
         assert "Traceback" not in done.stderr
 
 
-def test_a_replay_needs_a_take_and_no_show(tmp_path):
-    done = command(tmp_path, "run", "--headless", "--replay")
-    assert done.returncode == 2
-    assert "--take" in done.stderr
-    done = command(tmp_path, "run", "first_light", "--headless", "--take", str(tmp_path), "--replay")
-    assert done.returncode == 2
-    assert "the take has its own show" in done.stderr
-    done = command(tmp_path, "run", "--headless", "--take", str(tmp_path / "none"), "--replay")
-    assert done.returncode == 6
-    assert "no take there" in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({}, typer.BadParameter, "--take"),
+        ({"show": "first_light", "take": Path()}, typer.BadParameter, "the take has its own show"),
+        ({"take": Path("none")}, TakeError, "no take there"),
+    ],
+)
+def test_a_replay_needs_a_take_and_no_show(arguments, error, words):
+    with pytest.raises(error, match=words):
+        cli.run(headless=True, replay=True, **arguments)
