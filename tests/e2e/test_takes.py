@@ -113,8 +113,9 @@ def test_its_films_of_two_rates_are_the_same_performance(evening, tmp_path):
 
 
 def test_its_film_is_as_long_as_the_evening_in_another_codec(evening, tmp_path):
-    recording = record(evening, out=tmp_path / "film.mov", fps="24000/1001", size=(64, 64), preset="prores-422hq")
-    assert recording.take == evening
+    options = ("--fps", "24000/1001", "--size", "64x64", "--preset", "prores-422hq", "--threads", "1")
+    done = command(tmp_path, "record", "--take", str(evening), *options, "--out", str(tmp_path / "film.mov"))
+    assert done.returncode == 0, done.stderr
     decoded = decode(tmp_path / "film.mov")
     assert len(decoded.pts) == math.floor(film(evening)[1] * Fraction(24000, 1001))
     chroma = np.abs(np.array([planes[1:] for planes in decoded.planes]).astype(float) / 4 - 128)
@@ -175,13 +176,6 @@ def test_a_film_of_a_take_does_not_go_on_with_another(evening, tmp_path):
     last.write_bytes(last.read_bytes() + b'{"us":[1]}\n')
     with pytest.raises(ConfigError, match="take_sha256"):
         plan(other, out=tmp_path / "film.mp4", frames=10).check_unchanged(Recording.read(begun.folder / FILE))
-
-
-def test_record_takes_a_take_on_the_command_line(evening, tmp_path):
-    out = tmp_path / "film.mp4"
-    done = command(tmp_path, "record", "--take", str(evening), "--frames", "3", "--threads", "1", "--out", str(out))
-    assert done.returncode == 0, done.stderr
-    assert len(decode(out).pts) == 3
 
 
 def test_a_take_whose_network_changed_is_not_played(evening, tmp_path, networks):
