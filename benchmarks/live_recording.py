@@ -116,9 +116,12 @@ def recorder() -> psutil.Process | None:
 
 
 def _cpu_s(process: psutil.Process) -> float:
-    """Of the process, the encoders it has and those that have ended."""
+    """Of the process; of the recorder also its encoders, those that have ended too. It is a child of the wall, whose it is not."""
     times = process.cpu_times()
-    total = times.user + times.system + times.children_user + times.children_system
+    total = times.user + times.system
+    if "recorder-process" not in process.cmdline():
+        return total
+    total += times.children_user + times.children_system
     for child in process.children():
         try:
             times = child.cpu_times()

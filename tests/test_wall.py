@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -92,6 +92,17 @@ def test_a_frame_that_is_being_written_over_is_not_taken_in_again(stage: Stage) 
     stage.board.begin_frame()[:] = 255  # over frame 1
     stage.surface.size = (SIDE, SIDE)
     assert difference(stage.shown(), np.full_like(picture, 255)) > 100
+
+
+def test_the_hud_names_the_model_that_is_shown_and_the_one_on_its_way(stage: Stage) -> None:
+    show = make_show(models=[{"name": "people", "base": "b"}])
+    wall = Wall(replace(stage.wall._parts, show=show), first_state(show), None)
+    chosen = replace(wall.state, values={**wall.state.values, "model/select": "people"})
+    assert wall._figures(wall.state)[0].endswith("model cascade")
+    stage.board.put_model("cascade", None)
+    assert wall._figures(chosen)[0].endswith("model cascade, people is being loaded")
+    stage.board.put_model("people", None)
+    assert wall._figures(chosen)[0].endswith("model people")
 
 
 def test_the_wall_without_a_size_waits(stage: Stage) -> None:

@@ -116,13 +116,23 @@ def test_a_leader_is_black_before_and_after(tmp_path, show):
     assert [value < 17 for value in mean] == [True] * 5 + [False] * 6 + [True] * 5
 
 
+LONG = {"frames": 90, "size": "128x128", "leader": "0.4s"}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, show_text) -> bytes:
+    """The long film as one run makes it."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "show.toml").write_text(show_text)
+    record(folder / "show.toml", out=folder / "film.mp4", **LONG)
+    return (folder / "film.mp4").read_bytes()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
-def test_what_was_stopped_goes_on_and_becomes_the_film_of_one_never_stopped(tmp_path, show, how):
-    wish = {"frames": 110, "size": "128x128", "leader": "1s"}
-    record(show, out=tmp_path / "whole.mp4", **wish)
+def test_what_was_stopped_goes_on_and_becomes_the_film_of_one_never_stopped(tmp_path, show, whole, how):
     out = tmp_path / "film.mp4"
-    arguments = ("--frames", "110", "--size", "128x128", "--leader", "1s", "--threads", "1", "--out", out)
+    arguments = ("--frames", "90", "--size", "128x128", "--leader", "0.4s", "--threads", "1", "--out", out)
     with started(show, *arguments) as process:
         wait_for_segments(out, 2, process)
         process.send_signal(getattr(signal, how))
@@ -131,10 +141,10 @@ def test_what_was_stopped_goes_on_and_becomes_the_film_of_one_never_stopped(tmp_
     assert process.returncode == (-9 if how == "SIGKILL" else 130)
     assert how == "SIGKILL" or "--resume goes on" in text
     with pytest.raises(OutputError, match="holds an unfinished recording"):
-        record(show, out=out, **wish)
-    said = record(show, out=out, resume=True, **wish)
+        record(show, out=out, **LONG)
+    said = record(show, out=out, resume=True, **LONG)
     assert any("segments are closed already" in line for line in said)
-    assert out.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert out.read_bytes() == whole
 
 
 def test_a_changed_show_is_not_gone_on_with(tmp_path, show):
