@@ -104,7 +104,7 @@ def _read(path: Path) -> State:
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
         text = metadata[_FACTS]
         facts = json.loads(text)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path.name} is no state of ours or is cut short", where=str(path)) from error
     if metadata.get(_FORMAT) != str(FORMAT):
         raise CheckpointError(f"{path.name} has format {metadata.get(_FORMAT)}, this program reads {FORMAT}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from installation.errors import CheckpointError, OutputError
 from installation.training import state as module
@@ -173,3 +174,10 @@ def test_a_state_can_be_read_while_it_is_saved_again_and_again(tmp_path: Path) -
     finally:
         writer.kill()
         writer.wait()
+
+
+def test_facts_nested_without_end_are_no_state(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    save_file({"x": torch.ones(1)}, path, metadata={"format": "1", "facts": "[" * 100_000, "sha256": ""})
+    with pytest.raises(CheckpointError, match="no state in it can be read"):
+        load_state(path)
