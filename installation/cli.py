@@ -648,8 +648,8 @@ def _session(
     from installation.session import Session
 
     files = _ensure_models(config, path.parent, files) if whole or files is None else files
-    models = {model.name: (model.base, *model.stages) for model in config.models}
-    models = {name: chain for name, chain in models.items() if whole or files.keys() >= {*chain}}
+    models = {name: chain for name, chain in config.chains().items() if whole or files.keys() >= {*chain}}
+    models.pop(config.cascade.name, None)
     sizes = []
     for key, (base, *stages) in _chains(config).items():
         if not files.keys() >= {base, *stages}:
@@ -676,8 +676,8 @@ def _session(
 
 def _chains(config: Show) -> dict[str, tuple[str, ...]]:
     """The networks of every model of a show, generator first, by their key in the file."""
-    models = {f"models[{i}]": (model.base, *model.stages) for i, model in enumerate(config.models)}
-    return {"cascade": (config.cascade.base, *config.cascade.stages), **models}
+    keys = ("cascade", *(f"models[{i}]" for i in range(len(config.models))))
+    return dict(zip(keys, config.chains().values(), strict=True))
 
 
 def _ensure_models(

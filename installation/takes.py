@@ -118,9 +118,7 @@ def networks(take: Header, shown: Collection[str] | None = None) -> dict[str, Pa
     not there, or has changed, is left out. None: every network is wanted."""
     chains = take.show.chains()
     shown = chains.keys() if shown is None else {take.show.cascade.name, *shown}
-    optional = {name for chain in chains.values() for name in chain} - {
-        name for model in shown for name in chains[model]
-    }
+    optional = set(take.show.networks) - {name for model in shown for name in chains[model]}
     found: dict[str, Path] = {}
     for mark in take.networks:
         try:

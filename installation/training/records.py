@@ -38,7 +38,7 @@ def write_png(path: Path, frame: np.ndarray) -> Path:
 
 
 def write_bytes(path: Path, data: bytes) -> Path:
-    """Whole or not at all (files.write). OutputError where the disk refuses."""
+    """Whole or not at all (files.write_whole). OutputError where the disk refuses."""
     try:
         files.write_whole(path, data)
     except OSError as error:

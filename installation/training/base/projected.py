@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from installation.training.features.efficientnet import Features
+from installation.training.features.efficientnet import Features, scaled
+from installation.training.optimiser import Adam
+from installation.training.state import State
 
 # Features are taken at 1/4 .. 1/32 of the side that pictures have for the network.
 _TAPS = (2, 4, 10, 15)
@@ -30,10 +32,11 @@ _SLOPE = 0.2
 class ProjectedCritic(nn.Module):
     """img [N, 3, size, size] float32, -1..1 -> logits [N, 4] float32, one for each resolution; larger for real pictures.
 
-    Only the four heads learn (`heads`). Pictures below 128 px are enlarged to it. ModelError without the features' weights.
+    Only the four heads learn (`heads`), by an optimiser of their own. Pictures below 128 px are enlarged to it. ModelError without the
+    features' weights.
     """
 
-    def __init__(self, size: int, device: torch.device) -> None:
+    def __init__(self, size: int, device: torch.device, *, beta2: float = 0.99) -> None:
         super().__init__()
         self.side = max(size, _LEAST_SIDE)
         self.features = Features(device)
@@ -41,11 +44,12 @@ class ProjectedCritic(nn.Module):
         self.across = [_random((_WIDTH, inputs, 1, 1), rng).to(device) for inputs in _CHANNELS]
         self.down = [_random((_WIDTH, _WIDTH, 3, 3), rng).to(device) for _ in _CHANNELS]
         self.heads = nn.ModuleList(_head(self.side >> i) for i in range(2, 6)).to(device)
+        self.adam = Adam(dict(self.heads.named_parameters()), beta2=beta2)
 
     def project(self, img: Tensor) -> list[Tensor]:
         """The mixed features [N, 64, side/4, side/4] .. [N, 64, side/32, side/32] that the heads judge; gradients flow to img."""
         x = F.interpolate(img, (self.side, self.side), mode="bilinear", align_corners=False)
-        x = x.mul(127.5 / 128).add(0.5 / 128).contiguous(memory_format=torch.channels_last)
+        x = scaled(x).contiguous(memory_format=torch.channels_last)
         mixed: list[Tensor] = []
         y: Tensor | None = None
         for i, layer in reversed(list(enumerate(self.features.layers(x, _TAPS)))):
@@ -69,6 +73,16 @@ class ProjectedCritic(nn.Module):
             mixed = self.project(torch.cat([real, fake]))
         on_real, on_fake = self.judge(mixed).chunk(2)
         return (F.relu(1 - on_real) + F.relu(1 + on_fake)).mean()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a run's state keeps of it, besides `adam.steps`."""
+        parts = {"projected": self.heads.state_dict(), "projected_v": self.adam.state()}
+        return {f"{part}.{name}": tensor for part, rows in parts.items() for name, tensor in rows.items()}
+
+    def restore(self, state: State, steps: int) -> None:
+        """KeyError, RuntimeError or ValueError if it does not fit."""
+        self.heads.load_state_dict(state.part("projected"))
+        self.adam.restore(state.part("projected_v"), steps)
 
 
 def _head(size: int) -> nn.Sequential:

@@ -69,12 +69,10 @@ class Steps:
         self.generator_adam = Adam(dict(self.generator.named_parameters()), beta2=config.beta2)
         self.critic_adam = Adam(dict(self.critic.named_parameters()), beta2=config.beta2)
         self.projected: ProjectedCritic | None = None
-        self.projected_adam: Adam | None = None
         if config.projected:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                self.projected = ProjectedCritic(config.size, device)
-            self.projected_adam = Adam(dict(self.projected.heads.named_parameters()), beta2=config.beta2)
+                self.projected = ProjectedCritic(config.size, device, beta2=config.beta2)
         self.augment = Augment(colour=config.augment_colour)
         self.path_mean = torch.zeros((), device=device)
 
@@ -108,8 +106,8 @@ class Steps:
         numbers: dict[str, Tensor] = {}
         n = len(batch.real)
         self.critic_adam.zero_grad()
-        if self.projected_adam is not None:
-            self.projected_adam.zero_grad()
+        if self.projected is not None:
+            self.projected.adam.zero_grad()
         for rows in self._passes(n):
             share = (rows.stop - rows.start) / n
             with torch.no_grad():
@@ -147,9 +145,9 @@ class Steps:
                 (loss * share).backward()
         average_gradients(list(self.critic.parameters()))
         self.critic_adam.step(lr)
-        if self.projected is not None and self.projected_adam is not None:
+        if self.projected is not None:
             average_gradients(list(self.projected.heads.parameters()))
-            self.projected_adam.step(lr_projected)
+            self.projected.adam.step(lr_projected)
         return numbers
 
     def _generator_step(self, batch: Batch, lr: float, paths: bool) -> dict[str, Tensor]:

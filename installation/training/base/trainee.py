@@ -119,12 +119,8 @@ class BaseTrainee:
             for group, (named, dtype) in groups.items()
             for name, tensor in named.items()
         }
-        projected_steps = 0
-        if steps.projected is not None and steps.projected_adam is not None:
-            heads, moment = steps.projected.heads.state_dict(), steps.projected_adam.state()
-            tensors |= {f"projected.{name}": tensor for name, tensor in heads.items()}
-            tensors |= {f"projected_v.{name}": tensor for name, tensor in moment.items()}
-            projected_steps = steps.projected_adam.steps
+        if steps.projected is not None:
+            tensors |= steps.projected.tensors()
         tensors["path_mean"] = steps.path_mean
         tensors["signs"] = torch.stack(self.signs) if self.signs else torch.zeros(0)
         facts = {
@@ -137,7 +133,7 @@ class BaseTrainee:
             "critic_alone_until": self.critic_alone_until,
             "generator_steps": steps.generator_adam.steps,
             "critic_steps": steps.critic_adam.steps,
-            "projected_steps": projected_steps,
+            "projected_steps": 0 if steps.projected is None else steps.projected.adam.steps,
             "plan": asdict(self.plan),
             "device": device_name(self.device),
         }
@@ -151,9 +147,8 @@ class BaseTrainee:
             load_parameters(self.average, state.part("average"))
             steps.generator_adam.restore(state.part("generator_v"), int(facts["generator_steps"]))
             steps.critic_adam.restore(state.part("critic_v"), int(facts["critic_steps"]))
-            if steps.projected is not None and steps.projected_adam is not None:
-                steps.projected.heads.load_state_dict(state.part("projected"))
-                steps.projected_adam.restore(state.part("projected_v"), int(facts["projected_steps"]))
+            if steps.projected is not None:
+                steps.projected.restore(state, int(facts["projected_steps"]))
             steps.path_mean = state.tensors["path_mean"].to(self.device)
             self.nimg, self.count, self.p = int(facts["nimg"]), int(facts["count"]), float(facts["p"])
             self.critic_alone_until, self.judged_nimg = int(facts["critic_alone_until"]), int(facts["judged_nimg"])

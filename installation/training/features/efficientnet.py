@@ -91,13 +91,11 @@ class Features:
     def prepare(self, img: Tensor) -> Tensor:
         """img [N, 3, H, W], -1..1 -> the network's input [N, 3, 224, 224].
 
-        Bicubic (a = -0.5) with anti-aliasing when it shrinks, in float32, on the device; not rounded afterwards. The network was
-        trained on (x - 127) / 128 of bytes.
+        Bicubic (a = -0.5) with anti-aliasing when it shrinks, in float32, on the device; not rounded afterwards.
         """
         if img.shape[2:] != (SIDE, SIDE):
             img = F.interpolate(img, (SIDE, SIDE), mode="bicubic", align_corners=False, antialias=True)
-        x = img.clamp(-1, 1).mul(127.5 / 128).add_(0.5 / 128)
-        return x.contiguous(memory_format=torch.channels_last)
+        return scaled(img.clamp(-1, 1)).contiguous(memory_format=torch.channels_last)
 
     def _input(self, images: np.ndarray) -> Tensor:
         return self.prepare(self._tensor(images))
@@ -106,6 +104,11 @@ class Features:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"uint8 pictures [N, 3, H, W] expected, not {images.dtype} {list(images.shape)}")
         return torch.from_numpy(np.ascontiguousarray(images)).to(self.device).float().div_(127.5).sub_(1)
+
+
+def scaled(img: Tensor) -> Tensor:
+    """img of -1..1 in the numbers that the network was trained on, (x - 127) / 128 of bytes. The network takes any size."""
+    return img * (127.5 / 128) + 0.5 / 128
 
 
 def find_weights() -> Path:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from installation.models.stage import Stage
 from installation.training.ema import HalfLife, follow
-from installation.training.features.efficientnet import Features
+from installation.training.features.efficientnet import Features, scaled
 from installation.training.losses import discriminator_loss, generator_loss, gradient_penalty
 from installation.training.optimiser import Adam, Rate
 from installation.training.stage.configs import StageConfig
@@ -181,8 +181,7 @@ class StageTrainee:
     def _perceptual(self, fake: Tensor, target: Tensor) -> Tensor:
         """Mean distance of unit-length activations, as LPIPS without its learned weights (Zhang et al. 2018, arXiv:1801.03924)."""
         assert self.features is not None
-        both = torch.cat([fake, target]).clamp(-1, 1) * (127.5 / 128) + 0.5 / 128
-        layers = self.features.layers(both, PERCEPTUAL_TAPS)
+        layers = self.features.layers(scaled(torch.cat([fake, target]).clamp(-1, 1)), PERCEPTUAL_TAPS)
         pairs = [F.normalize(layer, dim=1).chunk(2) for layer in layers]
         return torch.stack([(a - b.detach()).square().sum(dim=1).mean() for a, b in pairs]).mean()
 
