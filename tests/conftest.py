@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 # Read by OpenMP and OpenBLAS when they are first loaded, in this process and in every one that a test starts. With more threads,
@@ -24,6 +26,12 @@ from filelock import FileLock, Timeout
 for _name in ("SIGINT", "SIGHUP"):
     if hasattr(signal, _name) and signal.getsignal(getattr(signal, _name)) is signal.SIG_IGN:
         signal.signal(getattr(signal, _name), lambda *_: None)
+
+# Mesa's software renderer brings an LLVM, and so does triton, which lies beside a CUDA build of torch and is loaded by torchvision and by
+# torch's optimisers. Loaded after the renderer's it ends the process with SIGSEGV, before it both work. The program itself opens its
+# networks first; tests of both come in one process in any order.
+with suppress(ImportError):
+    importlib.import_module("triton")
 
 _MARK = "INSTALLATION_TEST_SESSION"
 _GRACE_S = 30.0
