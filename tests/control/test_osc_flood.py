@@ -73,7 +73,7 @@ def resend_the_last(source: OscSource, count: int) -> None:
         sender.sendto(encode("/installation/walk/seed", (count,)), source.address)
 
 
-@pytest.mark.parametrize("seconds", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_the_newest_value_is_there_within_a_tick_at_20_000_a_second(osc: Open, until: Until, seconds: int) -> None:
     source = osc()
     count = 20_000 * seconds

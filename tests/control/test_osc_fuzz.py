@@ -114,7 +114,7 @@ def test_a_hundred_thousand_mutated_packets(table: ParamTable) -> None:
 
 
 @pytest.mark.slow
-def test_and_three_hundred_thousand_others(table: ParamTable) -> None:
-    refused, accepted = fuzz(table, 300_000, seed=2)
-    assert refused > 30_000
-    assert accepted > 3_000
+def test_a_million_mutated_packets(table: ParamTable) -> None:
+    refused, accepted = fuzz(table, 1_000_000, seed=2)
+    assert refused > 100_000
+    assert accepted > 10_000

@@ -53,7 +53,7 @@ def performed(state: ShowState) -> dict[str, Value]:
     return {name: value for name, value in state.values.items() if not SHOW.table()[name].local}
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5, 6])
 def test_the_wall_shows_the_evening_at_its_own_rate(seed: int) -> None:
     _, lines, _ = evening(40, fps=30, seed=seed)
     wall, film, chance = Wall(lines), Replay(read_lines(numbered(lines), SHOW), SHOW), random.Random(seed)

@@ -176,12 +176,6 @@ def longest_gap(server: XServer, seconds: float, over: Callable[[], bool] = lamb
     return float(np.diff([*times, now]).max())
 
 
-def moves_steadily(look: Callable[[], float], within_s: float = 0.2) -> bool:
-    """Whether one of three looks (each the longest gap it saw) found no gap: a machine that is busy with others for a
-    moment makes one of them long, a wall that waits makes all."""
-    return any(look() <= within_s for _ in range(3))
-
-
 def _wake(pid: int) -> None:
     """A process stopped by a test can only be ended once it goes on."""
     try:

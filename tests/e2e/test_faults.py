@@ -21,7 +21,7 @@ import pytest
 
 from installation.service.store import Store
 from installation.session import Session
-from tests.e2e.running import home, longest_gap, moves_steadily, running
+from tests.e2e.running import home, longest_gap, running
 from tests.xserver import until, xvfb
 
 pytestmark = pytest.mark.slow
@@ -129,11 +129,11 @@ def test_after_four_months_it_moves_as_smoothly(earlier, show_text):
         run.wait_for_frames(60)
         assert run.state().t > 1e7
         # A clock in float32 would move once a second here.
-        assert moves_steadily(lambda: longest_gap(server, 2.0))
+        assert longest_gap(server, 2.0) < 0.2
         board = run.meet()
         newest = board.newest()
         stamps = [view.stamp for index in range(newest - 2, newest + 1) if (view := board.frame(index))]
-        assert 0 < np.diff(stamps).max() < 0.9
+        assert 0 < np.diff(stamps).max() < 0.2
 
 
 def test_an_absurd_kept_state_is_told_and_the_show_begins_anew(earlier, show_text):

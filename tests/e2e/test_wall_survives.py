@@ -6,10 +6,11 @@ import signal
 
 import pytest
 
-from tests.e2e.running import longest_gap, moves_steadily, running
+from tests.e2e.running import longest_gap, running
 from tests.xserver import until, xvfb
 
 pytestmark = pytest.mark.slow
+LONGEST_GAP_S = 0.2
 
 
 @pytest.fixture
@@ -30,36 +31,26 @@ def wall(server, tmp_path, show_text):
 def test_the_wall_keeps_moving_while_the_engine_is_away(wall, server, sign):
     # Its hang is noticed after 5 s, so the walk must have waited for 3 s and more.
     waited_s = 3.0 if sign == signal.SIGSTOP else 0.0
-
-    def away() -> float:
-        before = wall.state()
-        pid = wall.kill("engine", sign)
-        gap = longest_gap(server, 60.0, over=lambda: wall.is_another("engine", pid))
-        wall.wait_for_frames(10)
-        after = wall.state()
-        moved = after.strands[-1].position - before.strands[-1].position
-        assert 0 < moved < 2.0 * (after.t - before.t - waited_s) + 0.1
-        return gap
-
-    assert moves_steadily(away)
-    assert moves_steadily(lambda: longest_gap(server, 2.0))
+    before = wall.state()
+    pid = wall.kill("engine", sign)
+    assert longest_gap(server, 60.0, over=lambda: wall.is_another("engine", pid)) <= LONGEST_GAP_S
+    wall.wait_for_frames(10)
+    after = wall.state()
+    moved = after.strands[-1].position - before.strands[-1].position
+    assert 0 < moved < 2.0 * (after.t - before.t - waited_s) + 0.1
+    assert longest_gap(server, 2.0) <= LONGEST_GAP_S
 
 
 def test_an_engine_that_makes_nan_is_not_shown_and_comes_back(tmp_path, server, show_text):
     show = show_text.replace("base.safetensors", "volcano.safetensors").replace("latent.psi = 1.0", "latent.psi = 0.3")
     with running(tmp_path, show, server=server) as run:
         run.wait_for_frames(60)
-
-        def bad() -> float:
-            pid = run.pid("engine")
-            run.say("/installation/latent/psi", "1.5", "0")
-            gap = longest_gap(server, 60.0, over=lambda: run.pid("engine") != pid)
-            run.say("/installation/latent/psi", "0.3", "0")
-            run.wait_for_another("engine", pid)
-            run.wait_for_frames(10)
-            return gap
-
-        assert moves_steadily(bad)
+        pid = run.pid("engine")
+        run.say("/installation/latent/psi", "1.5", "0")
+        assert longest_gap(server, 60.0, over=lambda: run.pid("engine") != pid) <= LONGEST_GAP_S
+        run.say("/installation/latent/psi", "0.3", "0")
+        run.wait_for_another("engine", pid)
+        run.wait_for_frames(10)
         assert "not finite" in run.log()
 
 
@@ -117,4 +108,4 @@ def test_the_monitor_is_unplugged_and_comes_back(wall, server):
     server.plug()
     assert until(lambda: server.screenshot().std() > 5)
     wall.wait_for_frames(5)
-    assert moves_steadily(lambda: longest_gap(server, 2.0))
+    assert longest_gap(server, 2.0) <= LONGEST_GAP_S

@@ -90,7 +90,7 @@ def test_no_torn_picture_or_state_is_read_while_another_process_writes_at_full_s
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="writers are made by fork, which this system lacks")
-@pytest.mark.parametrize("kills", [20, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [20, pytest.param(400, marks=pytest.mark.slow)])
 def test_writers_killed_at_random_moments_leave_only_whole_pictures_and_states(
     tmp_path: Path, python: Callable[..., subprocess.Popen[bytes]], kills: int
 ) -> None:

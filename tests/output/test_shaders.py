@@ -239,19 +239,19 @@ def test_reloads_leave_no_gl_objects_behind(ctx: moderngl.Context, compositor: C
 
 @linux
 @pytest.mark.slow
-def test_two_thousand_reloads_leave_nothing_behind(ctx: moderngl.Context, compositor: Compositor, folder: Path) -> None:
+def test_ten_thousand_reloads_leave_nothing_behind(ctx: moderngl.Context, compositor: Compositor, folder: Path) -> None:
     import psutil
 
     good = (folder / "hud.frag").read_text()
     before = gl_objects(ctx)
     resident = 0
-    for i in range(2_000):
+    for i in range(10_000):
         (folder / "hud.frag").write_text(good + ("}" if i % 2 else ""))
         compositor.reload()
-        if i == 500:
+        if i == 2_000:
             resident = psutil.Process().memory_info().rss
     assert gl_objects(ctx) == before
-    assert psutil.Process().memory_info().rss - resident < 4 << 20
+    assert psutil.Process().memory_info().rss - resident < 16 << 20
 
 
 def test_faults_are_not_shown_as_other_errors(folder: Path) -> None:

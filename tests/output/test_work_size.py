@@ -233,7 +233,7 @@ def test_every_look_has_its_one_pass_form() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts objects through Linux' libGL")
-def test_two_hundred_resizes_leave_no_gl_objects_behind(compositor: Compositor, ctx: moderngl.Context) -> None:
+def test_a_thousand_resizes_leave_no_gl_objects_behind(compositor: Compositor, ctx: moderngl.Context) -> None:
     gl = ctypes.CDLL("libGL.so.1")
 
     def living() -> tuple[int, int]:
@@ -255,13 +255,13 @@ def test_two_hundred_resizes_leave_no_gl_objects_behind(compositor: Compositor, 
         compositor.upload(i % 2, noise(7, PICTURE))
         # Every other one at a size that it was not aimed at, so that the off-screen target is made as well.
         compositor.mount(target, (8, 8), fit="contain" if i % 2 else "fill", rotate=0, hud=None)
-        if i % 20 == 0:
+        if i % 100 == 0:
             compositor.still(noise(8, PICTURE))
 
     for i in range(4):
         turn(i)
     before = living()
-    for i in range(200):
+    for i in range(1000):
         turn(i)
     assert living() == before
     target.release()

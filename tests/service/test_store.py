@@ -163,7 +163,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path, caplog: 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="writers are made by fork, which this system lacks")
-@pytest.mark.parametrize("kills", [50, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [50, pytest.param(1000, marks=pytest.mark.slow)])
 def test_writers_killed_at_random_moments_never_leave_a_corrupt_record(
     tmp_path: Path, nursery: Callable, kills: int
 ) -> None:
