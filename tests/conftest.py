@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import tempfile
@@ -44,6 +45,16 @@ def shared_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the shared data is not here: {folder}")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays() -> Iterator[None]:
+    """A command that a test runs in its own process sets up logging for all; the next test finds it as it was."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session", autouse=True)
