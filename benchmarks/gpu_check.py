@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.pairs import FAMILIES
+from installation.models import device as devices
 from installation.models import random_weights
 from installation.models.cascade import Cascade
 from installation.models.network import Generator, Network
@@ -68,7 +69,7 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("This check needs a machine with CUDA: torch finds no device here. Nothing was checked.")
         return 0
-    torch.cuda.set_device(torch.device(options.device))
+    torch.cuda.set_device(devices.choose(options.device).device)
     print(f"{torch.cuda.get_device_name(options.device)}, torch {torch.__version__}, CUDA {torch.version.cuda}")
     print(HEAD.format("cascade", "graph ms", "eager ms", "fp32 ms", "pack ms", "graph-eager", "half-fp32", "result"))
     good = [check(name, make(), options.device) for name, make in cases().items() if options.only in name]

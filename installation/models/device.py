@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from installation.errors import ConfigError, EngineError
 
@@ -39,10 +40,17 @@ def choose(device: str = "auto", dtype: str = "auto") -> Placement:
     return Placement(place, DTYPES[dtype])
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device. A copy to a GPU starts from pinned memory, so the host does not wait for what is queued there."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def _device(name: str) -> torch.device:
     mps = torch.backends.mps.is_available()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -59,4 +67,5 @@ def _device(name: str) -> torch.device:
         raise EngineError(
             "mps is not there: it needs macOS on Apple silicon", where="device", fix='Set device to "auto"'
         )
-    return device
+    # With its number, as torch.cuda.set_device wants it.
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
