@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -134,6 +135,8 @@ class Block(nn.Module):
         return x + self.conv2(y)
 
 
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept for training too, whoever asks first
 def blur(channels: int, device: torch.device) -> Tensor:
     """[1,3,3,1] × [1,3,3,1] / 64, one for each channel: [channels, 1, 4, 4] float32."""
     row = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)

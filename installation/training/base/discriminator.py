@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from installation.training.base.config import BaseConfig
-from installation.training.base.layers import SQRT2, Conv, Linear, halve, lrelu, taps
+from installation.training.base.layers import SQRT2, Conv, Linear, lrelu
+from installation.training.filters import halve, taps
 
 # Above this resolution half precision is used where it is asked for; below it a layer is bound by its launch.
 _FULL_PRECISION_UP_TO = 16

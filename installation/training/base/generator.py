@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from installation.models.stylegan2 import FULL_PRECISION_UP_TO, MAPPING_LR, StyleGAN2, normalise
 from installation.training.base.config import BaseConfig
-from installation.training.base.layers import EPS, SQRT2, Linear, lrelu, taps
+from installation.training.base.layers import EPS, SQRT2, Linear, lrelu
+from installation.training.filters import taps
 
 # Pictures from which w_avg is taken; its error is 1/64 of the spread of w.
 _CENTRE_FROM = 4096
@@ -165,17 +166,29 @@ class ModulatedConv(nn.Module):
         s = self.affine(w)
         d = (F.linear(s.square(), self.weight.square().sum(dim=(2, 3))) + EPS).rsqrt() * SQRT2
         x = x * s.to(dtype)[:, :, None, None]
-        weight = self.weight.transpose(0, 1) if self.up else self.weight
-        weight = weight.to(dtype)
-        if self.up:
-            x = F.conv_transpose2d(x, weight, stride=2)
-            channels = x.shape[1]
-            x = F.conv2d(x, fir.to(dtype).expand(channels, 1, 4, 4), padding=1, groups=channels)
-        else:
-            x = F.conv2d(x, weight, padding=1)
+        x = doubled(x, self.weight, fir) if self.up else F.conv2d(x, self.weight.to(dtype), padding=1)
         # The leaky ReLU's gain of √2 rides in d and in the bias.
         x = torch.addcmul((self.bias * SQRT2).to(dtype)[None, :, None, None], x, d.to(dtype)[:, :, None, None])
         return lrelu(x)
+
+
+def doubled(x: Tensor, weight: Tensor, fir: Tensor) -> Tensor:
+    """x [N, inputs, H, W] -> [N, outputs, 2H, 2W]: transposed convolution by weight [outputs, inputs, 3, 3] at stride 2, low-passed.
+
+    A CPU does one after the other, which is least arithmetic; a GPU both at once by their product, of 6x6, which is least memory.
+    """
+    weight = weight.transpose(0, 1)
+    if x.is_cuda:
+        return F.conv_transpose2d(x, products(weight, fir).to(x.dtype), stride=2, padding=2)
+    x = F.conv_transpose2d(x, weight.to(x.dtype), stride=2)
+    channels = x.shape[1]
+    return F.conv2d(x, fir.to(x.dtype).expand(channels, 1, 4, 4), padding=1, groups=channels)
+
+
+def products(weight: Tensor, fir: Tensor) -> Tensor:
+    """Kernels [A, B, 3, 3] and a filter [1, 1, 4, 4] -> their products [A, B, 6, 6]."""
+    places = F.conv2d(torch.eye(9, device=fir.device).view(9, 1, 3, 3), fir, padding=3)
+    return (weight.reshape(-1, 9) @ places.view(9, 36)).view(*weight.shape[:2], 6, 6)
 
 
 class ToRGB(nn.Module):

@@ -45,15 +45,3 @@ class Conv(nn.Module):
 def lrelu(x: Tensor) -> Tensor:
     """Leaky ReLU in place, without its gain of √2, which rides in the weights before it."""
     return F.leaky_relu_(x, 0.2)
-
-
-def halve(x: Tensor, fir: Tensor) -> Tensor:
-    """x [N, C, H, W] -> [N, C, H/2, W/2], low-passed by [1,3,3,1]. fir: `taps`."""
-    channels = x.shape[1]
-    return F.conv2d(x, fir.to(x.dtype).expand(channels, 1, 4, 4), stride=2, padding=1, groups=channels)
-
-
-def taps(gain: float) -> Tensor:
-    """[1,3,3,1] ⊗ [1,3,3,1] as [1, 1, 4, 4] float32, with sum `gain`."""
-    row = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    return (row[:, None] * row[None, :] * (gain / 64))[None, None]

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from installation.models import projection
+from installation.models.device import send
 
 _RADIUS = 3  # of the blur, small px; 0.8 px sigma leaves 2e-4 beyond
 
@@ -30,10 +31,10 @@ class Degradation:
         strength = torch.rand(n, 2, generator=rng)
         gain, offset = (torch.rand(2, n, 3, 1, 1, generator=rng) * 2 - 1).unbind()
         grain = torch.randn(n, 3, height, width, generator=rng)
-        lo = _gaussian(lo, (strength[:, 0] * self.blur).to(lo.device))
-        lo = lo * (1 + self.colour * gain.to(lo.device)) + self.colour * offset.to(lo.device)
+        lo = _gaussian(lo, send(strength[:, 0] * self.blur, lo.device))
+        lo = lo * (1 + self.colour * send(gain, lo.device)) + self.colour * send(offset, lo.device)
         sigma = strength[:, 1] * self.noise / 127.5
-        return (lo + (grain * sigma[:, None, None, None]).to(lo.device)).clamp(-1, 1)
+        return (lo + send(grain * sigma[:, None, None, None], lo.device)).clamp(-1, 1)
 
 
 def pair(img: Tensor, scale: int, degradation: Degradation, rng: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.models import projection
-from installation.models.stage import SLOPE, Stage, blur
+from installation.models.stage import SLOPE, Stage
+from installation.training.filters import halve, taps
 from installation.training.stage.configs import StageConfig
 
 DETAIL_GAIN = 8.0
@@ -41,9 +42,12 @@ class Critic(nn.Module):
     sizes are halved through blurs, so that a moved picture moves the verdicts and nothing else. (Isola et al. 2017, arXiv:1611.07004.)
     """
 
+    fir: Tensor
+
     def __init__(self, widths: Sequence[int], scale: int, seed: int = 0) -> None:
         super().__init__()
         self.joins_at = scale.bit_length() - 1
+        self.register_buffer("fir", taps(1.0), persistent=False)
         self.first = nn.Conv2d(3, widths[0], 3, padding=1)
         pairs = itertools.pairwise(widths)
         self.steps = nn.ModuleList(
@@ -66,8 +70,7 @@ class Critic(nn.Module):
         for level, step in enumerate(self.steps):
             if level == self.joins_at:
                 x = torch.cat([x, lo.to(x.dtype)], dim=1)
-            fir = blur(x.shape[1], x.device).to(x.dtype)
-            x = F.leaky_relu(step(F.conv2d(x, fir, stride=2, padding=1, groups=x.shape[1])), SLOPE)
+            x = F.leaky_relu(step(halve(x, self.fir)), SLOPE)
         if len(self.steps) == self.joins_at:
             x = torch.cat([x, lo.to(x.dtype)], dim=1)
         return self.verdict(F.leaky_relu(self.judge(x), SLOPE))

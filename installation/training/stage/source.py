@@ -14,6 +14,7 @@ from installation.errors import ConfigError
 from installation.files import fingerprint
 from installation.models import checkpoint
 from installation.models.cascade import Cascade
+from installation.models.device import send
 from installation.training.dataset import Dataset
 
 CROPS_A_SAMPLE = 4  # of one generated picture: making it costs more than training on a crop
@@ -49,14 +50,14 @@ class Crops:
             ]
             for i, top, left, mirrored in rows
         ]
-        return torch.from_numpy(np.stack(crops)).to(self.device).float().div_(127.5).sub_(1)
+        return send(torch.from_numpy(np.stack(crops)), self.device).float().div_(127.5).sub_(1)
 
     def fixed(self, n: int) -> Tensor:
         """[n, 3, side, side]: the centres of pictures spread over all."""
         at = (self.dataset.size - self.side) // 2
         chosen = self.indices[np.linspace(0, len(self.indices) - 1, n).round().astype(int)]
         crops = np.stack([self.dataset.images[i, :, at : at + self.side, at : at + self.side] for i in chosen])
-        return torch.from_numpy(crops).to(self.device).float().div_(127.5).sub_(1)
+        return send(torch.from_numpy(crops), self.device).float().div_(127.5).sub_(1)
 
     @staticmethod
     def _pick(count: int, rng: torch.Generator) -> int:
@@ -99,7 +100,7 @@ class Previous:
         return crops[0::2], crops[1::2], w.repeat_interleave(n, dim=0)
 
     def latents(self, n: int, rng: torch.Generator) -> Tensor:
-        return torch.randn(n, self.cascade.generator.z_dim, generator=rng).to(self.cascade.placement.device)
+        return send(torch.randn(n, self.cascade.generator.z_dim, generator=rng), self.cascade.placement.device)
 
     @staticmethod
     def _psi(rng: torch.Generator) -> float:
