@@ -28,39 +28,45 @@ class Augment:
     def draw(self, n: int, p: float, rng: torch.Generator) -> Draw:
         """What happens to each of n pictures. A number of draws that does not depend on p."""
         chance = torch.rand(n, 3, generator=rng) < p
-        colour = torch.rand(n, 3, generator=rng) - 0.5
-        place = torch.rand(n, 4, generator=rng)
-        on = {kind: chance[:, i] for i, kind in enumerate(KINDS) if kind in self.kinds and p > 0}
-        return Draw(self, on, colour, place)
+        table = torch.cat([chance.float(), torch.rand(n, 7, generator=rng)], dim=1)
+        return Draw(self, self.kinds if p > 0 else (), table)
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One decision for each picture of a batch; `apply` may be called on several batches of that size."""
+    """One decision for each picture of a batch; `apply` may be called on several batches of that size.
+
+    kinds: those that any picture may get. table [n, 10] float32, on any device: whether it gets each of KINDS, 0 or 1; three numbers for
+    its colour, four for the places of shift and hole, all 0..1.
+    """
 
     augment: Augment
-    on: dict[str, Tensor]
-    colour: Tensor
-    place: Tensor
+    kinds: tuple[str, ...]
+    table: Tensor
+
+    @property
+    def on(self) -> dict[str, Tensor]:
+        """Which pictures get what: [n] bool by kind."""
+        return {kind: self.table[:, i] > 0.5 for i, kind in enumerate(KINDS) if kind in self.kinds}
 
     def part(self, rows: slice) -> Draw:
         """The decisions for some of the pictures: a process's share of the batch."""
-        on = {kind: chance[rows] for kind, chance in self.on.items()}
-        return Draw(self.augment, on, self.colour[rows], self.place[rows])
+        return Draw(self.augment, self.kinds, self.table[rows])
 
     def apply(self, img: Tensor) -> Tensor:
         """img [N,3,H,W], about -1..1 -> the same shape. With p 0 the very same tensor."""
-        if "colour" in self.on:
-            img = self._colour(img)
-        if "translation" in self.on:
-            img = self._translate(img)
-        if "cutout" in self.on:
-            img = img * self._mask(img)
+        table = self.table.to(img.device)
+        if "colour" in self.kinds:
+            img = self._colour(img, table)
+        if "translation" in self.kinds:
+            img = self._translate(img, table)
+        if "cutout" in self.kinds:
+            img = img * self._mask(img, table)
         return img
 
-    def _colour(self, img: Tensor) -> Tensor:
+    def _colour(self, img: Tensor, table: Tensor) -> Tensor:
         """Brightness ±0.5, then saturation 0..2, then contrast 0.5..1.5 about the picture's mean, at strength 1."""
-        strength = (self.colour * self.on["colour"][:, None] * self.augment.colour).to(img.device, img.dtype)
+        strength = ((table[:, 3:6] - 0.5) * table[:, :1] * self.augment.colour).to(img.dtype)
         brightness, saturation, contrast = (column[:, None, None, None] for column in strength.unbind(1))
         saturation = 2 * saturation
         grey = img.mean(dim=1, keepdim=True)
@@ -68,29 +74,29 @@ class Draw:
         shift = brightness - contrast * grey.mean(dim=(2, 3), keepdim=True)
         return img * ((1 + contrast) * (1 + saturation)) + (shift - (1 + contrast) * saturation * grey)
 
-    def _translate(self, img: Tensor) -> Tensor:
+    def _translate(self, img: Tensor, table: Tensor) -> Tensor:
         """Whole pixels, up to `shift` of the side each way; what comes in is mid-grey. No interpolation, so p=1 loses nothing inside."""
         n, channels, height, width = img.shape
-        on = self.on["translation"]
-        most = torch.tensor([height, width]) * self.augment.shift
-        offset = (((self.place[:, :2] * 2 - 1) * (most + 0.499)).round() * on[:, None]).long().to(img.device)
+        down_by, right_by = (
+            (((table[:, 6 + i] * 2 - 1) * (side * self.augment.shift + 0.499)).round() * table[:, 1]).long()[:, None]
+            for i, side in enumerate((height, width))
+        )
         margin = int(max(height, width) * self.augment.shift) + 1
         padded = F.pad(img, (margin, margin, margin, margin))
-        rows = torch.arange(height, device=img.device)[None, :] + offset[:, :1] + margin
-        columns = torch.arange(width, device=img.device)[None, :] + offset[:, 1:] + margin
+        rows = torch.arange(height, device=img.device)[None, :] + down_by + margin
+        columns = torch.arange(width, device=img.device)[None, :] + right_by + margin
         batch = torch.arange(n, device=img.device)[:, None, None]
         shifted = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]
         return shifted.permute(0, 3, 1, 2).reshape(n, channels, height, width)
 
-    def _mask(self, img: Tensor) -> Tensor:
+    def _mask(self, img: Tensor, table: Tensor) -> Tensor:
         """[N,1,H,W] of 1, and 0 in a square hole whose centre lies anywhere in the picture."""
         height, width = img.shape[2:]
-        place = self.place[:, 2:].to(img.device)
         rows = torch.arange(height, device=img.device)[None, :] + 0.5
         columns = torch.arange(width, device=img.device)[None, :] + 0.5
-        in_rows = (rows - place[:, :1] * height).abs() < self.augment.cut * height / 2
-        in_columns = (columns - place[:, 1:] * width).abs() < self.augment.cut * width / 2
-        hole = in_rows[:, :, None] & in_columns[:, None, :] & self.on["cutout"].to(img.device)[:, None, None]
+        in_rows = (rows - table[:, 8:9] * height).abs() < self.augment.cut * height / 2
+        in_columns = (columns - table[:, 9:] * width).abs() < self.augment.cut * width / 2
+        hole = in_rows[:, :, None] & in_columns[:, None, :] & (table[:, 2] > 0.5)[:, None, None]
         return (~hole)[:, None].to(img.dtype)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from installation.models.device import send
 from installation.training.streams import numpy_stream
 
 # A dataset below this share of a GPU's memory is kept there: 20,000 pictures of 128 px are 1 GB.
@@ -35,13 +36,13 @@ class Feed:
         chosen, mirrored = self._choose(nimg, n)
         chosen, mirrored = chosen[part], mirrored[part]
         if self.resident is not None:
-            raw = self.resident[torch.from_numpy(chosen).to(self.device)]
+            raw = self.resident[send(torch.from_numpy(chosen), self.device)]
         else:
-            raw = torch.from_numpy(self.images[self.rows[chosen]]).to(self.device)
+            raw = send(torch.from_numpy(self.images[self.rows[chosen]]), self.device)
         img = raw.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1)
         if not self.flip:
             return img
-        flips = torch.from_numpy(mirrored).to(self.device)[:, None, None, None]
+        flips = send(torch.from_numpy(mirrored), self.device)[:, None, None, None]
         return torch.where(flips, img.flip(3), img)
 
     def _choose(self, nimg: int, n: int) -> tuple[np.ndarray, np.ndarray]:

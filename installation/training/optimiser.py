@@ -24,16 +24,31 @@ class Adam:
     def __init__(self, parameters: Mapping[str, nn.Parameter], *, beta2: float = 0.99, eps: float = 1e-8) -> None:
         self.parameters = dict(parameters)
         self.steps = 0
-        fused = all(p.device.type in ("cpu", "cuda") for p in self.parameters.values())
         values = list(self.parameters.values())
-        self._adam = torch.optim.Adam(values, betas=(0.0, beta2), eps=eps, fused=fused)
+        on_gpu = all(p.device.type == "cuda" for p in values)
+        fused = on_gpu or all(p.device.type == "cpu" for p in values)
+        # On a GPU the rate lies there, so that a recorded step takes the one of its day.
+        self._lr = torch.zeros((), device=values[0].device) if on_gpu else None
+        lr = 0.0 if self._lr is None else self._lr
+        self._adam = torch.optim.Adam(values, lr=lr, betas=(0.0, beta2), eps=eps, fused=fused, capturable=on_gpu)
         self._put({name: torch.zeros_like(p) for name, p in self.parameters.items()})
 
     def step(self, lr: float) -> None:
         """One step down the gradients that lie in the parameters."""
-        self._adam.param_groups[0]["lr"] = lr
-        self._adam.step()
+        self.announce(lr)
+        self.descend()
+
+    def announce(self, lr: float) -> None:
+        """A step at this rate is about to come: its first half, which is never recorded."""
+        if self._lr is None:
+            self._adam.param_groups[0]["lr"] = lr
+        else:
+            self._lr.fill_(lr)
         self.steps += 1
+
+    def descend(self) -> None:
+        """The announced step: only work on the parameters' device, which a CUDA graph can hold."""
+        self._adam.step()
 
     def zero_grad(self) -> None:
         self._adam.zero_grad(set_to_none=True)
@@ -52,15 +67,20 @@ class Adam:
 
     def _put(self, v: Mapping[str, Tensor]) -> None:
         for name, parameter in self.parameters.items():
-            moment = torch.zeros_like(parameter, requires_grad=False)
-            moment.copy_(v[name].detach())
-            # torch keeps the count beside the parameter for the fused step, and as a number of the CPU otherwise.
-            place = parameter.device if self._adam.defaults["fused"] else "cpu"
-            self._adam.state[parameter] = {
-                "step": torch.tensor(float(self.steps), device=place),
-                "exp_avg": torch.zeros_like(moment),
-                "exp_avg_sq": moment,
-            }
+            state = self._adam.state[parameter]
+            if not state:
+                moment = torch.zeros_like(parameter, requires_grad=False)
+                # torch keeps the count beside the parameter for the fused step, and as a number of the CPU otherwise.
+                place = parameter.device if self._adam.defaults["fused"] else "cpu"
+                state |= {
+                    "step": torch.zeros((), device=place),
+                    "exp_avg": torch.zeros_like(moment),
+                    "exp_avg_sq": moment,
+                }
+            # In place: a recorded step knows these tensors by their address.
+            state["step"].fill_(float(self.steps))
+            state["exp_avg"].zero_()
+            state["exp_avg_sq"].copy_(v[name].detach())
 
 
 @dataclass(frozen=True, slots=True)

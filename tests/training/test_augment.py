@@ -59,7 +59,7 @@ def test_translation_reaches_an_eighth_of_the_side_and_no_further() -> None:
 def test_colour_of_strength_1_is_brightness_saturation_and_contrast_in_a_row() -> None:
     img = pictures()
     draw = Augment(kinds=("colour",), colour=1.0).draw(6, 1.0, rng())
-    b, s, c = (draw.colour[:, i, None, None, None] for i in range(3))
+    b, s, c = ((draw.table[:, 3 + i, None, None, None] - 0.5) for i in range(3))
     x = img + b
     grey = x.mean(dim=1, keepdim=True)
     x = grey + (x - grey) * (1 + 2 * s)

@@ -11,12 +11,13 @@ import torch
 class Plan:
     """micro: images at once in a process; a batch that is larger is summed up in passes. compiled: with torch.compile.
 
-    channels_last: the memory format. On a CPU it is always the faster one.
+    channels_last: the memory format. On a CPU it is always the faster one. recorded: steps are CUDA graphs (`recorded.py`).
     """
 
     micro: int
     channels_last: bool = True
     compiled: bool = False
+    recorded: bool = False
 
     @property
     def layout(self) -> torch.memory_format:

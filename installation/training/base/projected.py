@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from installation.training.base.plan import half_dtype
 from installation.training.features.efficientnet import Features, scaled
 from installation.training.optimiser import Adam
 from installation.training.state import State
@@ -40,6 +41,9 @@ class ProjectedCritic(nn.Module):
         super().__init__()
         self.side = max(size, _LEAST_SIDE)
         self.features = Features(device)
+        # In bfloat16 a GPU reads half as much, and has depthwise kernels that are fast; the heads are float32.
+        self.dtype = half_dtype(device) or torch.float32
+        self.features.net.to(self.dtype)
         rng = torch.Generator().manual_seed(0)
         self.across = [_random((_WIDTH, inputs, 1, 1), rng).to(device) for inputs in _CHANNELS]
         self.down = [_random((_WIDTH, _WIDTH, 3, 3), rng).to(device) for _ in _CHANNELS]
@@ -48,12 +52,14 @@ class ProjectedCritic(nn.Module):
 
     def project(self, img: Tensor) -> list[Tensor]:
         """The mixed features [N, 64, side/4, side/4] .. [N, 64, side/32, side/32] that the heads judge; gradients flow to img."""
-        x = F.interpolate(img, (self.side, self.side), mode="bilinear", align_corners=False)
-        x = scaled(x).contiguous(memory_format=torch.channels_last)
+        x = img
+        if img.shape[2] != self.side:
+            x = F.interpolate(img, (self.side, self.side), mode="bilinear", align_corners=False)
+        x = scaled(x).to(self.dtype, memory_format=torch.channels_last)
         mixed: list[Tensor] = []
         y: Tensor | None = None
         for i, layer in reversed(list(enumerate(self.features.layers(x, _TAPS)))):
-            z = F.conv2d(layer * _GAINS[i], self.across[i])
+            z = F.conv2d(layer.float() * _GAINS[i], self.across[i])
             if y is not None:
                 z = (z + F.interpolate(y, z.shape[2:], mode="bilinear", align_corners=False)) / math.sqrt(2)
             y = F.conv2d(z, self.down[i], padding=1)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from installation.training.augment import Augment, Draw
+from installation.training.augment import Augment
+from installation.training.base.batch import Batch
 from installation.training.base.config import BaseConfig
 from installation.training.base.discriminator import Discriminator
 from installation.training.base.generator import Generator
 from installation.training.base.plan import Plan, half_dtype
 from installation.training.base.projected import ProjectedCritic
+from installation.training.base.recorded import Recorder
 from installation.training.losses import (
     LossKind,
     difference_penalty,
@@ -31,32 +33,13 @@ _DIFFERENCE = 0.01
 _PATH_EVERY = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one step is made from, this process's share. real [N,3,S,S]; z_*: latents [N, z_dim] on the device; draw_*: augmentations.
-
-    draw_real serves the discriminator's step, draw_again the generator's, in which the same real pictures are seen otherwise.
-    draw_projected: what the projected critic sees of the real pictures, the generated ones, and those of the generator's step.
-    rng: for what is drawn on the way (path lengths, differences).
-    """
-
-    real: Tensor
-    z_critic: Tensor
-    z_generator: Tensor
-    draw_real: Draw
-    draw_fake: Draw
-    draw_again: Draw
-    draw_new: Draw
-    draw_projected: tuple[Draw, Draw, Draw] | None
-    rng: torch.Generator
-
-
 class Steps:
     """The pair of networks on a device, and how they learn."""
 
     def __init__(self, config: BaseConfig, plan: Plan, device: torch.device, *, seed: int) -> None:
         self.config, self.plan, self.device = config, plan, device
         half = half_dtype(device)
+        self.recorder = Recorder(device) if plan.recorded else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.generator = Generator(config, half, plan.layout).to(device)
@@ -80,10 +63,24 @@ class Steps:
         self, batch: Batch, count: int, *, lr_critic: float, lr_projected: float, lr_generator: float, paths: bool
     ) -> dict[str, Tensor]:
         """Step number `count` (from 0). lr_generator 0: only the critics learn. paths: path lengths are regularised."""
-        numbers = self._critic_step(batch, count, lr_critic, lr_projected)
-        if lr_generator > 0:
-            numbers |= self._generator_step(batch, lr_generator, paths and count % _PATH_EVERY == 0)
-        return numbers
+        config = self.config
+        every = config.difference_every if config.penalty == "difference" else config.penalty_every
+        penalised, alone = count % every == 0 and config.penalty_weight > 0, lr_generator == 0
+        paths = paths and not alone and count % _PATH_EVERY == 0
+        self.critic_adam.announce(lr_critic)
+        if self.projected is not None:
+            self.projected.adam.announce(lr_projected)
+        if not alone:
+            self.generator_adam.announce(lr_generator)
+        work = partial(self._work, penalised=penalised, alone=alone, paths=paths)
+        # Numbers that are drawn on the way would be recorded too, and come again and again.
+        if self.recorder is None or paths or (penalised and config.penalty == "difference"):
+            return work(batch)
+        return self.recorder.run((penalised, alone, tuple(draw.kinds for draw in batch.draws)), work, batch)
+
+    def _work(self, batch: Batch, *, penalised: bool, alone: bool, paths: bool) -> dict[str, Tensor]:
+        numbers = self._critic_step(batch, penalised)
+        return numbers if alone else numbers | self._generator_step(batch, paths)
 
     def _passes(self, n: int) -> Iterator[slice]:
         """A batch of n in equal parts of at most `micro`."""
@@ -95,11 +92,11 @@ class Steps:
     def _group(self, rows: slice) -> int:
         return math.gcd(self.config.group, rows.stop - rows.start)
 
-    def _critic_step(self, batch: Batch, count: int, lr: float, lr_projected: float) -> dict[str, Tensor]:
+    def _critic_step(self, batch: Batch, penalised: bool) -> dict[str, Tensor]:
         config = self.config
         differences = config.penalty == "difference"
         every = config.difference_every if differences else config.penalty_every
-        penalised = count % every == 0 and config.penalty_weight > 0
+        draw_real, draw_fake = batch.draws[:2]
         # torch.compile cannot derive twice; and in bfloat16 the penalty would be noise.
         exact = penalised and not differences
         critic = self.critic if exact else self.fast_critic
@@ -111,9 +108,9 @@ class Steps:
         for rows in self._passes(n):
             share = (rows.stop - rows.start) / n
             with torch.no_grad():
-                made = self.fast_generator(batch.z_critic[rows])
-                fake = batch.draw_fake.part(rows).apply(made)
-                real = batch.draw_real.part(rows).apply(batch.real[rows])
+                made = self.fast_generator(batch.z[0, rows])
+                fake = draw_fake.part(rows).apply(made)
+                real = draw_real.part(rows).apply(batch.real[rows])
                 img = torch.cat([real, fake])
             # The penalty is on what the discriminator is shown, so the augmentation is not derived twice.
             img.requires_grad_(exact)
@@ -138,42 +135,43 @@ class Steps:
                 numbers["penalty"] = _add(numbers, "penalty", penalty, share)
                 loss = loss + penalty * (0.5 * config.penalty_weight * every)
             (loss * share).backward()
-            if self.projected is not None and batch.draw_projected is not None:
-                on_real, on_fake, _ = (draw.part(rows) for draw in batch.draw_projected)
+            if self.projected is not None:
+                on_real, on_fake = (draw.part(rows) for draw in batch.draws[4:6])
                 loss = self.projected.loss(on_real.apply(batch.real[rows]), on_fake.apply(made))
                 numbers["loss_projected"] = _add(numbers, "loss_projected", loss, share)
                 (loss * share).backward()
         average_gradients(list(self.critic.parameters()))
-        self.critic_adam.step(lr)
+        self.critic_adam.descend()
         if self.projected is not None:
             average_gradients(list(self.projected.heads.parameters()))
-            self.projected.adam.step(lr_projected)
+            self.projected.adam.descend()
         return numbers
 
-    def _generator_step(self, batch: Batch, lr: float, paths: bool) -> dict[str, Tensor]:
+    def _generator_step(self, batch: Batch, paths: bool) -> dict[str, Tensor]:
         kind = _kind(self.config)
         numbers: dict[str, Tensor] = {}
         n = len(batch.real)
         self.generator_adam.zero_grad()
+        draw_again, draw_new = batch.draws[2:4]
         critics = [self.critic] if self.projected is None else [self.critic, self.projected.heads]
         for critic in critics:
             critic.requires_grad_(False)
         try:
             for rows in self._passes(n):
                 share = (rows.stop - rows.start) / n
-                made = self.fast_generator(batch.z_generator[rows])
-                fake = batch.draw_new.part(rows).apply(made)
+                made = self.fast_generator(batch.z[1, rows])
+                fake = draw_new.part(rows).apply(made)
                 group = self._group(rows)
                 fake_logits = self.fast_critic(fake, group)
                 real_logits = None
                 if kind == "rp":
                     with torch.no_grad():
-                        real = batch.draw_again.part(rows).apply(batch.real[rows])
+                        real = draw_again.part(rows).apply(batch.real[rows])
                         real_logits = self.fast_critic(real, group)
                 loss = generator_loss(kind, fake_logits, real_logits)
                 numbers["loss_generator"] = _add(numbers, "loss_generator", loss, share)
-                if self.projected is not None and batch.draw_projected is not None:
-                    seen = batch.draw_projected[2].part(rows).apply(made)
+                if self.projected is not None:
+                    seen = batch.draws[6].part(rows).apply(made)
                     loss = loss - self.config.projected * self.projected(seen).mean()
                 (loss * share).backward()
         finally:
@@ -182,13 +180,13 @@ class Steps:
         if paths:
             numbers["path_length"] = self._path_step(batch)
         average_gradients(list(self.generator.parameters()))
-        self.generator_adam.step(lr)
+        self.generator_adam.descend()
         return numbers
 
     def _path_step(self, batch: Batch) -> Tensor:
         """Adds the path-length penalty's gradient, from half a pass of pictures; gives the mean length."""
-        n = max(min(len(batch.z_generator), self.plan.micro) // 2, 1)
-        w = self.generator.mapping(batch.z_generator[:n])
+        n = max(min(len(batch.real), self.plan.micro) // 2, 1)
+        w = self.generator.mapping(batch.z[1, :n])
         ws = w[:, None].expand(-1, self.generator.num_ws, -1)
         img = self.generator.synthesis(ws)
         noise = torch.randn(img.shape, generator=batch.rng).to(img.device)

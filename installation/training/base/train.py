@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +151,14 @@ def _plan(
     share = config.batch // team.size
     if state is not None and state.facts.get("device") == device_name(device):
         kept = Plan(**state.facts["plan"])
-        return Plan(min(kept.micro, share), kept.channels_last, kept.compiled)
+        return replace(kept, micro=min(kept.micro, share))
     if device.type != "cuda":
         return Plan(share)
     best = probe(config, device, batch=share).best
-    number = team.agree(best.micro << 2 | best.channels_last << 1 | best.compiled)
-    return Plan(number >> 2, bool(number & 2), bool(number & 1))
+    # Gradients of several processes are averaged between a step's parts, which no graph holds.
+    best = replace(best, recorded=best.recorded and team.size == 1)
+    number = team.agree(best.micro << 3 | best.channels_last << 2 | best.compiled << 1 | best.recorded)
+    return Plan(number >> 3, bool(number & 4), bool(number & 2), bool(number & 1))
 
 
 def _fingerprint(path: Path) -> str:

@@ -6,18 +6,20 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from installation.errors import CheckpointError
-from installation.training.augment import Draw, Schedule
+from installation.models.device import send
+from installation.training.augment import Schedule
+from installation.training.base.batch import Batch
 from installation.training.base.config import BaseConfig
 from installation.training.base.generator import Generator
 from installation.training.base.plan import Plan, device_name
-from installation.training.base.steps import Batch, Steps
+from installation.training.base.steps import Steps
 from installation.training.base.threads import ThreadChoice
 from installation.training.ema import HalfLife, follow
 from installation.training.feed import Feed
@@ -174,22 +176,16 @@ class BaseTrainee:
         rng = torch_stream(self.seed, "step", self.nimg, self.retries)
         z = torch.randn(2, n, self.config.z_dim, generator=rng)
         draws = [self.steps.augment.draw(n, self.p, rng).part(share) for _ in range(4)]
+        if self.steps.projected is not None:
+            # Always augmented: its heads would know a small set's pictures by heart within minutes.
+            draws += [self.steps.augment.draw(n, 1.0, rng).part(share) for _ in range(3)]
+        tables = send(torch.stack([draw.table for draw in draws]), self.device)
         return Batch(
             real=self.feed.batch(self.nimg, n, share),
-            z_critic=z[0, share].to(self.device),
-            z_generator=z[1, share].to(self.device),
-            draw_real=draws[0],
-            draw_fake=draws[1],
-            draw_again=draws[2],
-            draw_new=draws[3],
-            draw_projected=None if self.steps.projected is None else self._draw_projected(n, share, rng),
+            z=send(z[:, share], self.device),
+            draws=tuple(replace(draw, table=table) for draw, table in zip(draws, tables, strict=True)),
             rng=torch_stream(self.seed, "within", self.nimg, self.retries, self.team.rank),
         )
-
-    def _draw_projected(self, n: int, share: slice, rng: torch.Generator) -> tuple[Draw, Draw, Draw]:
-        """Always augmented: its heads would know a small set's pictures by heart within minutes."""
-        real, fake, made = (self.steps.augment.draw(n, 1.0, rng).part(share) for _ in range(3))
-        return real, fake, made
 
     def _move_p(self, r_t: Tensor) -> None:
         schedule = self.schedule
