@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from installation.errors import CheckpointError
 from installation.models import checkpoint
@@ -57,6 +58,8 @@ def licence_text(manifest: Mapping[str, Any]) -> str:
 def warm_start(trainee: BaseTrainee, path: Path) -> str:
     """Begin with a checkpoint's generator, or with all networks of another run (its folder or its state). What it was, for the record.
 
+    A run of smaller pictures whose widths are the first of this one's grows: its resolutions go on, and the new ones begin without a
+    say in the picture (as in Karras et al. 2018, arXiv:1710.10196, at once instead of by and by).
     With a generator alone the discriminator first learns by itself, for the images of the warm-up: until then it would only do harm.
     CheckpointError if it does not fit or cannot be read.
     """
@@ -89,6 +92,10 @@ def warm_start(trainee: BaseTrainee, path: Path) -> str:
 
 
 def _adopt_state(trainee: BaseTrainee, state: State) -> None:
+    size = state.facts.get("config", {}).get("size", trainee.config.size)
+    if size < trainee.config.size:
+        _grow(trainee, state, size)
+        return
     try:
         load_parameters(trainee.steps.generator, state.part("generator"))
         load_parameters(trainee.steps.critic, state.part("critic"))
@@ -97,3 +104,28 @@ def _adopt_state(trainee: BaseTrainee, state: State) -> None:
             trainee.steps.projected.heads.load_state_dict(heads)
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"the run's networks have another shape ({error})", where=str(state.path)) from error
+
+
+@torch.no_grad()
+def _grow(trainee: BaseTrainee, state: State, size: int) -> None:
+    new = f"b{trainee.config.size}"
+    if 2 * size != trainee.config.size:
+        raise CheckpointError(
+            f"a run of {size} px cannot grow to {new[1:]} px at once",
+            where=str(state.path),
+            fix="Grow by twice the size",
+        )
+    steps, torgb = trainee.steps, f"synthesis.{new}.torgb.weight"
+    try:
+        fresh: dict[str, Tensor] = {name: p for name, p in steps.generator.named_parameters() if f".{new}." in name}
+        fresh[torgb] = torch.zeros_like(fresh[torgb])
+        load_parameters(steps.generator, {**state.part("generator"), **fresh})
+        load_parameters(trainee.average, {**state.part("average"), **fresh})
+        # The critic looks at the new size through layers that know nothing yet: it first learns alone.
+        fresh = {name: p for name, p in steps.critic.named_parameters() if name.startswith((f"{new}.", "fromrgb."))}
+        load_parameters(steps.critic, {**state.part("critic"), **fresh})
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"the run's networks are no beginning of these ({error})", where=str(state.path)
+        ) from error
+    trainee.critic_alone_until = int(1000 * trainee.config.warm_kimg)

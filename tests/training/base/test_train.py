@@ -198,6 +198,36 @@ def test_a_warm_start_from_a_run_takes_its_discriminator_too(
     assert torch.allclose(tensors(out)["critic.fc.weight"], tensors(finished)["critic.fc.weight"], atol=1e-6)
 
 
+def test_a_run_of_half_the_size_grows(finished: Path, small: dict[str, str], tmp_path: Path) -> None:
+    data = pack_discs(tmp_path / "d.safetensors", size=64, count=40)
+    larger = {**small, "size": "64", "channels": "8,8,8,8,4", "critic_channels": "8,8,8,8,4", "warm_kimg": "0.024"}
+    run(data, tmp_path / "grown", larger, kimg=0.024, warm_start_from=finished)
+    before, after = tensors(finished), tensors(tmp_path / "grown")
+    old = [name for name in before if name.startswith("generator.")]
+    assert len(old) > 20
+    assert all(torch.equal(after[name], before[name]) for name in old)
+    # Until the critic knows the new size, the picture is the old one, enlarged.
+    assert not after["generator.synthesis.b64.torgb.weight"].any()
+    assert after["generator.synthesis.b64.conv1.weight"].any()
+    run(data, tmp_path / "grown", larger, kimg=0.064, warm_start_from=finished)
+    assert tensors(tmp_path / "grown")["generator.synthesis.b64.torgb.weight"].any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": "128", "channels": "8,8,8,8,4,4", "critic_channels": "8,8,8,8,4,4"}, "cannot grow to 128 px at once"),
+        ({"size": "64", "channels": "8,8,8,4,4", "critic_channels": "8,8,8,8,4"}, "no beginning of these"),
+    ],
+)
+def test_a_run_that_cannot_grow_so_is_refused(
+    finished: Path, small: dict[str, str], tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    data = pack_discs(tmp_path / "d.safetensors", size=int(changes["size"]), count=40)
+    with pytest.raises(CheckpointError, match=message):
+        run(data, tmp_path / "r", {**small, **changes}, warm_start_from=finished)
+
+
 def test_a_warm_start_of_another_shape_is_refused(
     finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
 ) -> None:
