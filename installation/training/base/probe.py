@@ -70,24 +70,24 @@ def probe(
     def left() -> float:
         return seconds - (clock() - began)
 
-    def measure(plan: Plan) -> Row:
-        row = _measure(replace(config, batch=batch), plan, device, min(5.0, max(left() / 4, 0.5)), clock)
+    def tried(plan: Plan) -> Row:
+        row = measure(replace(config, batch=batch), plan, device, min(5.0, max(left() / 4, 0.5)), clock)
         rows.append(row)
         progress(row)
         return row
 
     for plan in _candidates(batch, device):
         if not rows or left() > seconds / 3:
-            measure(plan)
+            tried(plan)
     micro = batch
     while not any(row.images_per_s for row in rows) and micro > 1:
         micro //= 2
-        measure(Plan(micro))
+        tried(Plan(micro))
     best = max(rows, key=lambda row: row.images_per_s)
     if not best.images_per_s:
         raise EngineError(f"not even one image at a time can be trained ({best.note})", where=str(device))
     if device.type == "cuda" and left() > seconds / 4:
-        compiled = measure(replace(best.plan, compiled=True))
+        compiled = tried(replace(best.plan, compiled=True))
         if compiled.images_per_s > _WORTH * best.images_per_s:
             best = compiled
     return Probe(tuple(rows), best.plan, clock() - began)
@@ -105,7 +105,13 @@ def _candidates(batch: int, device: torch.device) -> list[Plan]:
     return [*(Plan(micro) for micro in halves), Plan(batch, channels_last=False)]
 
 
-def _measure(config: BaseConfig, plan: Plan, device: torch.device, seconds: float, clock: Callable[[], float]) -> Row:
+def measure(
+    config: BaseConfig,
+    plan: Plan,
+    device: torch.device,
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Row:
     """A round of steps with one penalty step in it, over and over; noise stands for pictures."""
     images = np.random.default_rng(0).integers(0, 256, (max(config.batch, 16), 3, config.size, config.size), np.uint8)
     feed = Feed(images, np.arange(len(images)), device, seed=0, flip=config.flip)

@@ -38,7 +38,7 @@ def test_where_a_batch_does_not_fit_smaller_passes_are_tried(
     def measure(config: BaseConfig, plan: Plan, *args: object) -> Row:
         return Row(plan, 10.0) if plan.micro <= 2 else Row(plan, 0.0, note="out of memory")
 
-    monkeypatch.setattr(module, "_measure", measure)
+    monkeypatch.setattr(module, "measure", measure)
     result = probe(config, torch.device("cpu"))
     assert result.best.micro == 2
     assert "out of memory" in result.table()
@@ -49,7 +49,7 @@ def test_compilation_must_be_worth_it(
     config: BaseConfig, monkeypatch: pytest.MonkeyPatch, compiled_speed: float, chosen: bool
 ) -> None:
     monkeypatch.setattr(
-        module, "_measure", lambda config, plan, *args: Row(plan, compiled_speed if plan.compiled else 50.0)
+        module, "measure", lambda config, plan, *args: Row(plan, compiled_speed if plan.compiled else 50.0)
     )
     assert probe(config, torch.device("cuda")).best.compiled is chosen
 
@@ -61,5 +61,5 @@ def test_time_is_kept(config: BaseConfig, monkeypatch: pytest.MonkeyPatch) -> No
         now[0] += 45.0
         return Row(plan, 50.0)
 
-    monkeypatch.setattr(module, "_measure", slow)
+    monkeypatch.setattr(module, "measure", slow)
     assert len(probe(config, torch.device("cuda"), clock=lambda: now[0]).rows) == 1
