@@ -151,14 +151,15 @@ def _plan(
     share = config.batch // team.size
     if state is not None and state.facts.get("device") == device_name(device):
         kept = Plan(**state.facts["plan"])
-        return replace(kept, micro=min(kept.micro, share))
-    if device.type != "cuda":
+        plan = replace(kept, micro=min(kept.micro, share))
+    elif device.type != "cuda":
         return Plan(share)
-    best = probe(config, device, batch=share).best
-    # Gradients of several processes are averaged between a step's parts, which no graph holds.
-    best = replace(best, recorded=best.recorded and team.size == 1)
-    number = team.agree(best.micro << 3 | best.channels_last << 2 | best.compiled << 1 | best.recorded)
-    return Plan(number >> 3, bool(number & 4), bool(number & 2), bool(number & 1))
+    else:
+        best = probe(config, device, batch=share).best
+        number = team.agree(best.micro << 3 | best.channels_last << 2 | best.compiled << 1 | best.recorded)
+        plan = Plan(number >> 3, bool(number & 4), bool(number & 2), bool(number & 1))
+    # Several processes average their gradients between a step's parts, which no graph holds.
+    return replace(plan, recorded=plan.recorded and team.size == 1)
 
 
 def _fingerprint(path: Path) -> str:
