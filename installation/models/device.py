@@ -50,7 +50,7 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 def _device(name: str) -> torch.device:
     mps = torch.backends.mps.is_available()
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("mps" if mps else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -213,8 +213,8 @@ def test_auto_on_a_machine_without_accelerators_is_float32_on_the_cpu(monkeypatc
 
 def test_auto_with_cuda_is_half(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert str(choose()) == "cuda float16"
-    assert str(choose(dtype="float32")) == "cuda float32"
+    assert str(choose()) == "cuda:0 float16"
+    assert str(choose(dtype="float32")) == "cuda:0 float32"
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

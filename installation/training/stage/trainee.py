@@ -25,7 +25,7 @@ from installation.training.state import State
 PENALTY_EVERY = 8
 STEADY_EVERY = 4
 STEADY_CROPS = 2  # the steadiness losses cost two more passes each
-FLAT_COLOURS, FLAT_SIDE, FLAT_WEIGHT = 8, 16, 4.0
+FLAT_COLOURS, FLAT_SIDE = 8, 16
 PERCEPTUAL_TAPS = (0, 2, 4)  # blocks at a half, a quarter and an eighth of the crop: texture, not what is shown
 EMA_RAMP = 0.05
 
@@ -173,9 +173,11 @@ class StageTrainee:
         offset = (down_by, max(right_by, 0 if down_by else 1))
         with self._half():
             numbers["shift"] = shift_loss(self.stage, real[:STEADY_CROPS], scale, offset, side // 8)
-            colours = send(torch.rand(FLAT_COLOURS, 3, generator=rng) * 2 - 1, self.device)
-            numbers["flat"] = flat_loss(self.stage, colours, FLAT_SIDE)
-            loss = numbers["shift"] + FLAT_WEIGHT * numbers["flat"]
+            loss = numbers["shift"]
+            if self.config.flat:
+                colours = send(torch.rand(FLAT_COLOURS, 3, generator=rng) * 2 - 1, self.device)
+                numbers["flat"] = flat_loss(self.stage, colours, FLAT_SIDE)
+                loss = loss + self.config.flat * numbers["flat"]
             if self.previous is not None:
                 here, there, w = self.previous.walk(STEADY_CROPS, side // scale, rng)
                 numbers["walk"] = walk_loss(lambda both: self.stage(both, w), here, there, scale, self.config.sway)

@@ -99,7 +99,7 @@ def test_after_brief_training_broken_samples_rank_below_good_ones(dataset: Datas
         Crops(dataset, learn, config.crop + 2, torch.device("cpu")),
         previous=Planted(dataset, learn, config.crop),
     )
-    for _ in range(900):
+    for _ in range(1200):
         trainee.step()
     stage = trainee.shown()
     good = projection.down(torch.from_numpy(np.array(dataset.images[held])).float() / 127.5 - 1, 2)
