@@ -44,11 +44,6 @@ class Draw:
     kinds: tuple[str, ...]
     table: Tensor
 
-    @property
-    def on(self) -> dict[str, Tensor]:
-        """Which pictures get what: [n] bool by kind."""
-        return {kind: self.table[:, i] > 0.5 for i, kind in enumerate(KINDS) if kind in self.kinds}
-
     def part(self, rows: slice) -> Draw:
         """The decisions for some of the pictures: a process's share of the batch."""
         return Draw(self.augment, self.kinds, self.table[rows])

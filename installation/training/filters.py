@@ -13,14 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def taps(gain: float) -> Tensor:
-    """[1,3,3,1] ⊗ [1,3,3,1] as [1, 1, 4, 4] float32, with sum `gain`."""
-    row = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    return (row[:, None] * row[None, :] * (gain / 64))[None, None]
-
-
 def halve(x: Tensor, fir: Tensor) -> Tensor:
-    """x [N, C, H, W], H and W even -> [N, C, H/2, W/2], low-passed. fir: `taps(1)`, on x's device."""
+    """x [N, C, H, W], H and W even -> [N, C, H/2, W/2], low-passed. fir: `blur_kernel`, on x's device."""
     return cast(Tensor, _Halve.apply(x, fir))
 
 

@@ -76,6 +76,11 @@ class BaseConfig:
             return self.gamma
         return (4e-3 if self.loss == "rp" else 2e-4) * self.size**2 / self.batch
 
+    @property
+    def penalised_every(self) -> int:
+        """Steps from one with penalties to the next."""
+        return self.difference_every if self.penalty == "difference" else self.penalty_every
+
 
 CONFIGS: dict[str, BaseConfig] = {
     # About 50 images a second on two CPU cores.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from installation.models.stylegan2_layers import blur_kernel
 from installation.training.base.config import BaseConfig
 from installation.training.base.layers import SQRT2, Conv, Linear, lrelu
-from installation.training.filters import halve, taps
+from installation.training.filters import halve
 
 # Above this resolution half precision is used where it is asked for; below it a layer is bound by its launch.
 _FULL_PRECISION_UP_TO = 16
@@ -32,7 +33,7 @@ class Discriminator(nn.Module):
         widths = config.critic_channels[::-1]
         self.sizes = [config.size >> i for i in range(len(widths) - 1)]
         self.dtype, self.layout = half or torch.float32, layout
-        self.register_buffer("fir", taps(1.0), persistent=False)
+        self.register_buffer("fir", blur_kernel(torch.device("cpu")), persistent=False)
         self.fromrgb = Conv(3, widths[0], 1, gain=SQRT2)
         for i, size in enumerate(self.sizes):
             self.add_module(f"b{size}", Block(widths[i], widths[i + 1]))

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.models.stylegan2 import FULL_PRECISION_UP_TO, MAPPING_LR, StyleGAN2, normalise
+from installation.models.stylegan2_layers import blur_kernel
 from installation.training.base.config import BaseConfig
 from installation.training.base.layers import EPS, SQRT2, Linear, lrelu
-from installation.training.filters import taps
 
 # Pictures from which w_avg is taken; its error is 1/64 of the spread of w.
 _CENTRE_FROM = 4096
@@ -104,7 +104,7 @@ class Synthesis(nn.Module):
     def __init__(self, config: BaseConfig, half: torch.dtype | None, layout: torch.memory_format) -> None:
         super().__init__()
         self.sizes = [4 << i for i in range(len(config.channels))]
-        self.register_buffer("fir", taps(4.0), persistent=False)
+        self.register_buffer("fir", blur_kernel(torch.device("cpu"), gain=4.0), persistent=False)
         for i, size in enumerate(self.sizes):
             inputs = config.channels[i - 1] if i else 0
             dtype = half if half is not None and size > FULL_PRECISION_UP_TO else torch.float32

@@ -133,7 +133,7 @@ def measure(
         if on_gpu:
             torch.cuda.empty_cache()
     memory = torch.cuda.max_memory_allocated(device) // _MIB if on_gpu else 0
-    every = config.penalty_every if config.penalty == "exact" else config.difference_every
+    every = config.penalised_every
     mean = (plain * (every - 1) + penalised) / every
     return Row(plan, config.batch / mean, memory)
 

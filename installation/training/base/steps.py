@@ -64,8 +64,7 @@ class Steps:
     ) -> dict[str, Tensor]:
         """Step number `count` (from 0). lr_generator 0: only the critics learn. paths: path lengths are regularised."""
         config = self.config
-        every = config.difference_every if config.penalty == "difference" else config.penalty_every
-        penalised, alone = count % every == 0 and config.penalty_weight > 0, lr_generator == 0
+        penalised, alone = count % config.penalised_every == 0 and config.penalty_weight > 0, lr_generator == 0
         paths = paths and not alone and count % _PATH_EVERY == 0
         self.critic_adam.announce(lr_critic)
         if self.projected is not None:
@@ -95,7 +94,6 @@ class Steps:
     def _critic_step(self, batch: Batch, penalised: bool) -> dict[str, Tensor]:
         config = self.config
         differences = config.penalty == "difference"
-        every = config.difference_every if differences else config.penalty_every
         draw_real, draw_fake = batch.draws[:2]
         # torch.compile cannot derive twice; and in bfloat16 the penalty would be noise.
         exact = penalised and not differences
@@ -133,7 +131,7 @@ class Steps:
                 # R1 + R2: the mean over the real and the mean over the generated ones, together twice the mean over all.
                 penalty = 2 * penalty
                 numbers["penalty"] = _add(numbers, "penalty", penalty, share)
-                loss = loss + penalty * (0.5 * config.penalty_weight * every)
+                loss = loss + penalty * (0.5 * config.penalty_weight * config.penalised_every)
             (loss * share).backward()
             if self.projected is not None:
                 on_real, on_fake = (draw.part(rows) for draw in batch.draws[4:6])

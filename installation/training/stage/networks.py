@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from installation.models import projection
 from installation.models.stage import SLOPE, Stage
-from installation.training.filters import halve, taps
+from installation.models.stylegan2_layers import blur_kernel
+from installation.training.filters import halve
 from installation.training.stage.configs import StageConfig
 
 DETAIL_GAIN = 8.0
@@ -47,7 +48,7 @@ class Critic(nn.Module):
     def __init__(self, widths: Sequence[int], scale: int, seed: int = 0) -> None:
         super().__init__()
         self.joins_at = scale.bit_length() - 1
-        self.register_buffer("fir", taps(1.0), persistent=False)
+        self.register_buffer("fir", blur_kernel(torch.device("cpu")), persistent=False)
         self.first = nn.Conv2d(3, widths[0], 3, padding=1)
         pairs = itertools.pairwise(widths)
         self.steps = nn.ModuleList(
