@@ -38,15 +38,16 @@ class Probe:
     seconds: float
 
     def table(self) -> str:
-        """Plain text, one line a candidate, the chosen one marked."""
+        """Plain text, one line a candidate, the chosen one marked; below one that failed, why."""
         lines = ["   at once  layout          recorded  compiled  images/s   kimg/h   memory"]
         for row in self.rows:
             plan, mark = row.plan, "*" if row.plan == self.best else " "
             layout = "channels_last" if plan.channels_last else "contiguous"
             recorded, compiled = ("yes" if flag else "no" for flag in (plan.recorded, plan.compiled))
-            speed = f"{row.images_per_s:8.1f} {3.6 * row.images_per_s:8.0f}" if row.images_per_s else f"{row.note:>17}"
+            speed = f"{row.images_per_s:8.1f} {3.6 * row.images_per_s:8.0f}" if row.images_per_s else f"{'no':>17}"
             memory = f"{row.memory_mib:6d} M" if row.memory_mib else "       -"
             lines.append(f" {mark} {plan.micro:7d}  {layout:14s}  {recorded:8s}  {compiled:8s}  {speed} {memory}")
+            lines += [f"   {row.note}"] if row.note else []
         return "\n".join(lines)
 
 
@@ -128,7 +129,8 @@ def measure(
         # torch.compile brings its own family of errors, a missing C compiler among them. Uncompiled, a fault is a fault.
         if not plan.compiled:
             raise
-        return Row(plan, 0.0, note=f"no ({type(error).__name__})")
+        first_line = str(error).strip().partition("\n")[0]
+        return Row(plan, 0.0, note=f"{type(error).__name__}: {first_line:.150}")
     finally:
         if on_gpu:
             torch.cuda.empty_cache()

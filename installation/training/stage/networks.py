@@ -20,16 +20,18 @@ DETAIL_GAIN = 8.0
 
 
 def new_stage(config: StageConfig, scale: int, seed: int) -> Stage:
-    """A stage that begins as the plain smooth enlargement plus a little, in train mode. ModelError if the config fits no network."""
+    """A stage that begins as the plain smooth enlargement, in train mode. ModelError if the config fits no network."""
     stage = Stage(widths=config.widths, blocks=config.blocks, scale=scale, w_dim=config.w_dim)
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in stage.named_parameters():
-            if name.endswith(("bias", "affine")):
+            # The last at zero: what random weights draw there lies on the pixel grid, and thousands of crops went into unlearning it
+            # (realtime began at 22.7 dB where plain enlargement has 32.9, and still had a grid after 15 kimg).
+            if name.endswith(("bias", "affine")) or name.startswith("last"):
                 tensor.zero_()
                 continue
-            # He et al. 2015 (arXiv:1502.01852); a block's second convolution and the last start small, so that depth costs nothing.
-            gain = math.sqrt(2 / (1 + SLOPE**2)) * (0.1 if ".conv2." in name or name.startswith("last") else 1.0)
+            # He et al. 2015 (arXiv:1502.01852); a block's second convolution starts small, so that depth costs nothing.
+            gain = math.sqrt(2 / (1 + SLOPE**2)) * (0.1 if ".conv2." in name else 1.0)
             tensor.normal_(0, gain / math.sqrt(tensor[0].numel()), generator=rng)
     return stage.train()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -17,12 +19,13 @@ def config(small: dict[str, str]) -> BaseConfig:
 
 
 def test_it_really_trains_and_names_the_fastest(config: BaseConfig) -> None:
-    result = probe(config, torch.device("cpu"), seconds=3.0)
-    assert len(result.rows) >= 2
+    ticks = itertools.count()
+    # A clock that counts how often it is read: a busy machine has no part in what is tried.
+    result = probe(config, torch.device("cpu"), seconds=300.0, clock=lambda: float(next(ticks)))
+    assert len(result.rows) == 3
     fastest = max(result.rows, key=lambda row: row.images_per_s)
     assert result.best == fastest.plan
-    assert fastest.images_per_s > 10
-    assert result.seconds < 20
+    assert fastest.images_per_s > 0
 
 
 def test_the_table_marks_the_choice(config: BaseConfig) -> None:

@@ -26,10 +26,15 @@ def test_every_recipe_makes_networks_that_fit_its_crops(name: str, scale: int) -
     assert logits.shape[2] >= 4, "verdicts on patches, not on the whole"
 
 
-def test_a_new_stage_is_nearly_the_smooth_enlargement() -> None:
+@pytest.mark.parametrize("name", ["nano", "realtime", "tile4k"])
+def test_a_new_stage_is_the_smooth_enlargement_and_learns(name: str) -> None:
     lo = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    out = new_stage(resolve("nano", {}), 4, 0)(lo)
-    assert (out - projection.up(lo, 4)).abs().mean() < 0.25
+    stage = new_stage(resolve(name, {}), 4, 0)
+    out = stage(lo)
+    assert torch.allclose(out, projection.up(lo, 4), atol=1e-5)
+    out.square().mean().backward()
+    assert stage.last.weight.grad is not None
+    assert stage.last.weight.grad.abs().max() > 0
 
 
 def test_overrides_take_the_fields_own_types() -> None:
