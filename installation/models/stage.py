@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from installation.models import projection
 from installation.models.network import Upscaler, check_faults, keep, whole, wholes
+from installation.models.stylegan2_layers import blur_kernel
 
 SLOPE = 0.2  # of the leaky ReLU for negative values
 
@@ -138,9 +139,8 @@ class Block(nn.Module):
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)  # kept for training too, whoever asks first
 def blur(channels: int, device: torch.device) -> Tensor:
-    """[1,3,3,1] × [1,3,3,1] / 64, one for each channel: [channels, 1, 4, 4] float32."""
-    row = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)
-    return (row[:, None] * row[None, :] / 64).expand(channels, 1, 4, 4)
+    """`blur_kernel`, one for each channel: [channels, 1, 4, 4] float32."""
+    return blur_kernel(device).expand(channels, 1, 4, 4)
 
 
 def _activate(x: Tensor) -> Tensor:

@@ -99,7 +99,8 @@ def _adopt_state(trainee: BaseTrainee, state: State) -> None:
     try:
         load_parameters(trainee.steps.generator, state.part("generator"))
         load_parameters(trainee.steps.critic, state.part("critic"))
-        load_parameters(trainee.average, state.part("average"))
+        # A state that was made small for a journey or a repository may be without: its generator is the average then.
+        load_parameters(trainee.average, state.part("average") or state.part("generator"))
         if trainee.steps.projected is not None and (heads := state.part("projected")):
             trainee.steps.projected.heads.load_state_dict(heads)
     except (KeyError, RuntimeError, ValueError) as error:

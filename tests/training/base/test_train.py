@@ -22,7 +22,7 @@ from installation.training.base.steps import Steps
 from installation.training.base.train import train_base
 from installation.training.loop import Outcome, Pace
 from installation.training.runs import EXPORT_NAME, STATE_NAME
-from installation.training.state import load_state
+from installation.training.state import load_state, save_state
 from tests.training.base.conftest import pack_discs
 
 
@@ -196,6 +196,22 @@ def test_a_warm_start_from_a_run_takes_its_discriminator_too(
     out = tmp_path / "warm"
     run(disc_data, out, {**small, "lr_critic": "1e-9", "lr_generator": "1e-9"}, kimg=0.016, warm_start_from=finished)
     assert torch.allclose(tensors(out)["critic.fc.weight"], tensors(finished)["critic.fc.weight"], atol=1e-6)
+
+
+def test_a_warm_start_from_the_two_networks_alone_in_half_precision(
+    finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    """As `checkpoints/states` has them: without average, moments and records of the draws."""
+    state = load_state(finished / STATE_NAME)
+    assert state is not None
+    kept = {k: v.bfloat16() for k, v in state.tensors.items() if k.startswith(("generator.", "critic."))}
+    save_state(tmp_path / STATE_NAME, kept, state.facts)
+    out = tmp_path / "warm"
+    run(disc_data, out, {**small, "lr_critic": "1e-9", "lr_generator": "1e-9"}, kimg=0.016, warm_start_from=tmp_path)
+    got = tensors(out)
+    for name in ("generator", "average"):
+        want = kept["generator.synthesis.b4.const"].float()
+        assert torch.allclose(got[f"{name}.synthesis.b4.const"].float(), want, atol=1e-3)
 
 
 def test_a_run_of_half_the_size_grows(finished: Path, small: dict[str, str], tmp_path: Path) -> None:
