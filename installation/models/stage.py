@@ -1,9 +1,9 @@
 """Our own upscaling stage: a small anti-aliased pyramid at the input's size, pixel shuffle, and the exact low-res projection.
 
 Made for steadiness on a walk: convolutions only, no noise, nothing that depends on where the picture lies; sizes change through blurs
-(Zhang 2019, arXiv:1904.11486); and the small version of what comes out is the input itself (projection.py), so that all motion at the
-input's scale is the previous stage's own. While training (`train()`) it runs on its parameters, with gradients; in `eval()` on what
-`prepare` made of them.
+(Zhang 2019, arXiv:1904.11486); no detail is drawn where the input is even, so no grid can lie there; and the small version of what comes
+out is the input itself (projection.py), so that all motion at the input's scale is the previous stage's own. While training (`train()`)
+it runs on its parameters, with gradients; in `eval()` on what `prepare` made of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.models import projection
-from installation.models.network import Upscaler, check_faults, keep, whole, wholes
+from installation.models.network import Upscaler, check_faults, keep, real, whole, wholes
 from installation.models.stylegan2_layers import blur_kernel
 
 SLOPE = 0.2  # of the leaky ReLU for negative values
@@ -27,6 +27,7 @@ class Stage(Upscaler):
     """widths: channels at the input's size, at half of it, a quarter, ... blocks: residual blocks at each. scale: 2 or 4.
 
     w_dim: size of a latent that may modulate the blocks' activations (style by activation); 0 for none.
+    calm: root mean square step between neighbouring input pixels (of -1..1) at which half of the detail is drawn; 0 draws all everywhere.
     Any height and width that are multiples of 2^(levels - 1). On CUDA float32 convolutions may run in TF32; then the small version is
     exact to 1e-3 instead of 1e-5.
     """
@@ -34,15 +35,18 @@ class Stage(Upscaler):
     arch = "stage"
     cpu_channels_last = True  # 16, 48, 64 with 0, 1, 2 blocks, x4, two threads: 23 against 45 ms at 256 px
 
-    def __init__(self, *, widths: Sequence[int], blocks: Sequence[int], scale: int, w_dim: int = 0) -> None:
+    def __init__(
+        self, *, widths: Sequence[int], blocks: Sequence[int], scale: int, w_dim: int = 0, calm: float = 0.0
+    ) -> None:
         super().__init__()
         widths = wholes("widths", widths, 1, 4096, least=1, most=6)
         blocks = wholes("blocks", blocks, 0, 256, least=1, most=6)
         self.scale, self.w_dim = whole("scale", scale, 2, 4), whole("w_dim", w_dim, 0, 65536)
+        self.calm = real("calm", calm, 0.0, 1.0)
         faults = [] if len(widths) == len(blocks) else [f"{len(widths)} widths but {len(blocks)} numbers of blocks"]
         faults += [] if scale in projection.SCALES else [f"scale must be one of {projection.SCALES}, not {scale}"]
         check_faults(faults)
-        self.config = {"widths": widths, "blocks": blocks, "scale": scale, "w_dim": w_dim}
+        self.config = {"widths": widths, "blocks": blocks, "scale": scale, "w_dim": w_dim, "calm": self.calm}
         self.input_multiple = 2 ** (len(widths) - 1)
         self.min_input = max(projection.MIN_SIDE, self.input_multiple)
         self.receptive_field = _receptive_field(blocks)
@@ -76,6 +80,8 @@ class Stage(Upscaler):
         # Contiguous: pixel shuffle of channels_last gives channels_last, which the packing after the last stage reads slowly.
         y = self.last(x).float().contiguous()
         with torch.autocast(y.device.type, enabled=False):  # half precision would end the exactness
+            if self.calm:
+                y = y * liveliness(lo, self.calm)
             y = projection.project_phases(y, lo.contiguous(), self.scale)
         return F.pixel_shuffle(y, self.scale)
 
@@ -141,6 +147,18 @@ class Block(nn.Module):
 def blur(channels: int, device: torch.device) -> Tensor:
     """`blur_kernel`, one for each channel: [channels, 1, 4, 4] float32."""
     return blur_kernel(device).expand(channels, 1, 4, 4)
+
+
+def liveliness(lo: Tensor, calm: float) -> Tensor:
+    """[N, 1, h, w], 0 on even ground and towards 1 where much happens: s² / (s² + calm²) for the mean square step s over 5 x 5 px.
+
+    A critic wants detail everywhere, and on even ground a stage can only draw it on the pixel grid (of 1 to 5 8-bit levels, at ×4).
+    """
+    p = F.pad(lo, (1, 1, 1, 1), mode="replicate")
+    steps = (p[..., 1:-1, 2:] - p[..., 1:-1, :-2]).square() + (p[..., 2:, 1:-1] - p[..., :-2, 1:-1]).square()
+    # Two pixels apart in two directions: an eighth of their sum is the mean square of one step.
+    mean = F.avg_pool2d(steps.mean(dim=1, keepdim=True) / 8, 5, stride=1, padding=2, count_include_pad=False)
+    return mean / (mean + calm**2)
 
 
 def _activate(x: Tensor) -> Tensor:

@@ -13,14 +13,16 @@ from installation.errors import ModelError
 from installation.models import checkpoint, cost, projection, random_weights, tiles
 from installation.models.cascade import Cascade
 from installation.models.header import read_index
-from installation.models.stage import Stage
+from installation.models.stage import Stage, liveliness
 
 SHAPES = [((8,), (1,)), ((8, 16), (0, 1)), ((8, 12, 16), (1, 0, 2))]
 
 
-def stage(widths=(8, 12, 16), blocks=(0, 1, 1), scale: int = 4, w_dim: int = 0, seed: int = 0) -> Stage:
+def stage(
+    widths=(8, 12, 16), blocks=(0, 1, 1), scale: int = 4, w_dim: int = 0, calm: float = 0.01, seed: int = 0
+) -> Stage:
     """Random weights, large enough that every layer matters; in train mode."""
-    network = Stage(widths=widths, blocks=blocks, scale=scale, w_dim=w_dim)
+    network = Stage(widths=widths, blocks=blocks, scale=scale, w_dim=w_dim, calm=calm)
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for tensor in network.parameters():
@@ -193,7 +195,7 @@ def test_blurs_make_it_steadier_under_shifts_than_strides() -> None:
         apart = still[:, :, 44:-40, 44:-40] - moved[:, :, 40:-44, 40:-44]
         return float(apart.square().mean() / detail.square().mean())
 
-    strided = Strided(widths=(8, 12, 16), blocks=(0, 1, 1), scale=4)
+    strided = Strided(widths=(8, 12, 16), blocks=(0, 1, 1), scale=4, calm=0.01)
     strided.load_state_dict(stage().state_dict())
     assert unsteadiness(ready(stage())) < 0.5 * unsteadiness(ready(strided))
 
@@ -205,11 +207,35 @@ def test_blurs_make_it_steadier_under_shifts_than_strides() -> None:
         ({"widths": [8], "blocks": [0], "scale": 3}, "scale must be one of"),
         ({"widths": [], "blocks": [], "scale": 2}, "widths must be a list"),
         ({"widths": [8], "blocks": [0], "scale": 2, "w_dim": -1}, "w_dim"),
+        ({"widths": [8], "blocks": [0], "scale": 2, "calm": -1.0}, "calm"),
     ],
 )
 def test_a_config_that_is_none_is_refused(config: dict, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         Stage(**config)
+
+
+@pytest.mark.parametrize("scale", projection.SCALES)
+def test_no_detail_is_drawn_on_even_ground(scale: int) -> None:
+    colour = torch.tensor([-0.3, 0.1, 0.6]).view(1, 3, 1, 1)
+    even = colour.expand(1, 3, 24, 24).contiguous()
+    assert (ready(stage(scale=scale, calm=0.0))(even) - colour).abs().max() > 0.05, "such weights draw a grid"
+    assert (ready(stage(scale=scale))(even) - colour).abs().max() < 1e-6
+    half = even.clone()
+    half[..., 12:] = picture(24, 12)
+    out = ready(stage(scale=scale))(half)
+    detail = (out - projection.up(half, scale)).abs().mean(dim=(0, 1, 2))
+    assert detail[: 6 * scale].max() < 1e-6
+    assert detail[-6 * scale :].min() > 0.01
+
+
+def test_liveliness_is_the_share_that_its_words_say() -> None:
+    columns = torch.arange(32.0).expand(1, 3, 32, 32) * 0.02
+    inner = liveliness(columns, 0.02)[..., 4:-4, 4:-4]
+    # Steps of 0.02 along rows, none along columns: a mean square of half of 0.02².
+    assert torch.allclose(inner, torch.full_like(inner, 1 / 3), atol=1e-4)
+    assert torch.equal(liveliness(torch.full((1, 3, 8, 8), 0.3), 0.02), torch.zeros(1, 1, 8, 8))
+    assert liveliness(picture(), 0.01).min() > 0.95
 
 
 # --- file, cascade, cost ---

@@ -26,6 +26,7 @@ class BaseConfig:
     0.01 every `difference_every`. augment: `ramp` to augment_p over augment_kimg, `ada` towards augment_target (at most augment_p), or off.
     path_weight: of path-length regularisation every 4 steps from path_kimg on, 0 for none. lr_*: Adam's, at their peak, after
     warm_kimg and before the cosine to a quarter at horizon_kimg. ema_kimg: half-life of the shown average.
+    grid: weight of the generator's 2 px patterns, as far as they are stronger than the real pictures' (`losses.grid_energy`), 0 for none.
     projected: weight of a second critic that judges trained features (`projected.py`), 0 for none; its rate is lr_projected.
     compact: keep a run's state in 16-bit numbers. held_out: share of the sources that is never trained on.
     """
@@ -51,6 +52,7 @@ class BaseConfig:
     flip: bool = True
     path_weight: float = 0.0
     path_kimg: float = 200.0
+    grid: float = 0.0
     lr_generator: float = 2.5e-3
     lr_critic: float = 2.5e-3
     projected: float = 0.0
@@ -215,7 +217,7 @@ def _faults(config: BaseConfig) -> list[str]:
         "show_kimg must be above 0": config.show_kimg > 0,
         "no other number may be below 0": min(
             config.warm_kimg, config.horizon_kimg, config.ema_kimg, config.ema_ramp, config.augment_kimg,
-            config.path_kimg, config.path_weight, config.augment_colour, config.projected,
+            config.path_kimg, config.path_weight, config.grid, config.augment_colour, config.projected,
         ) >= 0,
     }  # fmt: skip
     return [rule for rule, kept in rules.items() if not kept]

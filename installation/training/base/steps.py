@@ -24,6 +24,7 @@ from installation.training.losses import (
     discriminator_loss,
     generator_loss,
     gradient_penalty,
+    grid_energy,
     path_lengths,
     path_penalty,
 )
@@ -171,6 +172,10 @@ class Steps:
                 if self.projected is not None:
                     seen = batch.draws[6].part(rows).apply(made)
                     loss = loss - self.config.projected * self.projected(seen).mean()
+                if self.config.grid:
+                    times = grid_energy(made) / grid_energy(batch.real[rows])
+                    numbers["grid"] = _add(numbers, "grid", times, share)
+                    loss = loss + self.config.grid * torch.relu(times - 1)
                 (loss * share).backward()
         finally:
             for critic in critics:

@@ -112,9 +112,13 @@ def train_base(
 
 
 def _settings(recipe: BaseConfig) -> dict[str, Any]:
-    """The recipe as the run's record tells it: without the projected critic's fields where there is none, as runs of before have it."""
+    """The recipe as the run's record tells it: without the fields of what is not used, as runs of before have it."""
     settings = asdict(recipe)
-    return settings if recipe.projected else {k: v for k, v in settings.items() if "projected" not in k}
+    if not recipe.projected:
+        del settings["projected"], settings["lr_projected"]
+    if not recipe.grid:
+        del settings["grid"]
+    return settings
 
 
 def _check(data: Dataset, config: BaseConfig):

@@ -23,9 +23,8 @@ class StageConfig:
     perceptual: of the EfficientNet-Lite0 distance, where its weights are given. gan: of the critic, from warm_kimg on, risen over as
     many again. gamma: of R1, every 8 steps; the critic amplifies detail, so it is small: with 0.003 it did not learn to tell broken
     small pictures from sound ones, with 0.03 it learnt nothing. steady: of the steadiness losses, every 4 steps; sway: how much of
-    the small picture's change may come back as change in detail. flat: among the steadiness losses, the weight of detail that is drawn on
-    even ground, 0 for none: it cures a grid there, and the critic learns less from a stage that is held so. lr_*: at their peak, before
-    the cosine to a tenth at horizon_kimg.
+    the small picture's change may come back as change in detail. calm: the contrast at which half of the detail is drawn, see `Stage`.
+    lr_*: at their peak, before the cosine to a tenth at horizon_kimg.
     ema_kimg: half-life of the shown average. held_out: share of the sources that is never trained on.
     """
 
@@ -47,7 +46,7 @@ class StageConfig:
     warm_kimg: float = 40.0
     gamma: float = 0.0003
     steady: float = 0.25
-    flat: float = 0.0
+    calm: float = 0.012
     sway: float = 0.5
     lr_stage: float = 4e-4
     lr_critic: float = 2e-4
@@ -126,7 +125,7 @@ def _faults(config: StageConfig) -> list[str]:
         "beta2 must be 0..1": 0 <= config.beta2 < 1,
         "no other number may be below 0": min(
             config.w_dim, config.blur, config.noise, config.colour, config.l1_start, config.l1_end, config.ramp_kimg, config.perceptual,
-            config.gan, config.warm_kimg, config.gamma, config.steady, config.flat, config.sway, config.horizon_kimg, config.ema_kimg,
+            config.gan, config.warm_kimg, config.gamma, config.steady, config.calm, config.sway, config.horizon_kimg, config.ema_kimg,
         ) >= 0,
     }  # fmt: skip
     return [rule for rule, kept in rules.items() if not kept]

@@ -21,7 +21,7 @@ DETAIL_GAIN = 8.0
 
 def new_stage(config: StageConfig, scale: int, seed: int) -> Stage:
     """A stage that begins as the plain smooth enlargement, in train mode. ModelError if the config fits no network."""
-    stage = Stage(widths=config.widths, blocks=config.blocks, scale=scale, w_dim=config.w_dim)
+    stage = Stage(widths=config.widths, blocks=config.blocks, scale=scale, w_dim=config.w_dim, calm=config.calm)
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in stage.named_parameters():

@@ -1,5 +1,4 @@
 """What makes a stage flicker, as losses: detail that depends on where the pixel grid lies, and detail that changes more than the picture.
-Detail where there is none is of the first kind.
 
 Eilertsen et al. 2019 ("Single-frame Regularization for Temporally Stable CNNs", arXiv:1902.10424), for steps of less than a pixel.
 """
@@ -31,16 +30,6 @@ def shift_loss(enlarge: Enlarge, img: Tensor, scale: int, offset: tuple[int, int
     height, width = side[0] - down_by, side[1] - right_by
     apart = still[:, :, down_by:, right_by:] - moved[:, :, :height, :width]
     return apart[:, :, margin : height - margin, margin : width - margin].abs().mean()
-
-
-def flat_loss(enlarge: Enlarge, colours: Tensor, side: int) -> Tensor:
-    """Mean |S(x) − x| for pictures x of one colour, which have no detail to find: what is drawn there lies on the pixel grid.
-
-    colours [N, 3], -1..1; side: of the small pictures, px. A critic that wants detail is easily paid with such a grid: stages of scale 4
-    drew one of 1 to 5 8-bit levels on even ground after 40 kimg without this.
-    """
-    lo = colours[:, :, None, None].expand(-1, -1, side, side).contiguous()
-    return (enlarge(lo) - colours[:, :, None, None]).abs().mean()
 
 
 def walk_loss(enlarge: Enlarge, here: Tensor, there: Tensor, scale: int, sway: float) -> Tensor:

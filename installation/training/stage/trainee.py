@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from installation.models.device import send
 from installation.models.stage import Stage
 from installation.training.ema import HalfLife, follow
 from installation.training.features.efficientnet import Features, scaled
@@ -19,13 +18,12 @@ from installation.training.stage.configs import StageConfig
 from installation.training.stage.degrade import Degradation, pair
 from installation.training.stage.networks import Critic, new_stage
 from installation.training.stage.source import Crops, Previous
-from installation.training.stage.steadiness import flat_loss, shift_loss, walk_loss
+from installation.training.stage.steadiness import shift_loss, walk_loss
 from installation.training.state import State
 
 PENALTY_EVERY = 8
 STEADY_EVERY = 4
 STEADY_CROPS = 2  # the steadiness losses cost two more passes each
-FLAT_COLOURS, FLAT_SIDE = 8, 16
 PERCEPTUAL_TAPS = (0, 2, 4)  # blocks at a half, a quarter and an eighth of the crop: texture, not what is shown
 EMA_RAMP = 0.05
 
@@ -174,10 +172,6 @@ class StageTrainee:
         with self._half():
             numbers["shift"] = shift_loss(self.stage, real[:STEADY_CROPS], scale, offset, side // 8)
             loss = numbers["shift"]
-            if self.config.flat:
-                colours = send(torch.rand(FLAT_COLOURS, 3, generator=rng) * 2 - 1, self.device)
-                numbers["flat"] = flat_loss(self.stage, colours, FLAT_SIDE)
-                loss = loss + self.config.flat * numbers["flat"]
             if self.previous is not None:
                 here, there, w = self.previous.walk(STEADY_CROPS, side // scale, rng)
                 numbers["walk"] = walk_loss(lambda both: self.stage(both, w), here, there, scale, self.config.sway)

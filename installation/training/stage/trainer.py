@@ -71,8 +71,8 @@ def train_stage(
     ruler = Features(place, features) if features is not None else None
     parents = {f"previous{i or ''}": digest for i, digest in enumerate(before.fingerprints if before else [])}
     facts = {"name": config, "scale": scale, "seed": seed, "perceptual_features": ruler is not None, **asdict(recipe)}
-    if not recipe.flat:
-        del facts["flat"]  # runs of before have none, and go on
+    if not recipe.calm:
+        del facts["calm"]  # runs of before have none, and go on
     with Run.begin(out.parent, "stage", out.name, facts, dataset_sha256=data.sha256, parents=parents) as run:
         trainee = StageTrainee(recipe, scale, seed, crops, previous=before, features=ruler)
         sheets = Sheets(

@@ -163,6 +163,7 @@ def test_training_that_always_breaks_down_ends_with_a_reason(
         {"augment": "ada", "augment_target": "0.2"},
         {"augment": "off", "flip": "false"},
         {"path_weight": "2", "path_kimg": "0"},
+        {"grid": "0.5"},
         {"gamma": "0", "group": "3", "mapping_layers": "3"},
     ],
     ids=lambda changes: next(iter(changes)) + "=" + next(iter(changes.values())),
