@@ -67,13 +67,33 @@ def project(img: Tensor, lo: Tensor, scale: int) -> Tensor:
 
 
 def project_phases(phases: Tensor, lo: Tensor, scale: int) -> Tensor:
-    """`project` before the pixel shuffle, on the small grid: phases [N, 3·scale², h, w] contiguous, lo [N, 3, h, w], both float32.
+    """`project` before the pixel shuffle, on the small grid: phases [N, 3·scale², h, w], lo [N, 3, h, w], both float32.
 
-    The large picture is then never read again; and a convolution of dozens of channels is what CPUs are fast at.
+    The large picture is then never read again; and a convolution of dozens of channels is what CPUs are fast at, most of all in channels
+    last, as phases come and go (×4 at 256 px on two threads: 37 ms with the whole of them mirrored and contiguous, 20 ms so).
     """
-    small = F.conv2d(_mirrored_phases(phases, scale), _down_kernel(scale, 3, lo.device))
-    correction = F.conv2d(_mirrored(lo - small, 2), _up_kernel(scale, 3, lo.device))
-    return phases + correction if phases.requires_grad else correction.add_(phases)
+    if phases.requires_grad or phases.device.type != "cpu":
+        phases = phases.contiguous()
+        small = F.conv2d(_mirrored_phases(phases, scale), _down_kernel(scale, 3, lo.device))
+        correction = F.conv2d(_mirrored(lo - small, 2), _up_kernel(scale, 3, lo.device))
+        return phases + correction if phases.requires_grad else correction.add_(phases)
+    layout = torch.channels_last
+    small = _down_phases(phases.contiguous(memory_format=layout), scale)
+    missing = _mirrored(lo - small, 2).contiguous(memory_format=layout)
+    return F.conv2d(missing, _up_kernel(scale, 3, lo.device)).add_(phases)
+
+
+def _down_phases(phases: Tensor, scale: int) -> Tensor:
+    """`down` of the large picture that phases are. Only its outermost pixels look beyond the border: those alone are made from mirrored
+    phases, of the two outermost rows or columns, and nothing large is copied."""
+    kernel = _down_kernel(scale, 3, phases.device)
+    small = F.conv2d(phases, kernel, padding=1)
+    for dim in (2, 3):
+        last = phases.shape[dim] - 1
+        for edge, first in ((0, 0), (last, last - 1)):
+            strip = F.conv2d(_mirrored_phases(phases.narrow(dim, first, 2), scale), kernel)
+            small.narrow(dim, edge, 1).copy_(strip.narrow(dim, edge - first, 1))
+    return small
 
 
 @lru_cache(maxsize=16)

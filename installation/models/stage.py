@@ -77,13 +77,13 @@ class Stage(Upscaler):
             # Bilinear doubling is zero-stuffing and a [1,3,3,1] filter: as anti-aliased as the way down.
             x = F.interpolate(self.lifts[level](x), scale_factor=2, mode="bilinear", align_corners=False)
             x = self._refine(level, _activate(x + skips[level]), w)
-        # Contiguous: pixel shuffle of channels_last gives channels_last, which the packing after the last stage reads slowly.
-        y = self.last(x).float().contiguous()
+        y = self.last(x).float()
         with torch.autocast(y.device.type, enabled=False):  # half precision would end the exactness
             if self.calm:
-                y = y * liveliness(lo, self.calm)
+                much = liveliness(lo, self.calm)
+                y = y * much if y.requires_grad else y.mul_(much)
             y = projection.project_phases(y, lo.contiguous(), self.scale)
-        return F.pixel_shuffle(y, self.scale)
+        return shuffle(y, self.scale)
 
     def _refine(self, level: int, x: Tensor, w: Tensor | None) -> Tensor:
         for block in self.bodies[level]:  # type: ignore[union-attr]
@@ -147,6 +147,16 @@ class Block(nn.Module):
 def blur(channels: int, device: torch.device) -> Tensor:
     """`blur_kernel`, one for each channel: [channels, 1, 4, 4] float32."""
     return blur_kernel(device).expand(channels, 1, 4, 4)
+
+
+def shuffle(phases: Tensor, scale: int) -> Tensor:
+    """Pixel shuffle, contiguous whatever the layout of phases [N, 3·scale², h, w]: torch's gives channels_last for channels_last, which the
+    packing after the last stage reads slowly. ×4 at 256 px: 2 ms, and 9 by way of contiguous phases."""
+    if phases.is_contiguous():
+        return F.pixel_shuffle(phases, scale)
+    n, _, h, w = phases.shape
+    split = phases.permute(0, 2, 3, 1).reshape(n, h, w, 3, scale, scale)  # a view of channels_last
+    return split.permute(0, 3, 1, 4, 2, 5).reshape(n, 3, scale * h, scale * w)
 
 
 def liveliness(lo: Tensor, calm: float) -> Tensor:

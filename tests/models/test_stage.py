@@ -13,7 +13,7 @@ from installation.errors import ModelError
 from installation.models import checkpoint, cost, projection, random_weights, tiles
 from installation.models.cascade import Cascade
 from installation.models.header import read_index
-from installation.models.stage import Stage, liveliness
+from installation.models.stage import Stage, liveliness, shuffle
 
 SHAPES = [((8,), (1,)), ((8, 16), (0, 1)), ((8, 12, 16), (1, 0, 2))]
 
@@ -236,6 +236,23 @@ def test_liveliness_is_the_share_that_its_words_say() -> None:
     assert torch.allclose(inner, torch.full_like(inner, 1 / 3), atol=1e-4)
     assert torch.equal(liveliness(torch.full((1, 3, 8, 8), 0.3), 0.02), torch.zeros(1, 1, 8, 8))
     assert liveliness(picture(), 0.01).min() > 0.95
+
+
+@pytest.mark.parametrize("scale", projection.SCALES)
+def test_the_shuffle_is_torchs_in_either_layout_and_contiguous(scale: int) -> None:
+    phases = torch.randn(2, 3 * scale**2, 5, 7)
+    for each in (phases, phases.contiguous(memory_format=torch.channels_last)):
+        out = shuffle(each, scale)
+        assert torch.equal(out, F.pixel_shuffle(phases, scale))
+        assert out.is_contiguous()
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2, 7), (9, 3)])
+@pytest.mark.parametrize("scale", projection.SCALES)
+def test_the_projection_of_inference_is_that_of_training(scale: int, size: tuple[int, int]) -> None:
+    phases, lo = torch.randn(2, 3 * scale**2, *size), torch.randn(2, 3, *size)
+    slow = projection.project_phases(phases.clone().requires_grad_(), lo, scale).detach()
+    assert torch.allclose(projection.project_phases(phases, lo, scale), slow, atol=1e-5)
 
 
 # --- file, cascade, cost ---

@@ -132,8 +132,10 @@ class StageTrainee:
         self.stage.load_state_dict(state.part("stage"))
         self.critic.load_state_dict(state.part("critic"))
         self.average.load_state_dict(state.part("average"))
-        self.optimiser.restore(state.part("stage_v"), int(state.facts["stage_steps"]))
-        self.critic_optimiser.restore(state.part("critic_v"), int(state.facts["critic_steps"]))
+        for optimiser, name in ((self.optimiser, "stage"), (self.critic_optimiser, "critic")):
+            # A state that was made small for a journey or a repository may be without moments: they begin anew.
+            if moments := state.part(f"{name}_v"):
+                optimiser.restore(moments, int(state.facts[f"{name}_steps"]))
         self.nimg, self.steps = int(state.facts["nimg"]), int(state.facts["steps"])
 
     def retry(self, count: int, lr_factor: float) -> None:

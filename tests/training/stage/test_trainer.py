@@ -16,13 +16,13 @@ from installation.models.header import read_header
 from installation.training.dataset import Dataset
 from installation.training.features import efficientnet
 from installation.training.loop import Pace
-from installation.training.runs import list_runs, read_run
+from installation.training.runs import STATE_NAME, list_runs, read_run
 from installation.training.stage.configs import resolve
 from installation.training.stage.crops import make_crops
 from installation.training.stage.source import Crops, Previous
 from installation.training.stage.trainee import StageTrainee
 from installation.training.stage.trainer import train_stage
-from installation.training.state import load_state
+from installation.training.state import load_state, save_state
 from tests.training.stage.conftest import TINY
 
 CPU = torch.device("cpu")
@@ -78,6 +78,17 @@ def test_a_run_cut_in_two_ends_with_the_same_weights(dataset: Dataset, base: Pat
     assert all(torch.equal(whole.tensors[name], parts.tensors[name]) for name in whole.tensors)
 
 
+def test_a_run_goes_on_from_a_state_without_moments(dataset: Dataset, tmp_path: Path) -> None:
+    """As `checkpoints/states` has them, in half precision."""
+    _run(dataset, tmp_path / "whole", 0.024)
+    state = load_state(tmp_path / "whole" / STATE_NAME)
+    assert state is not None
+    kept = {name: tensor.bfloat16() for name, tensor in state.tensors.items() if "_v." not in name}
+    (tmp_path / "small").mkdir()
+    save_state(tmp_path / "small" / STATE_NAME, kept, state.facts)
+    assert _run(dataset, tmp_path / "small", 0.04).nimg == 40
+
+
 def test_numbers_that_are_none_send_it_back_and_it_goes_on(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,8 +129,8 @@ def test_a_stage_that_is_conditioned_on_w_goes_on_exactly_and_follows_w(
     ws = plain.mapping(torch.randn(4, w_dim, generator=torch.Generator().manual_seed(2)))
     lo, other = plain.generator.synthesis(ws), ws.flip(0)
     for cascade in (plain, tiled):
-        assert (cascade(ws) - cascade.enlarge(lo, other)).abs().max() > 5e-4, "a learnt style, not chance"
-        assert (cascade(ws) - cascade.enlarge(lo)).abs().max() > 5e-4
+        assert (cascade(ws) - cascade.enlarge(lo, other)).abs().max() > 1e-4, "a learnt style, not rounding"
+        assert (cascade(ws) - cascade.enlarge(lo)).abs().max() > 1e-4
     assert (tiled(ws) - plain(ws)).abs().max() < 1e-5
     assert (tiled.enlarge(lo, other) - plain.enlarge(lo, other)).abs().max() < 1e-5
     assert (projection.down(plain(ws), 2) - lo).abs().max() < 1e-5
