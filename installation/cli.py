@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from installation.show.config import Show
     from installation.show.replay import Extent
 
-DEFAULT_SHOW = "first_light"
+DEFAULT_SHOW = "portraits"
 
 # Thirty years: no show is longer, and positions on the walk are still exact to a millionth of a keyframe.
 _MOST_S = 1e9

@@ -15,9 +15,12 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
+from installation.cli import DEFAULT_SHOW
+from installation.resources import show_config
 from installation.service import doctor
 from installation.service.doctor import Finding, Port, machine, picture
 from installation.service.doctor.ask import ask, probe
+from installation.show.config import load
 from tests.xserver import xvfb
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc or runs a shell script")
@@ -111,6 +114,18 @@ def test_an_address_that_is_not_here_is_told() -> None:
 def test_a_missing_network_is_a_note_with_its_command(tmp_path: Path) -> None:
     (found,) = machine.models(tmp_path / "not made yet", ["dcgan-faces"])
     assert (found.status, found.fix) == ("warn", "installation models add dcgan-faces")
+
+
+def test_a_network_that_should_have_come_with_the_program_is_a_fault(tmp_path: Path) -> None:
+    (found,) = machine.models(tmp_path, ["portraits-x7"])
+    assert found.status == "fail"
+    assert "comes with the program" in found.what
+
+
+def test_the_default_networks_are_the_default_shows_and_are_here(tmp_path: Path) -> None:
+    cascade = load(show_config(DEFAULT_SHOW)).cascade
+    assert (cascade.base, *dict.fromkeys(cascade.stages)) == doctor.DEFAULT_NETWORKS
+    assert {found.status for found in machine.models(tmp_path, doctor.DEFAULT_NETWORKS)} == {"ok"}
 
 
 def test_a_damaged_network_is_a_fault(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ __all__ = [
 
 LIMIT_S = 10.0
 
-# The default show's: show_configs/first_light.toml.
-DEFAULT_NETWORKS = ("dcgan-faces", "realesr-animevideo-x4")
+# The default show's: show_configs/portraits.toml.
+DEFAULT_NETWORKS = ("portraits", "portraits-x2", "portraits-x4")
 DEFAULT_PORTS = (Port("OSC", "udp", 9000), Port("preview", "tcp", 9010))
 RING_BYTES = 4 * 3840 * 2160 * 4  # four slots of the largest usual picture
 

@@ -235,6 +235,7 @@ def _sockets(protocol: str) -> list[str]:
 def models(folder: Path | None, networks: Sequence[str]) -> list[Finding]:
     """Which of the wanted networks are on this machine, and which files are damaged."""
     from installation.errors import InstallationError
+    from installation.models.catalogue import CATALOGUE
     from installation.models.library import installed
     from installation.resources import checkpoints_dir
 
@@ -247,6 +248,9 @@ def models(folder: Path | None, networks: Sequence[str]) -> list[Finding]:
     for name in networks:
         if name in names:
             findings.append(Finding("models", "ok", f"{name} is here"))
+        elif name not in CATALOGUE:
+            what = f"{name} comes with the program and is not in {checkpoints_dir()}"
+            findings.append(Finding("models", "fail", what, "Install the program again"))
         else:
             findings.append(
                 Finding("models", "warn", f"{name} is not here; `run` fetches it", f"installation models add {name}")
