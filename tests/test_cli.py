@@ -132,7 +132,7 @@ def test_models_that_cannot_be_had_are_one_message_and_code_5(home: Path, case: 
 
 @pytest.mark.slow
 def test_offline_without_models_the_show_says_which_files_to_copy(home: Path) -> None:
-    done = command(home, "run", "--headless")
+    done = command(home, "run", "first_light", "--headless")
     assert done.returncode == 5
     assert "the package index does not answer" in done.stderr
     assert "installation models add PATH" in done.stderr
