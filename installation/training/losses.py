@@ -76,12 +76,11 @@ def grid_energy(img: Tensor) -> Tensor:
     # Less the mean of both neighbours, which leaves nothing of an even slope.
     along = x / 2 - (wide[..., :-2] + wide[..., 2:]) / 4
     across = x / 2 - (high[..., :-2, :] + high[..., 2:, :]) / 4
-    (a, b), (c, d) = _phases(along)
-    (e, f), (g, h) = _phases(across)
+    (a, b, c, d), (e, f, g, h) = (_phases(second) for second in (along, across))
     patterns = (a + c - b - d, e + f - g - h, a + d - b - c)  # columns, rows, checkerboard
     return torch.stack([(pattern / 4).square().mean() for pattern in patterns]).sum()
 
 
-def _phases(x: Tensor) -> list[list[Tensor]]:
-    """x [N, 3, H, W] -> by row and column, even and odd: its mean over squares of 8 px, [N, 3, H/8, W/8] each."""
-    return [[F.avg_pool2d(x[..., i::2, j::2], 4) for j in (0, 1)] for i in (0, 1)]
+def _phases(x: Tensor) -> tuple[Tensor, ...]:
+    """x [N, 3, H, W] -> its mean over squares of 8 px by row and column, both even, ..., both odd: four of [N, 3, H/8, W/8]."""
+    return F.avg_pool2d(F.pixel_unshuffle(x, 2), 4).unflatten(1, (-1, 4)).unbind(2)

@@ -72,7 +72,7 @@ def train_stage(
     parents = {f"previous{i or ''}": digest for i, digest in enumerate(before.fingerprints if before else [])}
     facts = {"name": config, "scale": scale, "seed": seed, "perceptual_features": ruler is not None, **asdict(recipe)}
     if not recipe.calm:
-        del facts["calm"]  # runs of before have none, and go on
+        del facts["calm"]  # runs of before have none, and go on with calm=0
     with Run.begin(out.parent, "stage", out.name, facts, dataset_sha256=data.sha256, parents=parents) as run:
         trainee = StageTrainee(recipe, scale, seed, crops, previous=before, features=ruler)
         sheets = Sheets(

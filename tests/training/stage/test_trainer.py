@@ -114,7 +114,7 @@ def test_a_stage_that_is_conditioned_on_w_goes_on_exactly_and_follows_w(
     dataset: Dataset, base: Path, tmp_path: Path
 ) -> None:
     w_dim = read_header(base).z_dim
-    for place, ends in (("whole", [0.1]), ("parts", [0.042, 0.1])):
+    for place, ends in (("whole", [0.2]), ("parts", [0.042, 0.2])):
         for kimg in ends:
             changes = {"w_dim": str(w_dim), "lr_stage": "0.02"}
             _run(dataset, tmp_path / place / "run", kimg, previous=base, set=changes)
@@ -129,8 +129,8 @@ def test_a_stage_that_is_conditioned_on_w_goes_on_exactly_and_follows_w(
     ws = plain.mapping(torch.randn(4, w_dim, generator=torch.Generator().manual_seed(2)))
     lo, other = plain.generator.synthesis(ws), ws.flip(0)
     for cascade in (plain, tiled):
-        assert (cascade(ws) - cascade.enlarge(lo, other)).abs().max() > 1e-4, "a learnt style, not rounding"
-        assert (cascade(ws) - cascade.enlarge(lo)).abs().max() > 1e-4
+        assert (cascade(ws) - cascade.enlarge(lo, other)).abs().max() > 5e-4, "a learnt style, not chance"
+        assert (cascade(ws) - cascade.enlarge(lo)).abs().max() > 5e-4
     assert (tiled(ws) - plain(ws)).abs().max() < 1e-5
     assert (tiled.enlarge(lo, other) - plain.enlarge(lo, other)).abs().max() < 1e-5
     assert (projection.down(plain(ws), 2) - lo).abs().max() < 1e-5
