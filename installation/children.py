@@ -123,9 +123,9 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
         compositor = Compositor(surface.ctx, resources.shaders_dir(), size=session.size, history=HISTORY)
         keyboard = KeyboardSource(show.table())
         again = board.newest() > 0
-        sources += [keyboard, *(_source(make, again) for make in _sources(session))]
+        sources += [Refusals(board), keyboard, *(_source(make, again) for make in _sources(session))]
         recorder = _recorder(session, run_folder)
-        sources += [recorder, Refusals(board)]
+        sources.append(recorder)
         preview = _preview(session, again)
         state = _where_it_was(board, session)
         replay = _replay(session, board, state)

@@ -1,7 +1,8 @@
 """Refusals: the engine as a control source. A model that it cannot show is taken back in the show's state.
 
 So the state tells the truth: the HUD, a kept state and the take have the model that the room sees, and a film of the
-take knows what was never shown. The wall's loop alone calls it; no thread.
+take knows what was never shown. The wall's loop alone calls it, before the sources that people use: what they choose in the
+same tick is chosen after it. No thread.
 """
 
 from __future__ import annotations
@@ -9,17 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from installation.engine.board import Board
-from installation.show.messages import ControlMessage
+from installation.show.messages import SELECT, ControlMessage, refusal
 from installation.show.params import Value
-from installation.show.replay import REFUSAL
-
-_SELECT = "model/select"
 
 
 class Refusals:
     """What was refused before it was made is another wall's."""
 
-    name = REFUSAL
+    name = "engine"
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -31,16 +29,16 @@ class Refusals:
         self._values = values
 
     def poll(self) -> list[ControlMessage]:
-        """Nothing, or the model that is shown once another was refused, if that one is still the one chosen."""
+        """Nothing, or once that a model was refused: the one that is shown is chosen again, unless another was chosen since."""
         refused = self._refused()
         if refused == self._heard or refused is None:
             return []
         self._heard = refused
         model = self._board.model()
-        if model is None or self._values.get(_SELECT) != refused[0] or model[0] == refused[0]:
+        if model is None or model[0] == refused[0]:
             return []
         self._count += 1
-        return [ControlMessage(_SELECT, model[0], 0.0, self.name)]
+        return [refusal(*refused, instead=model[0] if self._values.get(SELECT) == refused[0] else None)]
 
     def counters(self) -> Mapping[str, int]:
         return {"refused": self._count}

@@ -12,14 +12,11 @@ from dataclasses import dataclass, replace
 from installation.errors import TakeError
 from installation.show.clock import MICRO, Tick
 from installation.show.config import Show
+from installation.show.messages import SELECT
 from installation.show.picks import only
 from installation.show.state import ShowState
 from installation.show.step import step
 from installation.show.take import Beat, Record
-
-REFUSAL = "engine"
-"""Who chose the model anew, where the one that was chosen could not be shown."""
-_SELECT = "model/select"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +41,19 @@ def extent(records: Iterable[Record]) -> Extent:
     for record, us in timed(records):
         if isinstance(record, ShowState):
             parts, t_us = parts + 1, round(record.t * MICRO)
-            chosen |= {(str(pick.value), pick.weight.t0): None for pick in record.picks[_SELECT]}
+            chosen |= {(str(pick.value), pick.weight.t0): None for pick in record.picks[SELECT]}
             continue
         total_us, ticks, messages = total_us + us, ticks + 1, messages + len(record.messages)
         t_us += record.us
         for message in record.messages:
-            if message.name != _SELECT:
+            if message.name != SELECT:
                 continue
-            if message.source == REFUSAL:
-                last = next(reversed(chosen))[0]
-                while chosen and next(reversed(chosen))[0] == last:
-                    refused[chosen.popitem()[0]] = None
+            if message.refused is not None:
+                model, since = message.refused
+                for request in [one for one in chosen if one[0] == model and one[1] >= since]:
+                    refused[request] = chosen.pop(request)
+            if message.value is None:
+                continue
             chosen.pop(request := (str(message.value), t_us / MICRO), None)
             chosen[request] = None
     return Extent(total_us / MICRO, ticks, messages, parts, frozenset(name for name, _ in chosen), tuple(refused))
@@ -66,16 +65,16 @@ def granted(records: Iterable[Record], refused: Collection[tuple[str, float]]) -
     for record in records:
         if isinstance(record, ShowState):
             t_us = round(record.t * MICRO)
-            picks = tuple(pick for pick in record.picks[_SELECT] if (pick.value, pick.weight.t0) not in refused)
-            if picks != record.picks[_SELECT]:
-                picks = picks or only(record.picks[_SELECT][-1].value if shown is None else shown)
-                values = {**record.values, _SELECT: picks[-1].value}
-                record = replace(record, picks={**record.picks, _SELECT: picks}, values=values)
+            picks = tuple(pick for pick in record.picks[SELECT] if (pick.value, pick.weight.t0) not in refused)
+            if picks != record.picks[SELECT]:
+                picks = picks or only(record.picks[SELECT][-1].value if shown is None else shown)
+                values = {**record.values, SELECT: picks[-1].value}
+                record = replace(record, picks={**record.picks, SELECT: picks}, values=values)
             shown = picks[-1].value
         else:
             t_us += record.us
-            messages = tuple(m for m in record.messages if m.name != _SELECT or (m.value, t_us / MICRO) not in refused)
-            shown = next((m.value for m in reversed(messages) if m.name == _SELECT), shown)
+            messages = tuple(m for m in record.messages if m.name != SELECT or (m.value, t_us / MICRO) not in refused)
+            shown = next((m.value for m in reversed(messages) if m.name == SELECT), shown)
             record = record if messages == record.messages else replace(record, messages=messages)
         yield record
 

@@ -222,7 +222,11 @@ def _message(row: Any, table: ParamTable) -> ControlMessage:
     param = table.get(name) if isinstance(name, str) else None
     if param is None:
         raise ValueError(f"no parameter {name!r:.60}. {_NEWER}")
-    if (value is None) != (param.kind == "button"):
+    if not isinstance(source, str) or len(source) > _MOST_SOURCE:
+        raise ValueError(f"{name}: {source!r:.60} is no source")
+    message = ControlMessage(name, value, ramp_s, source)
+    empty = param.kind == "button" or (value is None and message.refused is not None)
+    if (value is None) != empty:
         raise ValueError(f"{name}: {value!r:.60} is no value of it")
     if value is not None:
         same = type(value) in (int, float, bool, str) and param.coerce(value) == value
@@ -230,9 +234,7 @@ def _message(row: Any, table: ParamTable) -> ControlMessage:
             raise ValueError(f"{name}: {value!r:.60} is no value of it")
     if ramp_s is not None and not (type(ramp_s) in (int, float) and 0 <= ramp_s <= _MOST_RAMP_S):
         raise ValueError(f"{name}: {ramp_s!r:.60} is no ramp time")
-    if not isinstance(source, str) or len(source) > _MOST_SOURCE:
-        raise ValueError(f"{name}: {source!r:.60} is no source")
-    return ControlMessage(name, value, ramp_s, source)
+    return message
 
 
 def network_fault(network: NetworkMark, path: str, size: int, sha256: str) -> TakeError | None:

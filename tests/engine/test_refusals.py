@@ -14,7 +14,7 @@ def test_a_refused_model_is_taken_back_once(board: Board) -> None:
     board.put_model("faces", None)
     assert source.poll() == []
     board.put_model("faces", ("people", 12.5))
-    assert source.poll() == [ControlMessage("model/select", "faces", 0.0, "engine")]
+    assert source.poll() == [ControlMessage("model/select", "faces", 0.0, "engine people 12.5")]
     assert source.poll() == []
     source.publish({"model/select": "people"})
     board.put_model("faces", ("people", 30.0))
@@ -22,10 +22,11 @@ def test_a_refused_model_is_taken_back_once(board: Board) -> None:
     assert source.counters() == {"refused": 2}
 
 
-def test_who_chose_another_meanwhile_has_it(board: Board) -> None:
+def test_who_chose_another_meanwhile_has_it_and_the_take_knows(board: Board) -> None:
     source = Refusals(board)
     source.publish({"model/select": "hills"})
     board.put_model("faces", ("people", 12.5))
+    assert source.poll() == [ControlMessage("model/select", None, None, "engine people 12.5")]
     assert source.poll() == []
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
@@ -15,8 +17,8 @@ from installation.errors import InstallationError, TakeError
 from installation.show.clock import LiveClock
 from installation.show.config import parse
 from installation.show.glide import Glide
-from installation.show.messages import ControlMessage
-from installation.show.replay import REFUSAL, Replay, after, extent, granted, timed
+from installation.show.messages import ControlMessage, refusal
+from installation.show.replay import Extent, Replay, after, extent, granted, timed
 from installation.show.state import ShowState, first_state, to_json
 from installation.show.step import step
 from installation.show.take import (
@@ -120,33 +122,70 @@ def test_the_wait_for_the_first_picture_is_no_part_of_the_film() -> None:
     assert extent(records(lines)).duration_s == pytest.approx(states[-1].t - states[first_moving - 2].t)
 
 
-def test_a_model_that_was_refused_is_never_chosen_in_the_film() -> None:
-    """Chosen twice while it was being loaded, refused, and chosen again later, when it was there."""
-    show = make_show(models=[{"name": "people", "base": "b"}, {"name": "hills", "base": "c"}])
+MODELS = make_show(models=[{"name": "people", "base": "b"}, {"name": "hills", "base": "c"}])
+PEOPLE, HILLS, FACES = "people", "hills", MODELS.cascade.name
+S = 1 / 30
+
+
+def told(said: Mapping[int, ControlMessage], *, part: int = -1) -> tuple[Extent, list[list[str]]]:
+    """An evening of two seconds in which these ticks heard these messages: what is in its take, and the models of each frame of its film.
+    part: a tick after which the log begins anew."""
     numbers = iter(range(61))
-    first, scribe, clock = first_state(show), Scribe(show.table()), LiveClock(lambda: next(numbers) / 30)
+    first, scribe, clock = first_state(MODELS), Scribe(MODELS.table()), LiveClock(lambda: next(numbers) * S)
     clock.tick()
-    said = {
-        3: ControlMessage("model/select", "people", 0.1, "osc"),
-        9: ControlMessage("model/select", "people", None, "osc"),
-        15: ControlMessage("model/select", show.cascade.name, 0.0, REFUSAL),
-        40: ControlMessage("model/select", "people", 0.0, "osc"),
-    }
-    state, lines, shown = first, [scribe.begin(first)], []
+    state, lines = first, [scribe.begin(first)]
     for number in range(60):
         tick, heard = clock.tick(), (said[number],) if number in said else ()
-        state = step(state, heard, tick, show)
+        state = step(state, heard, tick, MODELS)
         lines += scribe.add(tick, heard).splitlines(keepends=True)
-        if number == 12:  # a part of the log may begin at any time
+        if number == part:
             lines += [*scribe.close().splitlines(keepends=True), scribe.begin(state)]
-    found = extent(records(lines, show))
-    assert found.models == {show.cascade.name, "people"}
-    assert [name for name, _ in found.refused] == ["people", "people"]
-    film = Replay(granted(records(lines, show), found.refused), show)
-    for number in range(60):
-        shown.append([pick.value for pick in film.at(number / 30).picks["model/select"]])
-    assert shown[:39] == [[show.cascade.name]] * 39
-    assert shown[-1] == ["people"]
+    lines += scribe.close().splitlines(keepends=True)
+    found = extent(records(lines, MODELS))
+    film = Replay(granted(records(lines, MODELS), found.refused), MODELS)
+    return found, [[str(pick.value) for pick in film.at(number * S).picks["model/select"]] for number in range(60)]
+
+
+def chosen(tick: int) -> float:
+    """The show time at which that tick's messages take effect, as the state has it."""
+    numbers = iter(range(61))
+    clock = LiveClock(lambda: next(numbers) * S)
+    clock.tick()
+    return [clock.tick().t for _ in range(tick + 1)][-1]
+
+
+def test_a_model_that_was_refused_is_never_chosen_in_the_film() -> None:
+    """Chosen twice while it was being loaded, refused, and chosen again later, when it was there."""
+    said = {
+        3: ControlMessage("model/select", PEOPLE, 0.1, "osc"),
+        9: ControlMessage("model/select", PEOPLE, None, "osc"),
+        15: refusal(PEOPLE, chosen(3), FACES),
+        40: ControlMessage("model/select", PEOPLE, 0.0, "osc"),
+    }
+    found, shown = told(said, part=12)  # a part of the log may begin at any time
+    assert found.models == {FACES, PEOPLE}
+    assert [name for name, _ in found.refused] == [PEOPLE, PEOPLE]
+    assert shown[:39] == [[FACES]] * 39
+    assert shown[-1] == [PEOPLE]
+
+
+def test_a_model_that_was_refused_after_another_was_chosen_is_never_in_the_film() -> None:
+    """Shown, left, deleted, chosen again; and before the engine found that out the artist had turned to another one."""
+    said = {
+        3: ControlMessage("model/select", PEOPLE, 0.0, "osc"),
+        9: ControlMessage("model/select", FACES, 0.0, "osc"),
+        20: ControlMessage("model/select", PEOPLE, 0.0, "osc"),
+        22: ControlMessage("model/select", HILLS, 0.0, "osc"),
+        24: ControlMessage("model/select", PEOPLE, 0.0, "osc"),
+        26: ControlMessage("model/select", HILLS, 0.0, "osc"),
+        30: refusal(PEOPLE, chosen(20), None),
+    }
+    found, shown = told(said)
+    assert found.refused == ((PEOPLE, chosen(20)), (PEOPLE, chosen(24)))
+    assert found.models == {FACES, PEOPLE, HILLS}
+    assert [key for key, _ in itertools.groupby(itertools.chain.from_iterable(shown))] == [FACES, PEOPLE, FACES, HILLS]
+    assert shown[21] == [FACES]
+    assert shown[25] == [HILLS]
 
 
 def test_a_hole_in_the_log_is_a_cut_in_the_film() -> None:
@@ -225,6 +264,8 @@ BAD_LINES = {
     "a list for a number": b'{"us":[1],"say":[["drift/speed",[1],null,""]]}\n',
     "a value for a button": b'{"us":[1],"say":[["walk/next",1,null,""]]}\n',
     "no value": b'{"us":[1],"say":[["drift/speed",null,null,""]]}\n',
+    "no model, and nobody refused one": b'{"us":[1],"say":[["model/select",null,null,"engine"]]}\n',
+    "a refusal of no time": b'{"us":[1],"say":[["model/select",null,null,"engine people nan"]]}\n',
     "unknown choice": b'{"us":[1],"say":[["look/select","gold",null,""]]}\n',
     "endless ramp": b'{"us":[1],"say":[["drift/speed",1,1e300,""]]}\n',
     "NaN ramp": b'{"us":[1],"say":[["drift/speed",1,NaN,""]]}\n',
