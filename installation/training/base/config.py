@@ -27,6 +27,7 @@ class BaseConfig:
     path_weight: of path-length regularisation every 4 steps from path_kimg on, 0 for none. lr_*: Adam's, at their peak, after
     warm_kimg and before the cosine to a quarter at horizon_kimg. ema_kimg: half-life of the shown average.
     grid: weight of the generator's 2 px patterns, as far as they are stronger than the real pictures' (`losses.grid_energy`), 0 for none.
+    eyes: weight of a third critic, of the eyes alone (`eyes.py`), 0 for none. For aligned faces of at least 32 px.
     projected: weight of a second critic that judges trained features (`projected.py`), 0 for none; its rate is lr_projected.
     compact: keep a run's state in 16-bit numbers. held_out: share of the sources that is never trained on.
     """
@@ -55,6 +56,7 @@ class BaseConfig:
     grid: float = 0.0
     lr_generator: float = 2.5e-3
     lr_critic: float = 2.5e-3
+    eyes: float = 0.0
     projected: float = 0.0
     lr_projected: float = 4e-4
     beta2: float = 0.99
@@ -214,10 +216,11 @@ def _faults(config: BaseConfig) -> list[str]:
         "learning rates must be above 0": min(config.lr_generator, config.lr_critic, config.lr_projected) > 0,
         "beta2 must be 0..1": 0 <= config.beta2 < 1,
         "gamma must not be below 0": config.gamma is None or config.gamma >= 0,
+        "eyes needs a size of at least 32": config.eyes == 0 or config.size >= 32,
         "show_kimg must be above 0": config.show_kimg > 0,
         "no other number may be below 0": min(
             config.warm_kimg, config.horizon_kimg, config.ema_kimg, config.ema_ramp, config.augment_kimg,
-            config.path_kimg, config.path_weight, config.grid, config.augment_colour, config.projected,
+            config.path_kimg, config.path_weight, config.grid, config.augment_colour, config.eyes, config.projected,
         ) >= 0,
     }  # fmt: skip
     return [rule for rule, kept in rules.items() if not kept]

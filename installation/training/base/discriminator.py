@@ -15,7 +15,7 @@ _FULL_PRECISION_UP_TO = 16
 
 
 class Discriminator(nn.Module):
-    """img [N, 3, size, size] float32 -> logits [N] float32; larger for real pictures.
+    """img [N, inputs, size, size] float32 -> logits [N] float32; larger for real pictures.
 
     Pictures are compared within groups of neighbours in the batch, never across them.
     half: dtype of resolutions above 16 px (bfloat16 on CUDA), None for float32 throughout. layout: memory format of weights and features.
@@ -28,13 +28,14 @@ class Discriminator(nn.Module):
         config: BaseConfig,
         half: torch.dtype | None = None,
         layout: torch.memory_format = torch.channels_last,
+        inputs: int = 3,
     ) -> None:
         super().__init__()
         widths = config.critic_channels[::-1]
         self.sizes = [config.size >> i for i in range(len(widths) - 1)]
         self.dtype, self.layout = half or torch.float32, layout
         self.register_buffer("fir", blur_kernel(torch.device("cpu")), persistent=False)
-        self.fromrgb = Conv(3, widths[0], 1, gain=SQRT2)
+        self.fromrgb = Conv(inputs, widths[0], 1, gain=SQRT2)
         for i, size in enumerate(self.sizes):
             self.add_module(f"b{size}", Block(widths[i], widths[i + 1]))
         self.conv = Conv(widths[-1] + 1, widths[-1], 3, gain=SQRT2)

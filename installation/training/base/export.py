@@ -103,6 +103,8 @@ def _adopt_state(trainee: BaseTrainee, state: State) -> None:
         load_parameters(trainee.average, state.part("average") or state.part("generator"))
         if trainee.steps.projected is not None and (heads := state.part("projected")):
             trainee.steps.projected.heads.load_state_dict(heads)
+        if trainee.steps.eyes is not None and (net := state.part("eyes")):
+            trainee.steps.eyes.net.load_state_dict(net)
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"the run's networks have another shape ({error})", where=str(state.path)) from error
 

@@ -83,6 +83,8 @@ def train_base(
         )
         if recipe.projected:
             text += f", projected critic {recipe.projected:g} on EfficientNet-Lite0"
+        if recipe.eyes:
+            text += f", critic of the eyes {recipe.eyes:g}"
         gallery = None if run is None else Gallery(run, data, name=out.name, recipe=text, seed=seed)
         trainee = BaseTrainee(
             recipe,
@@ -116,8 +118,9 @@ def _settings(recipe: BaseConfig) -> dict[str, Any]:
     settings = asdict(recipe)
     if not recipe.projected:
         del settings["projected"], settings["lr_projected"]
-    if not recipe.grid:
-        del settings["grid"]
+    for name in ("grid", "eyes"):
+        if not settings[name]:
+            del settings[name]
     return settings
 
 

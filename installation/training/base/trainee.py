@@ -123,6 +123,8 @@ class BaseTrainee:
         }
         if steps.projected is not None:
             tensors |= steps.projected.tensors()
+        if steps.eyes is not None:
+            tensors |= steps.eyes.tensors()
         tensors["path_mean"] = steps.path_mean
         tensors["signs"] = torch.stack(self.signs) if self.signs else torch.zeros(0)
         facts = {
@@ -136,6 +138,7 @@ class BaseTrainee:
             "generator_steps": steps.generator_adam.steps,
             "critic_steps": steps.critic_adam.steps,
             "projected_steps": 0 if steps.projected is None else steps.projected.adam.steps,
+            "eyes_steps": 0 if steps.eyes is None else steps.eyes.adam.steps,
             "plan": asdict(self.plan),
             "device": device_name(self.device),
         }
@@ -151,6 +154,8 @@ class BaseTrainee:
             steps.critic_adam.restore(state.part("critic_v"), int(facts["critic_steps"]))
             if steps.projected is not None:
                 steps.projected.restore(state, int(facts["projected_steps"]))
+            if steps.eyes is not None:
+                steps.eyes.restore(state, int(facts["eyes_steps"]))
             steps.path_mean = state.tensors["path_mean"].to(self.device)
             self.nimg, self.count, self.p = int(facts["nimg"]), int(facts["count"]), float(facts["p"])
             self.critic_alone_until, self.judged_nimg = int(facts["critic_alone_until"]), int(facts["judged_nimg"])

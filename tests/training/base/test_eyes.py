@@ -1,0 +1,105 @@
+"""The critic of the eyes: where it looks, that it learns, and that a run with it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from installation.errors import ConfigError
+from installation.training.augment import Augment
+from installation.training.base.config import CONFIGS, resolve
+from installation.training.base.eyes import EyeCritic
+from installation.training.base.train import train_base
+from installation.training.data.crop import ffhq_quad
+from installation.training.runs import STATE_NAME
+from installation.training.state import load_state
+
+CPU = torch.device("cpu")
+TINY = replace(CONFIGS["tiny"], eyes=1.0)
+
+
+@pytest.fixture(scope="module")
+def critic() -> EyeCritic:
+    torch.manual_seed(0)
+    return EyeCritic(TINY, CPU, torch.channels_last)
+
+
+def as_they_are(n: int):
+    return Augment().draw(n, 0.0, torch.Generator().manual_seed(0))
+
+
+def test_it_sees_both_eyes_the_right_one_mirrored(critic: EyeCritic) -> None:
+    left, right = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
+    img = torch.zeros(1, 3, 64, 64)
+    img[:, :, 22:38, 16:32], img[:, :, 22:38, 32:48] = left, right
+    seen = critic.look(img, as_they_are(1))
+    assert torch.equal(seen, torch.cat([left, right.flip(3)], dim=1))
+
+
+def test_a_mirrored_picture_shows_the_same_eyes_in_the_other_order(critic: EyeCritic) -> None:
+    img = torch.rand(2, 3, 64, 64)
+    one, other = critic.look(img, as_they_are(2)), critic.look(img.flip(3), as_they_are(2))
+    assert torch.equal(other, one.roll(3, dims=1))
+
+
+def test_the_windows_lie_where_the_crop_puts_the_eyes(critic: EyeCritic) -> None:
+    # A face that looks ahead, as wide as high from eyes to mouth: left eye, right eye, nose, the corners of the mouth.
+    points = np.array([[80.0, 100], [120, 100], [100, 122], [84, 144], [116, 144]])
+    corners = ffhq_quad(points).corners
+    low, high = corners.min(0), corners.max(0)
+    img = torch.zeros(1, 3, 64, 64)
+    for x, y in (points[:2] - low) / (high - low) * 64:
+        img[:, :, int(y), int(x)] = 1
+    seen = critic.look(img, as_they_are(1))[0]
+    for eye in (seen[0], seen[3]):
+        rows, columns = torch.nonzero(eye, as_tuple=True)
+        assert rows.tolist() == pytest.approx([8], abs=2)
+        assert columns.tolist() == pytest.approx([8], abs=2)
+
+
+def test_colour_and_place_are_changed_and_nothing_is_cut_out(critic: EyeCritic) -> None:
+    draw = Augment(colour=0.5).draw(16, 1.0, torch.Generator().manual_seed(0))
+    img = torch.full((16, 3, 64, 64), 0.5)
+    seen = critic.look(img, draw)
+    assert seen.std(dim=0).max() > 0.05
+    # What comes in from the side is grey: at most a sixteenth of the band, to each side and from above or below.
+    assert (seen == 0).float().mean() < 0.2
+
+
+def test_it_takes_a_gradient_back_to_the_picture(critic: EyeCritic) -> None:
+    img = torch.rand(4, 3, 64, 64, requires_grad=True)
+    critic.net(critic.look(img, as_they_are(4)), 4).sum().backward()
+    assert img.grad is not None
+    assert img.grad[:, :, 22:38, 16:48].abs().max() > 0
+    assert img.grad[:, :, :22].abs().max() == 0
+
+
+@pytest.mark.slow
+def test_a_run_with_it_goes_on_as_if_never_stopped(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
+    recipe = {**small, "eyes": "1"}
+    for kimg in (0.08, 0.16):
+        train_base(disc_data, tmp_path / "halves", config="tiny", kimg=kimg, device="cpu", set=recipe)
+    train_base(disc_data, tmp_path / "whole", config="tiny", kimg=0.16, device="cpu", set=recipe)
+    halves, whole = (load_state(tmp_path / name / STATE_NAME) for name in ("halves", "whole"))
+    assert halves is not None
+    assert whole is not None
+    assert whole.facts["eyes_steps"] == 20
+    for name, tensor in whole.tensors.items():
+        assert torch.equal(halves.tensors[name], tensor), name
+    settings = {"config": "tiny", "kimg": 0.0, "device": "cpu", "set": recipe}
+    train_base(disc_data, tmp_path / "next", **settings, warm_start_from=tmp_path / "whole")
+    taken_over = load_state(tmp_path / "next" / STATE_NAME)
+    assert taken_over is not None
+    assert all(torch.equal(whole.tensors[f"eyes.{name}"], p) for name, p in taken_over.part("eyes").items())
+    assert json.loads((tmp_path / "whole" / "run.json").read_text())["config"]["eyes"] == 1
+    assert "loss_eyes" in (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def test_pictures_too_small_for_it_are_refused() -> None:
+    with pytest.raises(ConfigError, match="eyes needs a size of at least 32"):
+        resolve("tiny", {"size": "16", "channels": "8,8,8", "critic_channels": "8,8,8", "eyes": "1"})
