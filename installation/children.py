@@ -6,7 +6,6 @@ Both end when the supervisor asks or dies. A fault before the loop passes throug
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import threading
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from installation.engine.board import Board, Phase
 from installation.errors import EXIT_TEMPORARY, InstallationError
 from installation.service.log import CountedLog
-from installation.service.processes import ParentWatch
+from installation.service.processes import ParentWatch, step_back
 from installation.service.runfolder import BOARD
 from installation.service.store import Store
 from installation.session import Session
@@ -61,8 +60,7 @@ _ENGINE_NICENESS = 5
 
 def engine_main(run_folder: Path, set_up_log: Setup) -> int:
     """The engine process. Gives the exit code."""
-    if hasattr(os, "nice"):
-        os.nice(_ENGINE_NICENESS)
+    step_back(_ENGINE_NICENESS)
     session, board, parent, stop = _begin(run_folder, set_up_log)
     counted = CountedLog("installation.engine")
 

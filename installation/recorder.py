@@ -28,6 +28,7 @@ from installation.output.video.live import LiveFilm
 from installation.output.video.presets import preset
 from installation.output.video.spec import VideoSpec
 from installation.resources import shaders_dir
+from installation.service.processes import step_back
 from installation.service.runfolder import BOARD
 from installation.session import Session
 from installation.show.state import ShowState, from_json
@@ -37,16 +38,15 @@ log = logging.getLogger(__name__)
 SEGMENTS = ".segments"
 _HISTORY = 16
 _REPORT_S = 0.5
-# The film is less than the show: the engine and the wall come first.
-_NICENESS = 10
+# The film is less than the show: it has what engine and wall leave.
+_NICENESS = 19
 
 Setup = Callable[[bool], None]
 
 
 def recorder_main(run_folder: Path, film: Path, set_up_log: Setup) -> int:
     """film: the file to be made. Gives the exit code; a fault is said to the wall and passes through."""
-    if hasattr(os, "nice"):
-        os.nice(_NICENESS)
+    step_back(_NICENESS)
     stop = _until_told()
     session = Session.read(run_folder)
     set_up_log(session.verbose)
@@ -126,6 +126,8 @@ def _run(session: Session, board: Board, live: LiveFilm, stop: threading.Event) 
                 stop.wait(1 / fps)
                 continue
             number = int(now_s * fps)
+            if live.full:  # a picture costs more to draw than to encode, and this one would only take another's place
+                continue
             compositor.look(
                 view.a_slot,
                 view.b_slot,

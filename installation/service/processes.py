@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from installation.errors import EXIT_TEMPORARY
@@ -134,6 +135,19 @@ class ParentWatch:
         time.sleep(self._grace_s)
         self.finish()
         os._exit(EXIT_TEMPORARY)
+
+
+def step_back(niceness: int) -> None:
+    """From now on this process, and what it starts, lets others go first: 0 not at all, 19 whenever they want to.
+
+    Linux shares its cores among sessions before it looks at niceness, which counts within one (sched(7), "The autogroup feature"). So
+    a leader of a session gives the session the number too; where it cannot, the process has its own.
+    """
+    if hasattr(os, "nice"):
+        os.nice(niceness)
+    if sys.platform == "linux" and os.getsid(0) == os.getpid():
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def _wake_when_orphaned() -> None:

@@ -61,14 +61,15 @@ class Encoder:
         self._spec, self._where, self._stall_s = spec, str(target), stall_s
         flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         try:
-            # A session of its own: Ctrl-C in the terminal is for the recorder to hear, which then closes things in order.
+            # A group of its own: Ctrl-C in the terminal is for the recorder to hear, which then closes things in order. Not a session
+            # of its own: Linux would share the cores with it as with an equal, however far the recorder steps back.
             self._process = subprocess.Popen(
                 command(spec, target, first=first),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                start_new_session=os.name == "posix",
+                process_group=0 if os.name == "posix" else None,
                 creationflags=flags,
             )
         except OSError as error:

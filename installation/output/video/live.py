@@ -39,6 +39,12 @@ class LiveFilm:
         self._thread = threading.Thread(target=self._run, name="film", daemon=True)
         self._thread.start()
 
+    @property
+    def full(self) -> bool:
+        """Whether a frame that is offered now would push another one out."""
+        with self._wake:
+            return len(self._waiting) >= _WAITING
+
     def offer(self, number: int, frame: np.ndarray) -> None:
         """Frame `number` of the film, uint8 [H, W, 4]; kept, not copied. Numbers rise; one that is left out is a drop.
         OutputError when the film cannot go on; what was closed stays."""

@@ -83,6 +83,27 @@ def test_a_hanging_encoder_never_makes_the_giver_wait(tmp_path: Path, monkeypatc
     assert numbers(tmp_path / "film.mp4")[-1] == COUNT - 2
 
 
+def test_it_says_when_another_frame_would_push_one_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    write = LiveFilm._write
+    monkeypatch.setattr(LiveFilm, "_write", lambda film, picture: (go_on.wait(30), write(film, picture)))
+    film = LiveFilm(tmp_path / "s", spec("live-h264"))
+    film.offer(0, frame(0))
+    while film._waiting:
+        pass
+    number = 1
+    while not film.full:
+        film.offer(number, frame(number))
+        number += 1
+    assert film.dropped == 0
+    film.offer(number, frame(number))
+    assert film.dropped == 1
+    go_on.set()
+    film.close()
+    assert not film.full
+    assert film.written == number + 1  # one stood in for the one that was pushed out
+
+
 def test_a_dead_encoder_comes_out_of_the_next_offer_and_closed_segments_stay(tmp_path: Path) -> None:
     film = LiveFilm(tmp_path / "s", spec("live-h264"))
     for number in range(17):
