@@ -9,6 +9,7 @@ uniform vec2 u_resolution;      // size of the look, px
 uniform float u_time;           // show time, s, wrapped every hour
 uniform float u_mix;            // 0 is a, 1 is b
 uniform vec3 u_gain;            // brightness, tint and blackout, in linear light
+uniform vec3 u_tint;            // the tint as factors of code values
 uniform float u_contrast;
 uniform float u_saturation;
 uniform float u_gamma;
@@ -46,7 +47,8 @@ vec3 blend(vec2 uv, ivec2 pixel) {
 // What the grade makes of a code value.
 vec3 grade(vec3 c, vec2 uv, ivec2 pixel) {
     c = (c - 0.5) * u_contrast + 0.5;
-    c = mix(vec3(dot(c, vec3(0.2126, 0.7152, 0.0722))), c, u_saturation);
+    // Towards a grey that has the tint: a silver print keeps its tone.
+    c = mix(u_tint * dot(c / u_tint, vec3(0.2126, 0.7152, 0.0722)), c, u_saturation);
     c = pow(max(c, vec3(0.0)), vec3(1.0 / u_gamma)) + u_lift;
     vec2 from_centre = (uv - 0.5) * 1.41421356;
     c *= 1.0 - u_vignette * smoothstep(0.25, 1.0, dot(from_centre, from_centre));

@@ -41,6 +41,8 @@ class Look:
         return {
             "u_mix": self.mix,
             "u_gain": self.gain,
+            # The sRGB curve but for its toe; no tint is quite 0, for the shader divides by it.
+            "u_tint": tuple(max(gain, 1e-6) ** (1 / 2.4) for gain in self.grade.tint),
             "u_contrast": self.grade.contrast,
             "u_saturation": self.grade.saturation,
             "u_gamma": max(self.grade.gamma, 1e-3),

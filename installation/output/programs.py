@@ -43,7 +43,7 @@ _TYPES = {
     **dict.fromkeys(("u_uv_origin", "u_uv_across", "u_uv_up", "u_uv_per_x", "u_uv_per_y", "u_resolution"), "vec2"),
     **dict.fromkeys(("u_time", "u_mix", "u_contrast", "u_saturation", "u_gamma", "u_vignette"), "float"),
     **dict.fromkeys(("u_grain", "u_grain_seed", "u_dither"), "float"),
-    **dict.fromkeys(("u_gain", "u_lift"), "vec3"),
+    **dict.fromkeys(("u_gain", "u_tint", "u_lift"), "vec3"),
     "u_taps": "int",
 }
 _GL_TYPES = {0x1406: "float", 0x8B50: "vec2", 0x8B51: "vec3", 0x8B52: "vec4", 0x1404: "int", 0x8B5E: "sampler2D"}

@@ -12,9 +12,9 @@ Rgb = tuple[float, float, float]
 class Grade:
     """One look. The default changes nothing.
 
-    brightness: gain in linear light. contrast: about middle grey. saturation: 0 grey .. 1 as made. gamma: midtones,
-    > 1 lifts. tint: gain per channel. lift: added per channel, shows in the blacks. grain: standard deviation of
-    film grain in 8-bit codes / 255. vignette: 0 none .. 1 black corners.
+    brightness: gain in linear light. contrast: about middle grey. saturation: 0 grey .. 1 as made. gamma: midtones, > 1 lifts. tint: gain
+    per channel, which no saturation takes away. lift: added per channel, shows in the blacks. grain: standard deviation of film grain in
+    8-bit codes / 255. vignette: 0 none .. 1 black corners.
     """
 
     brightness: float = 1.0

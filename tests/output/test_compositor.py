@@ -228,6 +228,23 @@ def test_tint_is_a_gain_per_channel(compositor: Compositor) -> None:
     assert np.abs(graded(compositor, (200, 200, 200), tint=(1.0, 0.8, 0.6)) - wanted).max() <= 1
 
 
+@pytest.mark.parametrize("tint", [(1.0, 0.8, 0.6), (0.7, 0.9, 1.0)])
+def test_a_tint_stays_where_the_colours_go(compositor: Compositor, tint: tuple[float, float, float]) -> None:
+    toned = graded(compositor, (90, 150, 200), saturation=0.0, tint=tint)
+    luma = 0.2126 * 90 + 0.7152 * 150 + 0.0722 * 200
+    wanted = code(light(np.array([luma] * 3)) * tint)
+    # The shader's curve has no toe: two codes or so.
+    assert np.abs(toned - wanted).max() <= 3
+    assert np.abs(graded(compositor, (90, 150, 200), saturation=0.999, tint=tint)
+                  - graded(compositor, (90, 150, 200), tint=tint)).max() <= 1  # fmt: skip
+
+
+def test_a_tint_may_take_a_channel_away(compositor: Compositor) -> None:
+    red, green, blue = graded(compositor, (90, 150, 200), saturation=0.0, tint=(1.0, 0.0, 1.0))
+    assert green <= 1
+    assert red == blue > 20
+
+
 def test_a_vignette_of_one_blackens_the_corners_and_leaves_the_middle(compositor: Compositor) -> None:
     assert graded(compositor, (200, 200, 200), vignette=1.0).tolist() == [200, 200, 200]
     corners = compositor.read_look()[[0, 0, -1, -1], [0, -1, 0, -1], :3]
