@@ -13,7 +13,7 @@ import os
 import shutil
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,9 @@ class Dataset:
 
     path: Path
     size: int
-    images: np.ndarray
-    manifest: dict[str, Any]
-    names: list[str]
+    images: np.ndarray = field(repr=False)
+    manifest: dict[str, Any] = field(repr=False)
+    names: list[str] = field(repr=False)
     sha256: str
 
     def __len__(self) -> int:
