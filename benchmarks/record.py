@@ -38,7 +38,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from installation import cli, cli_record, record
+from installation import cli, cli_record, opening, record
 from installation.cli_record import Wish
 from installation.models import checkpoint, random_weights
 from installation.output.video.look import FilmLook
@@ -72,12 +72,12 @@ def show(folder: Path) -> Path:
 def recording(name: str, *, size: str, threads: int, **wish) -> Recording:
     """Of the show of that name or file. threads: CPU threads of the networks, and of the encoder. The rest: see Wish."""
     options = Wish(cli._parse_size(size), "25", None, None, False, 0.0, None, "0s", None, None, None, None, threads)
-    path, loaded = cli._load_show(name, {"cascade": {"threads": threads}})
+    path, loaded = opening.load_show(name, {"cascade": {"threads": threads}})
     return cli_record.plan(
         path,
         loaded,
         replace(options, **wish),
-        lambda changed: cli._session(path, changed, headless=True, verbose=False),
+        lambda changed: opening.open_session(path, changed, headless=True, verbose=False),
         lambda text: None,
     )
 

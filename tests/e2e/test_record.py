@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from installation import cli
+from installation import opening
 from installation import record as recorder
 from installation.cli_record import parse_fps
 from installation.errors import ConfigError, OutputError
@@ -53,8 +53,8 @@ def test_a_film_has_its_frames_its_times_and_its_size(tmp_path, show):
 def test_a_frame_of_the_film_is_the_still_of_that_moment(tmp_path, show):
     out = tmp_path / "film"
     record(show, frames=2, start_s=1.5, preset="png", out=out)
-    path, config = cli._load_show(str(show), {})
-    session = cli._session(path, config, headless=True, verbose=False)
+    path, config = opening.load_show(str(show), {})
+    session = opening.open_session(path, config, headless=True, verbose=False)
     still = picture(session, 1.5 + 1 / 25, None)[..., :3].astype(float)
     film = np.stack(decode(out / "frame_00000001.png").planes[0], axis=-1)
     assert film.dtype == np.uint16

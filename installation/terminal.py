@@ -1,0 +1,52 @@
+"""What is said on the terminal: answers on standard output, remarks and the log on standard error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+import typer
+
+from installation.errors import OutputError
+
+
+def log_to_stderr(verbose: bool) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+        force=True,
+    )
+    for noisy in ("filelock", "PIL", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def answer(what: Any) -> None:
+    """Text as it is; tables to a terminal at its width, into a file or pipe wide enough that nothing is cut."""
+    if sys.stdout is None:  # closed by who started us
+        return
+    try:
+        if isinstance(what, str):
+            typer.echo(what)
+        else:
+            from rich.console import Console
+
+            Console(width=None if sys.stdout.isatty() else 200).print(what)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # typer ends quietly, as everybody does in front of `head`
+    except OSError as error:
+        # What is left in the buffer would fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"cannot be written ({error.strerror})", where="standard output") from error
+
+
+def say(text: str) -> None:
+    """A remark for people; a full or closed standard error is no reason to end a show."""
+    try:
+        typer.echo(text, err=True)
+    except OSError:
+        return
