@@ -46,9 +46,9 @@ vec3 blend(vec2 uv, ivec2 pixel) {
 
 // What the grade makes of a code value.
 vec3 grade(vec3 c, vec2 uv, ivec2 pixel) {
-    c = (c - 0.5) * u_contrast + 0.5;
     // Towards a grey that has the tint: a silver print keeps its tone.
     c = mix(u_tint * dot(c / u_tint, vec3(0.2126, 0.7152, 0.0722)), c, u_saturation);
+    c = (c - 0.5) * u_contrast + 0.5;
     c = pow(max(c, vec3(0.0)), vec3(1.0 / u_gamma)) + u_lift;
     vec2 from_centre = (uv - 0.5) * 1.41421356;
     c *= 1.0 - u_vignette * smoothstep(0.25, 1.0, dot(from_centre, from_centre));

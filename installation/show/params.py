@@ -285,7 +285,15 @@ ROWS: tuple[Param, ...] = (
     ),
     Param("look/brightness", "float", "Gain in linear light.", default=1.0, lo=0.0, hi=2.0, smoothing_s=0.1),
     Param("look/contrast", "float", "Contrast about middle grey.", default=1.0, lo=0.0, hi=2.0, smoothing_s=0.1),
-    Param("look/saturation", "float", "0 is grey, 1 as made.", default=1.0, lo=0.0, hi=2.0, smoothing_s=0.1),
+    Param(
+        "look/saturation",
+        "float",
+        "0 is grey, in the tint of the look; 1 as made.",
+        default=1.0,
+        lo=0.0,
+        hi=2.0,
+        smoothing_s=0.1,
+    ),
     Param(
         "look/gamma",
         "float",

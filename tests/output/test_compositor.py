@@ -243,6 +243,10 @@ def test_a_tint_may_take_a_channel_away(compositor: Compositor) -> None:
     red, green, blue = graded(compositor, (90, 150, 200), saturation=0.0, tint=(1.0, 0.0, 1.0))
     assert green <= 1
     assert red == blue > 20
+    # Contrast lifts the channel off 0, which is no reason for the others to jump.
+    toned = graded(compositor, (90, 150, 200), contrast=0.9, saturation=0.9, tint=(1.0, 0.0, 1.0))
+    pale = 0.9 * np.array([90, 0, 200]) + 0.1 * (0.2126 * 90 + 0.0722 * 200) * np.array([1, 0, 1])
+    assert np.abs(toned - (0.9 * (pale - 127.5) + 127.5)).max() <= 2
 
 
 def test_a_vignette_of_one_blackens_the_corners_and_leaves_the_middle(compositor: Compositor) -> None:
