@@ -6,6 +6,7 @@ whatever the frame rate of the film. A frame between two ticks is one more, shor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -41,7 +42,12 @@ def extent(records: Iterable[Record]) -> Extent:
     for record, us in timed(records):
         if isinstance(record, ShowState):
             parts, t_us = parts + 1, round(record.t * MICRO)
-            chosen |= {(str(pick.value), pick.weight.t0): None for pick in record.picks[SELECT]}
+            *leaving, newest = ((str(pick.value), pick.weight.t0) for pick in record.picks[SELECT])
+            for request in leaving:
+                # It bears the time at which another one was chosen; what became of it is told by its own last request.
+                (refused if _last(refused, request[0]) > _last(chosen, request[0]) else chosen)[request] = None
+            if newest not in refused:
+                chosen[newest] = None
             continue
         total_us, ticks, messages = total_us + us, ticks + 1, messages + len(record.messages)
         t_us += record.us
@@ -59,6 +65,11 @@ def extent(records: Iterable[Record]) -> Extent:
     return Extent(total_us / MICRO, ticks, messages, parts, frozenset(name for name, _ in chosen), tuple(refused))
 
 
+def _last(requests: Iterable[tuple[str, float]], model: str) -> float:
+    """When the model was last asked for among these; never is long ago."""
+    return max((t for name, t in requests if name == model), default=-math.inf)
+
+
 def granted(records: Iterable[Record], refused: Collection[tuple[str, float]]) -> Iterator[Record]:
     """The records without the models that were chosen in vain. refused: of `Extent`."""
     shown, t_us = None, 0
@@ -74,7 +85,7 @@ def granted(records: Iterable[Record], refused: Collection[tuple[str, float]]) -
         else:
             t_us += record.us
             messages = tuple(m for m in record.messages if m.name != SELECT or (m.value, t_us / MICRO) not in refused)
-            shown = next((m.value for m in reversed(messages) if m.name == SELECT), shown)
+            shown = next((m.value for m in reversed(messages) if m.name == SELECT and m.value is not None), shown)
             record = record if messages == record.messages else replace(record, messages=messages)
         yield record
 

@@ -188,6 +188,34 @@ def test_a_model_that_was_refused_after_another_was_chosen_is_never_in_the_film(
     assert shown[25] == [HILLS]
 
 
+def test_a_part_that_begins_while_a_refused_model_fades_out_does_not_bring_it_back() -> None:
+    """The state at its beginning says no more when it was chosen; and it had been on the wall before."""
+    said = {
+        1: ControlMessage("model/select", PEOPLE, 0.0, "osc"),
+        3: ControlMessage("model/select", FACES, 0.0, "osc"),
+        5: ControlMessage("model/select", PEOPLE, 0.5, "osc"),
+        7: ControlMessage("model/select", HILLS, 1.0, "osc"),
+        10: refusal(PEOPLE, chosen(5), None),
+    }
+    found, shown = told(said, part=15)
+    assert {name for name, _ in found.refused} == {PEOPLE}
+    assert not any(PEOPLE in names for names in shown[4:])
+    assert shown[-1] == [HILLS]
+
+
+def test_a_model_refused_twice_is_not_in_the_part_that_began_between() -> None:
+    said = {
+        5: ControlMessage("model/select", PEOPLE, 0.0, "osc"),
+        7: ControlMessage("model/select", HILLS, 0.0, "osc"),
+        10: refusal(PEOPLE, chosen(5), None),
+        40: ControlMessage("model/select", PEOPLE, 0.0, "osc"),
+        55: refusal(PEOPLE, chosen(40), HILLS),
+    }
+    found, shown = told(said, part=50)
+    assert found.models == {FACES, HILLS}
+    assert not any(PEOPLE in names for names in shown)
+
+
 def test_a_hole_in_the_log_is_a_cut_in_the_film() -> None:
     states, lines, _ = evening(20)
     later, more, start = evening(20, seed=5, state=replace(states[-1], t=states[-1].t + 500.0, pressed=()))
