@@ -126,6 +126,9 @@ def _run(session: Session, board: Board, live: LiveFilm, stop: threading.Event) 
                 stop.wait(1 / fps)
                 continue
             number = int(now_s * fps)
+            if time.monotonic() - told_s >= _REPORT_S:
+                told_s = time.monotonic()
+                _tell(f"{live.written / fps:.1f} {live.written} {live.dropped}")
             if live.full:  # a picture costs more to draw than to encode, and this one would only take another's place
                 continue
             compositor.look(
@@ -138,9 +141,6 @@ def _run(session: Session, board: Board, live: LiveFilm, stop: threading.Event) 
                 time_s=state.t,
             )
             live.offer(number, compositor.read_look())
-            if time.monotonic() - told_s >= _REPORT_S:
-                told_s = time.monotonic()
-                _tell(f"{live.written / fps:.1f} {live.written} {live.dropped}")
         _tell(f"{live.written / fps:.1f} {live.written} {live.dropped}")
     finally:
         surface.close()

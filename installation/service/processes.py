@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from installation.errors import EXIT_TEMPORARY
@@ -22,6 +21,7 @@ from installation.service.runfolder import remove_tree
 
 _STOP = b"stop\n"
 _KILL_S = 1.0
+_TRIES = 5
 
 
 class Child:
@@ -146,8 +146,15 @@ def step_back(niceness: int) -> None:
     if hasattr(os, "nice"):
         os.nice(niceness)
     if sys.platform == "linux" and os.getsid(0) == os.getpid():
-        with suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(niceness))
+        for _ in range(_TRIES):
+            try:
+                Path("/proc/self/autogroup").write_text(str(niceness))
+            except BlockingIOError:  # the kernel takes one such wish in a tenth of a second
+                time.sleep(0.11)
+            except OSError:  # a kernel without them
+                return
+            else:
+                return
 
 
 def _wake_when_orphaned() -> None:

@@ -41,9 +41,9 @@ class LiveFilm:
 
     @property
     def full(self) -> bool:
-        """Whether a frame that is offered now would push another one out."""
+        """Whether a frame that is offered now would push another one out. A film that has failed is not full: `offer` says why."""
         with self._wake:
-            return len(self._waiting) >= _WAITING
+            return self._error is None and len(self._waiting) >= _WAITING
 
     def offer(self, number: int, frame: np.ndarray) -> None:
         """Frame `number` of the film, uint8 [H, W, 4]; kept, not copied. Numbers rise; one that is left out is a drop.

@@ -104,6 +104,27 @@ def test_it_says_when_another_frame_would_push_one_out(tmp_path: Path, monkeypat
     assert film.written == number + 1  # one stood in for the one that was pushed out
 
 
+def test_a_film_that_failed_is_not_full_so_that_it_is_offered_the_next_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def fails(film: LiveFilm, picture: object) -> None:
+        assert go_on.wait(30)
+        raise OutputError("disk full")
+
+    monkeypatch.setattr(LiveFilm, "_write", fails)
+    film = LiveFilm(tmp_path / "s", spec("live-h264"))
+    for number in range(8):
+        film.offer(number, frame(number))
+    assert film.full
+    go_on.set()
+    film._thread.join()
+    assert not film.full
+    with pytest.raises(OutputError, match="disk full"):
+        film.offer(8, frame(8))
+
+
 def test_a_dead_encoder_comes_out_of_the_next_offer_and_closed_segments_stay(tmp_path: Path) -> None:
     film = LiveFilm(tmp_path / "s", spec("live-h264"))
     for number in range(17):
