@@ -27,7 +27,9 @@ class BaseConfig:
     path_weight: of path-length regularisation every 4 steps from path_kimg on, 0 for none. lr_*: Adam's, at their peak, after
     warm_kimg and before the cosine to a quarter at horizon_kimg. ema_kimg: half-life of the shown average.
     grid: weight of the generator's 2 px patterns, as far as they are stronger than the real pictures' (`losses.grid_energy`), 0 for none.
-    eyes: weight of a third critic, of the eyes alone (`eyes.py`), 0 for none. For aligned faces of at least 32 px.
+    eyes: weight of a critic of the eyes alone (`eyes.py`), 0 for none. For aligned faces of at least 32 px.
+    keep: weight of staying with the network that the run begins from everywhere but in the eyes, 0 for a whole run. Then the critic of the
+    eyes alone judges, after warm_kimg in which it learns alone, and only layers from a quarter of the size up learn.
     projected: weight of a second critic that judges trained features (`projected.py`), 0 for none; its rate is lr_projected.
     compact: keep a run's state in 16-bit numbers. held_out: share of the sources that is never trained on.
     """
@@ -57,6 +59,7 @@ class BaseConfig:
     lr_generator: float = 2.5e-3
     lr_critic: float = 2.5e-3
     eyes: float = 0.0
+    keep: float = 0.0
     projected: float = 0.0
     lr_projected: float = 4e-4
     beta2: float = 0.99
@@ -217,10 +220,12 @@ def _faults(config: BaseConfig) -> list[str]:
         "beta2 must be 0..1": 0 <= config.beta2 < 1,
         "gamma must not be below 0": config.gamma is None or config.gamma >= 0,
         "eyes needs a size of at least 32": config.eyes == 0 or config.size >= 32,
+        "keep needs eyes, the only ones to change": config.keep == 0 or config.eyes > 0,
+        "keep goes without path_weight and projected": config.keep == 0 or config.path_weight == config.projected == 0,
         "show_kimg must be above 0": config.show_kimg > 0,
         "no other number may be below 0": min(
             config.warm_kimg, config.horizon_kimg, config.ema_kimg, config.ema_ramp, config.augment_kimg,
-            config.path_kimg, config.path_weight, config.grid, config.augment_colour, config.eyes, config.projected,
+            config.path_kimg, config.path_weight, config.grid, config.augment_colour, config.eyes, config.keep, config.projected,
         ) >= 0,
     }  # fmt: skip
     return [rule for rule, kept in rules.items() if not kept]

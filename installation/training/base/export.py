@@ -56,6 +56,15 @@ def licence_text(manifest: Mapping[str, Any]) -> str:
 
 
 def warm_start(trainee: BaseTrainee, path: Path) -> str:
+    """As `_begin_with`. What a run is to stay with (`keep`) is the network that is shown: another run's average."""
+    begun = _begin_with(trainee, path)
+    if trainee.steps.anchor is not None:
+        load_parameters(trainee.steps.generator, dict(trainee.average.named_parameters()))
+        trainee.steps.anchor.hold(trainee.steps.generator)
+    return begun
+
+
+def _begin_with(trainee: BaseTrainee, path: Path) -> str:
     """Begin with a checkpoint's generator, or with all networks of another run (its folder or its state). What it was, for the record.
 
     A run of smaller pictures whose widths are the first of this one's grows: its resolutions go on, and the new ones begin without a
@@ -105,6 +114,8 @@ def _adopt_state(trainee: BaseTrainee, state: State) -> None:
             trainee.steps.projected.heads.load_state_dict(heads)
         if trainee.steps.eyes is not None and (net := state.part("eyes")):
             trainee.steps.eyes.net.load_state_dict(net)
+        elif trainee.config.keep:
+            trainee.critic_alone_until = int(1000 * trainee.config.warm_kimg)
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"the run's networks have another shape ({error})", where=str(state.path)) from error
 

@@ -11,11 +11,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from installation.training.augment import Augment
+from installation.training.augment import Augment, Draw
 from installation.training.base.batch import Batch
 from installation.training.base.config import BaseConfig
 from installation.training.base.discriminator import Discriminator
-from installation.training.base.eyes import EyeCritic
+from installation.training.base.eyes import Anchor, EyeCritic, learning
 from installation.training.base.generator import Generator
 from installation.training.base.plan import Plan, half_dtype
 from installation.training.base.projected import ProjectedCritic
@@ -47,6 +47,18 @@ class _Told:
     fake: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """A critic of pixels. look: (img as made, draw) -> what it is shown. fast: `net`, maybe compiled. weight: in the generator's loss."""
+
+    name: str
+    net: Discriminator
+    fast: nn.Module
+    look: Callable[[Tensor, Draw], Tensor]
+    adam: Adam
+    weight: float = 1.0
+
+
 class Steps:
     """The pair of networks on a device, and how they learn."""
 
@@ -63,7 +75,13 @@ class Steps:
         if plan.compiled:
             self.fast_generator = cast("Callable[[Tensor], Tensor]", torch.compile(self.generator, dynamic=False))
             self.fast_critic = cast(nn.Module, torch.compile(self.critic, dynamic=False))
-        self.generator_adam = Adam(dict(self.generator.named_parameters()), beta2=config.beta2)
+        # All but a generator whose eyes alone are to change.
+        self.anchor = Anchor(self.generator, config.size) if config.keep else None
+        learns = learning(self.generator, config.size) if config.keep else dict(self.generator.named_parameters())
+        self.generator.requires_grad_(False)
+        for parameter in learns.values():
+            parameter.requires_grad_(True)
+        self.generator_adam = Adam(learns, beta2=config.beta2)
         self.critic_adam = Adam(dict(self.critic.named_parameters()), beta2=config.beta2)
         self.projected: ProjectedCritic | None = None
         if config.projected:
@@ -75,6 +93,13 @@ class Steps:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 self.eyes = EyeCritic(config, device, plan.layout)
+        self.judges: list[_Judge] = []
+        if not config.keep:
+            whole = _Judge("critic", self.critic, self.fast_critic, lambda img, draw: draw.apply(img), self.critic_adam)
+            self.judges.append(whole)
+        if self.eyes is not None:
+            net = self.eyes.net
+            self.judges.append(_Judge("eyes", net, net, self.eyes.look, self.eyes.adam, weight=config.eyes))
         self.augment = Augment(colour=config.augment_colour)
         self.path_mean = torch.zeros((), device=device)
 
@@ -85,11 +110,10 @@ class Steps:
         config = self.config
         penalised, alone = count % config.penalised_every == 0 and config.penalty_weight > 0, lr_generator == 0
         paths = paths and not alone and count % _PATH_EVERY == 0
-        self.critic_adam.announce(lr_critic)
+        for judge in self.judges:
+            judge.adam.announce(lr_critic)
         if self.projected is not None:
             self.projected.adam.announce(lr_projected)
-        if self.eyes is not None:
-            self.eyes.adam.announce(lr_critic)
         if not alone:
             self.generator_adam.announce(lr_generator)
         work = partial(self._work, penalised=penalised, alone=alone, paths=paths)
@@ -113,59 +137,58 @@ class Steps:
         draw_real, draw_fake = batch.draws[:2]
         numbers: dict[str, Tensor] = {}
         n = len(batch.real)
-        self.critic_adam.zero_grad()
-        for other in (self.projected, self.eyes):
-            if other is not None:
-                other.adam.zero_grad()
+        for judge in self.judges:
+            judge.adam.zero_grad()
+        if self.projected is not None:
+            self.projected.adam.zero_grad()
         for rows in self._passes(n):
             share = (rows.stop - rows.start) / n
-            on_real, on_fake = draw_real.part(rows), draw_fake.part(rows)
             real = batch.real[rows]
             with torch.no_grad():
                 made = self.fast_generator(batch.z[0, rows])
-                pair = on_real.apply(real), on_fake.apply(made)
-            # Of each critic in turn, so that no two of their graphs are in memory together.
-            told = self._tell_apart(self.critic, self.fast_critic, *pair, batch.rng, penalised)
-            sureness = _sureness(self.config, told.real, told.fake)
-            numbers |= {
-                "loss_critic": _add(numbers, "loss_critic", told.loss, share),
-                "r_t": _add(numbers, "r_t", sureness, share),
-            }
-            if told.penalty is not None:
-                numbers["penalty"] = _add(numbers, "penalty", told.penalty, share)
-            (told.total * share).backward()
-            if self.eyes is not None:
-                pair = self.eyes.look(real, on_real), self.eyes.look(made, on_fake)
-                told = self._tell_apart(self.eyes.net, self.eyes.net, *pair, batch.rng, penalised)
-                numbers["loss_eyes"] = _add(numbers, "loss_eyes", told.loss, share)
+            # Each in turn, so that no two of their graphs are in memory together.
+            for judge in self.judges:
+                told = self._tell_apart(
+                    judge, real, draw_real.part(rows), made, draw_fake.part(rows), batch.rng, penalised
+                )
+                _note(numbers, f"loss_{judge.name}", told.loss, share)
+                if judge is self.judges[0]:
+                    _note(numbers, "r_t", _sureness(self.config, told.real, told.fake), share)
+                    if told.penalty is not None:
+                        _note(numbers, "penalty", told.penalty, share)
                 (told.total * share).backward()
             if self.projected is not None:
                 on_real, on_fake = (draw.part(rows) for draw in batch.draws[4:6])
                 loss = self.projected.loss(on_real.apply(real), on_fake.apply(made))
-                numbers["loss_projected"] = _add(numbers, "loss_projected", loss, share)
+                _note(numbers, "loss_projected", loss, share)
                 (loss * share).backward()
-        average_gradients(list(self.critic.parameters()))
-        self.critic_adam.descend()
-        if self.eyes is not None:
-            average_gradients(list(self.eyes.net.parameters()))
-            self.eyes.adam.descend()
+        for judge in self.judges:
+            average_gradients(list(judge.net.parameters()))
+            judge.adam.descend()
         if self.projected is not None:
             average_gradients(list(self.projected.heads.parameters()))
             self.projected.adam.descend()
         return numbers
 
     def _tell_apart(
-        self, critic: Discriminator, fast: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator, penalised: bool
+        self,
+        judge: _Judge,
+        real: Tensor,
+        draw_real: Draw,
+        fake: Tensor,
+        draw_fake: Draw,
+        rng: torch.Generator,
+        penalised: bool,
     ) -> _Told:
-        """real, fake [N, C, size, size] as the critic is shown them; fast: the same critic, maybe compiled."""
+        """real, fake [N, 3, size, size] without augmentation; what it does to them."""
         config = self.config
         # torch.compile cannot derive twice; and in bfloat16 the penalty would be noise.
         exact = penalised and config.penalty != "difference"
         # The penalty is on what the critic is shown, so the augmentation is not derived twice.
-        img = torch.cat([real, fake]).requires_grad_(exact)
+        img = torch.cat([judge.look(real, draw_real), judge.look(fake, draw_fake)]).requires_grad_(exact)
         # Real and generated pictures in one call: half the launches, and their groups stay apart.
         group = math.gcd(config.group, len(real))
-        logits = critic(img, group, full=True) if exact else fast(img, group)
+        logits = judge.net(img, group, full=True) if exact else judge.fast(img, group)
         on_real, on_fake = logits.chunk(2)
         loss = discriminator_loss(_kind(config), on_real, on_fake)
         if not penalised:
@@ -174,7 +197,7 @@ class Steps:
             penalty = gradient_penalty(logits, img)
         else:
             direction = torch.randn(img.shape, generator=rng).to(img)
-            penalty = difference_penalty(logits, fast(img + _DIFFERENCE * direction, group), _DIFFERENCE)
+            penalty = difference_penalty(logits, judge.fast(img + _DIFFERENCE * direction, group), _DIFFERENCE)
         # R1 + R2: the mean over the real and the mean over the generated ones, together twice the mean over all.
         penalty = 2 * penalty
         # As of pictures of its own size: `penalty_weight` goes with the square of the side.
@@ -187,27 +210,30 @@ class Steps:
         n = len(batch.real)
         self.generator_adam.zero_grad()
         draw_again, draw_new = batch.draws[2:4]
-        critics: list[nn.Module] = [self.critic]
-        critics += [] if self.eyes is None else [self.eyes.net]
+        critics: list[nn.Module] = [judge.net for judge in self.judges]
         critics += [] if self.projected is None else [self.projected.heads]
         for critic in critics:
             critic.requires_grad_(False)
         try:
             for rows in self._passes(n):
                 share = (rows.stop - rows.start) / n
-                made = self.fast_generator(batch.z[1, rows])
-                on_real, on_fake, real = draw_again.part(rows), draw_new.part(rows), batch.real[rows]
-                loss = self._fool(self.fast_critic, on_fake.apply(made), on_real.apply(real))
-                numbers["loss_generator"] = _add(numbers, "loss_generator", loss, share)
-                if self.eyes is not None:
-                    seen = self.eyes.look(made, on_fake), self.eyes.look(real, on_real)
-                    loss = loss + config.eyes * self._fool(self.eyes.net, *seen)
+                made, real = self.fast_generator(batch.z[1, rows]), batch.real[rows]
+                loss = torch.zeros((), device=made.device)
+                for judge in self.judges:
+                    fooled = self._fool(judge, made, draw_new.part(rows), real, draw_again.part(rows))
+                    loss = loss + judge.weight * fooled
+                    if judge is self.judges[0]:
+                        _note(numbers, "loss_generator", fooled, share)
+                if self.anchor is not None:
+                    moved = self.anchor.loss(batch.z[1, rows], made)
+                    _note(numbers, "moved", moved, share)
+                    loss = loss + config.keep * moved
                 if self.projected is not None:
                     seen = batch.draws[6].part(rows).apply(made)
                     loss = loss - config.projected * self.projected(seen).mean()
                 if config.grid:
                     times = grid_energy(made) / grid_energy(real)
-                    numbers["grid"] = _add(numbers, "grid", times, share)
+                    _note(numbers, "grid", times, share)
                     loss = loss + config.grid * torch.relu(times - 1)
                 (loss * share).backward()
         finally:
@@ -219,14 +245,14 @@ class Steps:
         self.generator_adam.descend()
         return numbers
 
-    def _fool(self, critic: nn.Module, fake: Tensor, real: Tensor) -> Tensor:
-        """The generator's loss before that critic; pictures as the critic is shown them."""
+    def _fool(self, judge: _Judge, fake: Tensor, on_fake: Draw, real: Tensor, on_real: Draw) -> Tensor:
+        """The generator's loss before that critic."""
         kind, group = _kind(self.config), math.gcd(self.config.group, len(fake))
-        logits = critic(fake, group)
+        logits = judge.fast(judge.look(fake, on_fake), group)
         if kind == "ns":
             return generator_loss(kind, logits, None)
         with torch.no_grad():
-            real_logits = critic(real, group)
+            real_logits = judge.fast(judge.look(real, on_real), group)
         return generator_loss(kind, logits, real_logits)
 
     def _path_step(self, batch: Batch) -> Tensor:
@@ -246,9 +272,10 @@ def _kind(config: BaseConfig) -> LossKind:
     return "ns" if config.loss == "ns" else "rp"
 
 
-def _add(numbers: dict[str, Tensor], name: str, value: Tensor, share: float) -> Tensor:
+def _note(numbers: dict[str, Tensor], name: str, value: Tensor, share: float) -> None:
+    """Adds a share of the batch to its mean."""
     value = value.detach() * share
-    return numbers[name] + value if name in numbers else value
+    numbers[name] = numbers[name] + value if name in numbers else value
 
 
 def _sureness(config: BaseConfig, real: Tensor, fake: Tensor) -> Tensor:

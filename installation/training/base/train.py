@@ -64,6 +64,8 @@ def train_base(
     state_path = out / STATE_NAME
     if resume == "never" and state_path.exists():
         raise ConfigError("the folder already holds a run", where=str(out), fix="Choose another folder, or resume auto")
+    if recipe.keep and warm_start_from is None and not state_path.exists():
+        raise ConfigError("there is no network to keep", where="keep", fix="Name it with --warm-start")
     with ExitStack() as stack:
         team = stack.enter_context(assemble(place))
         place = _own_device(place, team)
@@ -84,7 +86,9 @@ def train_base(
         if recipe.projected:
             text += f", projected critic {recipe.projected:g} on EfficientNet-Lite0"
         if recipe.eyes:
-            text += f", critic of the eyes {recipe.eyes:g}"
+            text += f", critic of the eyes {recipe.eyes:g}" + (
+                f", the rest kept {recipe.keep:g}" if recipe.keep else ""
+            )
         gallery = None if run is None else Gallery(run, data, name=out.name, recipe=text, seed=seed)
         trainee = BaseTrainee(
             recipe,
@@ -118,7 +122,7 @@ def _settings(recipe: BaseConfig) -> dict[str, Any]:
     settings = asdict(recipe)
     if not recipe.projected:
         del settings["projected"], settings["lr_projected"]
-    for name in ("grid", "eyes"):
+    for name in ("grid", "eyes", "keep"):
         if not settings[name]:
             del settings[name]
     return settings

@@ -92,7 +92,10 @@ class BaseTrainee:
         return numbers
 
     def sound(self) -> bool:
-        networks = (self.steps.generator, self.steps.critic, self.average)
+        steps = self.steps
+        networks: list[torch.nn.Module] = [steps.generator, steps.critic, self.average]
+        networks += [] if steps.eyes is None else [steps.eyes.net]
+        networks += [] if steps.projected is None else [steps.projected.heads]
         return all(bool(torch.stack([p.isfinite().all() for p in net.parameters()]).all()) for net in networks)
 
     def show(self) -> Mapping[str, float]:
@@ -108,9 +111,11 @@ class BaseTrainee:
         weights, average, moments = (torch.float32,) * 3
         if self.config.compact:
             weights, average, moments = torch.bfloat16, torch.float16, torch.bfloat16
+        # What does not learn would not learn the rounding away.
+        generator = average if self.config.keep else weights
         steps = self.steps
         groups: dict[str, tuple[Mapping[str, Tensor], torch.dtype]] = {
-            "generator": (dict(steps.generator.named_parameters()), weights),
+            "generator": (dict(steps.generator.named_parameters()), generator),
             "critic": (dict(steps.critic.named_parameters()), weights),
             "average": (dict(self.average.named_parameters()), average),
             "generator_v": (steps.generator_adam.state(), moments),
@@ -125,6 +130,8 @@ class BaseTrainee:
             tensors |= steps.projected.tensors()
         if steps.eyes is not None:
             tensors |= steps.eyes.tensors()
+        if steps.anchor is not None:
+            tensors |= {f"anchor.{n}": p.detach().to(average) for n, p in steps.anchor.generator.named_parameters()}
         tensors["path_mean"] = steps.path_mean
         tensors["signs"] = torch.stack(self.signs) if self.signs else torch.zeros(0)
         facts = {
@@ -156,6 +163,8 @@ class BaseTrainee:
                 steps.projected.restore(state, int(facts["projected_steps"]))
             if steps.eyes is not None:
                 steps.eyes.restore(state, int(facts["eyes_steps"]))
+            if steps.anchor is not None:
+                load_parameters(steps.anchor.generator, state.part("anchor"))
             steps.path_mean = state.tensors["path_mean"].to(self.device)
             self.nimg, self.count, self.p = int(facts["nimg"]), int(facts["count"]), float(facts["p"])
             self.critic_alone_until, self.judged_nimg = int(facts["critic_alone_until"]), int(facts["judged_nimg"])

@@ -13,7 +13,8 @@ import torch
 from installation.errors import ConfigError
 from installation.training.augment import Augment
 from installation.training.base.config import CONFIGS, resolve
-from installation.training.base.eyes import EyeCritic
+from installation.training.base.eyes import Anchor, EyeCritic, learning
+from installation.training.base.generator import Generator
 from installation.training.base.train import train_base
 from installation.training.data.crop import ffhq_quad
 from installation.training.runs import STATE_NAME
@@ -71,6 +72,12 @@ def test_colour_and_place_are_changed_and_nothing_is_cut_out(critic: EyeCritic) 
     assert (seen == 0).float().mean() < 0.2
 
 
+def test_colour_is_changed_as_much_as_the_run_says(critic: EyeCritic) -> None:
+    img = torch.full((8, 3, 64, 64), 0.5)
+    seen = critic.look(img, Augment(colour=0.0).draw(8, 1.0, torch.Generator().manual_seed(0)))
+    assert set(seen.unique().tolist()) <= {0.0, 0.5}
+
+
 def test_it_takes_a_gradient_back_to_the_picture(critic: EyeCritic) -> None:
     img = torch.rand(4, 3, 64, 64, requires_grad=True)
     critic.net(critic.look(img, as_they_are(4)), 4).sum().backward()
@@ -98,6 +105,67 @@ def test_a_run_with_it_goes_on_as_if_never_stopped(disc_data: Path, small: dict[
     assert all(torch.equal(whole.tensors[f"eyes.{name}"], p) for name, p in taken_over.part("eyes").items())
     assert json.loads((tmp_path / "whole" / "run.json").read_text())["config"]["eyes"] == 1
     assert "loss_eyes" in (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def test_the_anchor_minds_all_but_the_fine_structure_of_the_eyes() -> None:
+    torch.manual_seed(0)
+    generator = Generator(TINY)
+    anchor = Anchor(generator, 64)
+    z = torch.randn(2, TINY.z_dim)
+    with torch.no_grad():
+        made = generator(z)
+    assert anchor.loss(z, made) == 0
+    iris = torch.zeros_like(made)
+    iris[:, :, 28:32, 22:26] = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(2, 2)
+    inside, below = anchor.loss(z, made + iris), anchor.loss(z, made + iris.roll(24, dims=2))
+    assert inside < 0.01 * below
+    paler = torch.zeros_like(made)
+    paler[:, :, 22:38, 16:48] = 0.5
+    assert anchor.loss(z, made + paler) > below
+
+
+def test_layers_of_the_eyes_are_those_from_a_quarter_of_the_size_up() -> None:
+    names = learning(Generator(TINY), 64)
+    assert {name.split(".")[1] for name in names} == {"b16", "b32", "b64"}
+
+
+@pytest.mark.slow
+def test_eyes_drawn_anew_leave_the_rest_of_the_network_and_go_on_after_a_stop(
+    disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    train_base(disc_data, tmp_path / "first", config="tiny", kimg=0.08, device="cpu", set=small)
+    before = load_state(tmp_path / "first" / STATE_NAME)
+    recipe = {**small, "eyes": "1", "keep": "20", "warm_kimg": "0.04"}
+    settings = {"config": "tiny", "device": "cpu", "set": recipe, "warm_start_from": tmp_path / "first"}
+    for kimg in (0.04, 0.16):
+        train_base(disc_data, tmp_path / "halves", kimg=kimg, **settings)
+    train_base(disc_data, tmp_path / "whole", kimg=0.16, **settings)
+    halves, whole = (load_state(tmp_path / name / STATE_NAME) for name in ("halves", "whole"))
+    assert before is not None
+    assert halves is not None
+    assert whole is not None
+    for name, tensor in whole.tensors.items():
+        assert torch.equal(halves.tensors[name], tensor), name
+    assert whole.facts["eyes_steps"] == 20
+    assert whole.facts["generator_steps"] == 15  # in the first five the critic learnt alone
+    # What is kept is the network that is shown, the average.
+    began, anchor, now = before.part("average"), whole.part("anchor"), whole.part("generator")
+    assert all(torch.equal(anchor[name], began[name]) for name in began)
+    # At 32 px a quarter of the size is 8: of the synthesis the 4 px layer stays.
+    learnt = {name for name in began if not torch.equal(began[name], now[name])}
+    assert learnt == {name for name in began if name.startswith(("synthesis.b8.", "synthesis.b16.", "synthesis.b32."))}
+    assert all(torch.equal(p, whole.part("critic")[name]) for name, p in before.part("critic").items())
+    assert "moved" in (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def test_what_is_to_be_kept_must_be_named(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no network to keep"):
+        train_base(disc_data, tmp_path / "run", config="tiny", device="cpu", set={**small, "eyes": "1", "keep": "20"})
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match="keep needs eyes"):
+        resolve("tiny", {"keep": "20"})
+    with pytest.raises(ConfigError, match="keep goes without"):
+        resolve("tiny", {"keep": "20", "eyes": "1", "projected": "1"})
 
 
 def test_pictures_too_small_for_it_are_refused() -> None:
