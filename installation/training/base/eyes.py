@@ -84,12 +84,12 @@ class Anchor:
             own.copy_(other)
 
     def loss(self, z: Tensor, made: Tensor) -> Tensor:
-        """made [N, 3, size, size] from z -> mean square of what is another outside of the eyes, and a quarter of what is another everywhere
+        """made [N, 3, size, size] from z -> mean square of what is another outside of the eyes, and a twentieth of what is another everywhere
         when seen from afar: their place, and the light on them."""
         with torch.no_grad():
             before = self.generator(z)
         apart = made - before
-        return (apart * self.outside).square().mean() + 0.25 * F.avg_pool2d(apart, self.cell).square().mean()
+        return (apart * self.outside).square().mean() + 0.05 * F.avg_pool2d(apart, self.cell).square().mean()
 
 
 def learning(generator: Generator, size: int) -> dict[str, nn.Parameter]:
