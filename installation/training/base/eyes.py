@@ -84,8 +84,8 @@ class Anchor:
             own.copy_(other)
 
     def loss(self, z: Tensor, made: Tensor) -> Tensor:
-        """made [N, 3, size, size] from z -> mean square of what is another outside of the eyes, and a twentieth of what is another everywhere
-        when seen from afar: their place, and the light on them."""
+        """made [N, 3, size, size] from z -> mean square of what is another outside of the eyes, and a twentieth of what is another
+        everywhere when seen from afar: their place, and the light on them."""
         with torch.no_grad():
             before = self.generator(z)
         apart = made - before
