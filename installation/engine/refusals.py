@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from installation.engine.board import Board
-from installation.show.messages import SELECT, ControlMessage, refusal
+from installation.show.messages import ENGINE, SELECT, ControlMessage, refusal
 from installation.show.params import Value
 
 
 class Refusals:
     """What was refused before it was made is another wall's."""
 
-    name = "engine"
+    name = ENGINE
 
     def __init__(self, board: Board) -> None:
         self._board = board

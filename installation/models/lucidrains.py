@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from installation.errors import ModelError
 from installation.models.network import Generator, keep, whole, wholes
-from installation.models.stylegan2_layers import EPS
+from installation.models.stylegan2_layers import EPS, mixed
 
 SLOPE = 0.2
 BLUR = ((1, 2, 1), (2, 4, 2), (1, 2, 1))
@@ -167,6 +167,5 @@ class ToRGB(nn.Module):
         self.weight = nn.Parameter(torch.empty(3, inputs, 1, 1))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        # The weights are modulated, 3 * inputs numbers: a pass over x would be more. As a product, see StyleGAN2's.
-        weight = self.weight[None, :, :, 0, 0] * (self.affine(w) + 1)[:, None, :]
-        return torch.matmul(weight, x.flatten(2)).unflatten(2, x.shape[2:])
+        # The weights are modulated, 3 * inputs numbers: a pass over x would be more.
+        return mixed(x, self.weight[None, :, :, 0, 0] * (self.affine(w) + 1)[:, None, :])

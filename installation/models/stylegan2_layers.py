@@ -141,12 +141,19 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """x [N, inputs, h, w], w [N, w_dim] -> [N, 3, h, w] float32.
 
-        Here the weights are modulated: they are 3 * inputs numbers, a pass over x would be more. A matrix product, because x flattens to
-        one in either memory format without a copy.
+        Here the weights are modulated: they are 3 * inputs numbers, a pass over x would be more.
         """
         weight = (self.scaled * self.affine(w)[:, None, :]).to(x.dtype)
-        y = torch.matmul(weight, x.flatten(2)).unflatten(2, x.shape[2:]).float() + self.shift
+        y = mixed(x, weight).float() + self.shift
         return y if self.clamp is None else y.clamp_(-self.clamp, self.clamp)
+
+
+def mixed(x: Tensor, weight: Tensor) -> Tensor:
+    """A 1x1 convolution with weights for each picture: x [N, inputs, h, w], weight [N, outputs, inputs] -> [N, outputs, h, w].
+
+    A matrix product, because x flattens to one in either memory format without a copy.
+    """
+    return torch.matmul(weight, x.flatten(2)).unflatten(2, x.shape[2:])
 
 
 def blur_kernel(device: torch.device, gain: float = 1.0) -> Tensor:

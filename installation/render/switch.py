@@ -20,12 +20,12 @@ from installation.errors import InstallationError, ModelError
 from installation.models.pack import Packer
 from installation.render.renderer import Renderer, not_finite
 from installation.show.config import Show
+from installation.show.messages import SELECT
 from installation.show.picks import Pick, Picks, choose, only, settled, shares
 from installation.show.state import ShowState
 
 log = logging.getLogger(__name__)
 
-_SELECT = "model/select"
 _LEAVE_S = 5.0
 
 Request = tuple[str, float]
@@ -57,7 +57,7 @@ class Switch:
         self._tell = tell
         self._loading: _Loading | None = None
         self._refused: Request | None = None
-        wanted = first or str(show.first_value(_SELECT))
+        wanted = first or str(show.first_value(SELECT))
         name, renderer = self._first(list(dict.fromkeys((wanted, show.cascade.name))))
         # The log has said that it is missing; it is tried again when it is chosen again.
         self._missing = wanted if name != wanted else None
@@ -128,7 +128,7 @@ class Switch:
 
     def _follow(self, state: ShowState) -> None:
         """Exactly the models of the state, loaded now."""
-        self._picks = state.picks[_SELECT]
+        self._picks = state.picks[SELECT]
         wanted = {str(pick.value) for pick in self._picks}
         self._renderers = {name: renderer for name, renderer in self._renderers.items() if name in wanted}
         for name in wanted - self._renderers.keys():
@@ -138,7 +138,7 @@ class Switch:
         """One look at what is wanted and what is there. Never waits."""
         self._picks = settled(self._picks, state.t)
         self._renderers = {str(pick.value): self._renderers[str(pick.value)] for pick in self._picks}
-        wanted = state.picks[_SELECT][-1]
+        wanted = state.picks[SELECT][-1]
         name, request = str(wanted.value), _request(wanted)
         if self._missing is not None:
             if name == self._missing:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from installation.show.params import Value
 
 SELECT = "model/select"
-_ENGINE = "engine"
+ENGINE = "engine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class ControlMessage:
         """(model, show time it was chosen at) of a `refusal`, else None."""
         who, _, rest = self.source.partition(" ")
         model, _, t = rest.partition(" ")
-        if who != _ENGINE or self.name != SELECT:
+        if who != ENGINE or self.name != SELECT:
             return None
         try:
             chosen = float(t)
@@ -42,4 +42,4 @@ class ControlMessage:
 def refusal(model: str, chosen: float, instead: str | None) -> ControlMessage:
     """The engine's word that a model cannot be shown. chosen: the show time it was chosen at. instead: the model that stays, None where
     another one was chosen since."""
-    return ControlMessage(SELECT, instead, None if instead is None else 0.0, f"{_ENGINE} {model} {chosen!r}")
+    return ControlMessage(SELECT, instead, None if instead is None else 0.0, f"{ENGINE} {model} {chosen!r}")

@@ -42,6 +42,11 @@ class State:
         }
 
 
+def joined(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of several parts under the names by which `State.part` finds them."""
+    return {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+
+
 def previous(path: Path) -> Path:
     """Where the generation before lies."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")

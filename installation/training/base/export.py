@@ -56,7 +56,14 @@ def licence_text(manifest: Mapping[str, Any]) -> str:
 
 
 def warm_start(trainee: BaseTrainee, path: Path) -> str:
-    """As `_begin_with`. What a run is to stay with (`keep`) is the network that is shown: another run's average."""
+    """Begin with a checkpoint's generator, or with all networks of another run (its folder or its state). What it was, for the record.
+
+    A run of smaller pictures whose widths are the first of this one's grows: its resolutions go on, and the new ones begin without a
+    say in the picture (as in Karras et al. 2018, arXiv:1710.10196, at once instead of by and by).
+    With a generator alone the discriminator first learns by itself, for the images of the warm-up: until then it would only do harm.
+    What a run is to stay with (`keep`) is the network that is shown: another run's average.
+    CheckpointError if it does not fit or cannot be read.
+    """
     begun = _begin_with(trainee, path)
     if trainee.steps.anchor is not None:
         load_parameters(trainee.steps.generator, dict(trainee.average.named_parameters()))
@@ -65,13 +72,6 @@ def warm_start(trainee: BaseTrainee, path: Path) -> str:
 
 
 def _begin_with(trainee: BaseTrainee, path: Path) -> str:
-    """Begin with a checkpoint's generator, or with all networks of another run (its folder or its state). What it was, for the record.
-
-    A run of smaller pictures whose widths are the first of this one's grows: its resolutions go on, and the new ones begin without a
-    say in the picture (as in Karras et al. 2018, arXiv:1710.10196, at once instead of by and by).
-    With a generator alone the discriminator first learns by itself, for the images of the warm-up: until then it would only do harm.
-    CheckpointError if it does not fit or cannot be read.
-    """
     state_path = path / STATE_NAME if path.is_dir() else path
     if path.is_dir() or path.name == STATE_NAME:
         state = load_state(state_path)

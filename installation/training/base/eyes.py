@@ -21,7 +21,7 @@ from installation.training.base.discriminator import Discriminator
 from installation.training.base.generator import Generator
 from installation.training.base.plan import half_dtype
 from installation.training.optimiser import Adam
-from installation.training.state import State
+from installation.training.state import State, joined
 
 # No hole, which would hide an eye. A sixteenth to each side is what turned faces do anyway.
 _KINDS, _SHIFT = ("colour", "translation"), 1 / 16
@@ -54,8 +54,7 @@ class EyeCritic(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """What a run's state keeps of it, besides `adam.steps`."""
-        parts = {"eyes": self.net.state_dict(), "eyes_v": self.adam.state()}
-        return {f"{part}.{name}": tensor for part, rows in parts.items() for name, tensor in rows.items()}
+        return joined({"eyes": self.net.state_dict(), "eyes_v": self.adam.state()})
 
     def restore(self, state: State, steps: int) -> None:
         """KeyError, RuntimeError or ValueError if it does not fit."""

@@ -18,7 +18,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from installation.training.base.plan import half_dtype
 from installation.training.features.efficientnet import Features, scaled
 from installation.training.optimiser import Adam
-from installation.training.state import State
+from installation.training.state import State, joined
 
 # Features are taken at 1/4 .. 1/32 of the side that pictures have for the network.
 _TAPS = (2, 4, 10, 15)
@@ -82,8 +82,7 @@ class ProjectedCritic(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """What a run's state keeps of it, besides `adam.steps`."""
-        parts = {"projected": self.heads.state_dict(), "projected_v": self.adam.state()}
-        return {f"{part}.{name}": tensor for part, rows in parts.items() for name, tensor in rows.items()}
+        return joined({"projected": self.heads.state_dict(), "projected_v": self.adam.state()})
 
     def restore(self, state: State, steps: int) -> None:
         """KeyError, RuntimeError or ValueError if it does not fit."""

@@ -24,7 +24,7 @@ from installation.training.base.threads import ThreadChoice
 from installation.training.ema import HalfLife, follow
 from installation.training.feed import Feed
 from installation.training.optimiser import Rate
-from installation.training.state import State
+from installation.training.state import State, joined
 from installation.training.streams import torch_stream
 from installation.training.team import Team
 
@@ -121,17 +121,18 @@ class BaseTrainee:
             "generator_v": (steps.generator_adam.state(), moments),
             "critic_v": (steps.critic_adam.state(), moments),
         }
-        tensors = {
-            f"{group}.{name}": tensor.detach().to(dtype)
-            for group, (named, dtype) in groups.items()
-            for name, tensor in named.items()
-        }
+        if steps.anchor is not None:
+            groups["anchor"] = (dict(steps.anchor.generator.named_parameters()), average)
+        tensors = joined(
+            {
+                group: {name: p.detach().to(dtype) for name, p in named.items()}
+                for group, (named, dtype) in groups.items()
+            }
+        )
         if steps.projected is not None:
             tensors |= steps.projected.tensors()
         if steps.eyes is not None:
             tensors |= steps.eyes.tensors()
-        if steps.anchor is not None:
-            tensors |= {f"anchor.{n}": p.detach().to(average) for n, p in steps.anchor.generator.named_parameters()}
         tensors["path_mean"] = steps.path_mean
         tensors["signs"] = torch.stack(self.signs) if self.signs else torch.zeros(0)
         facts = {

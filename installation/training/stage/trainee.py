@@ -19,7 +19,7 @@ from installation.training.stage.degrade import Degradation, pair
 from installation.training.stage.networks import Critic, new_stage
 from installation.training.stage.source import Crops, Previous
 from installation.training.stage.steadiness import shift_loss, walk_loss
-from installation.training.state import State
+from installation.training.state import State, joined
 
 PENALTY_EVERY = 8
 STEADY_EVERY = 4
@@ -117,7 +117,7 @@ class StageTrainee:
             "stage_v": self.optimiser.state(),
             "critic_v": self.critic_optimiser.state(),
         }
-        tensors = {f"{part}.{name}": tensor for part, rows in parts.items() for name, tensor in rows.items()}
+        tensors = joined(parts)
         facts = {
             "nimg": self.nimg,
             "steps": self.steps,

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from installation.training.base.train import train_base
 from installation.training.dataset import write_dataset
+from installation.training.runs import STATE_NAME
+from installation.training.state import State, load_state
 
 SMALL = {
     "size": "32",
@@ -46,6 +51,31 @@ def pack_discs(path: Path, size: int = 32, count: int = 128) -> Path:
 def disc_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A packed dataset of 128 discs, 32 px."""
     return pack_discs(tmp_path_factory.mktemp("discs") / "discs32.safetensors")
+
+
+def gone_on(data: Path, folder: Path, recipe: dict[str, str], *, stop: float = 0.08, **more: Any) -> State:
+    """The state of a run of 0.16 kimg, after holding it against one that stopped on the way and went on: no tensor may differ.
+
+    The runs are `whole` and `halves` in `folder`. stop: kimg. more: for `train_base`.
+    """
+    for kimg in (stop, 0.16):
+        train_base(data, folder / "halves", config="tiny", kimg=kimg, device="cpu", set=recipe, **more)
+    train_base(data, folder / "whole", config="tiny", kimg=0.16, device="cpu", set=recipe, **more)
+    halves, whole = (load_state(folder / name / STATE_NAME) for name in ("halves", "whole"))
+    assert halves is not None
+    assert whole is not None
+    for name, tensor in whole.tensors.items():
+        assert torch.equal(halves.tensors[name], tensor), name
+    return whole
+
+
+def taken_over(data: Path, folder: Path, recipe: dict[str, str]) -> State:
+    """The state of a run that begins with `folder`/whole, before its first step."""
+    settings = {"config": "tiny", "kimg": 0.0, "device": "cpu", "set": recipe}
+    train_base(data, folder / "next", **settings, warm_start_from=folder / "whole")
+    state = load_state(folder / "next" / STATE_NAME)
+    assert state is not None
+    return state
 
 
 @pytest.fixture(scope="session")

