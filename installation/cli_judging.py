@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from installation.cli_training import Device, pairs, shared
+from installation.terminal import answer
 
 if TYPE_CHECKING:
     from installation.training.judge.judgement import Judgement
@@ -39,7 +40,7 @@ def kit(
     place = devices.choose(device).device
     with shared("freezing") as tell:
         made = make_kit(open_dataset(dataset), out, n=n, held_out=held_out, device=place, progress=tell)
-    typer.echo(f"{out}: {made.describe()}")
+    answer(f"{out}: {made.describe()}")
 
 
 @judge_app.command()
@@ -91,7 +92,7 @@ def compare(first: Path, second: Path) -> None:
 
     names = [path.name.removesuffix(SUFFIX) for path in (first, second)]
     verdicts = run(read_judgement(first), read_judgement(second))
-    typer.echo(run_report.verdicts_text(verdicts, *names), nl=False)
+    answer(run_report.verdicts_text(verdicts, *names))
 
 
 @judge_app.command()
@@ -116,9 +117,9 @@ def ab(
     a, b = name_of(first), name_of(second)
     names = (a, b) if a != b else (str(first), str(second))
     blind = Blind(sets[0], sets[1], answers, names=names, question=question, count=count, seed=seed)
-    found = serve(blind, port, ready=lambda address: typer.echo(f"{address}  (left, right; down for no difference)"))
-    typer.echo(found.text)
-    typer.echo(f"{a} {found.a_wins} · {b} {found.b_wins} · no difference {found.same} · answers in {answers}")
+    found = serve(blind, port, ready=lambda address: answer(f"{address}  (left, right; down for no difference)"))
+    answer(found.text)
+    answer(f"{a} {found.a_wins} · {b} {found.b_wins} · no difference {found.same} · answers in {answers}")
 
 
 @judge_app.command()
@@ -150,7 +151,7 @@ def rank(
             progress=tell,
         )
     for path in files:
-        typer.echo(path)
+        answer(path)
 
 
 @runs_app.command(name="list")
@@ -159,7 +160,7 @@ def list_(root: Annotated[Path, typer.Argument(help="The folder of run folders."
     from installation.training import run_report
     from installation.training.runs import list_runs
 
-    typer.echo(run_report.as_text(run_report.LIST_HEADS, run_report.list_rows(list_runs(root))), nl=False)
+    answer(run_report.as_text(run_report.LIST_HEADS, run_report.list_rows(list_runs(root))))
 
 
 @runs_app.command()
@@ -172,7 +173,7 @@ def show(folder: Path) -> None:
     run = read_run(folder)
     if run.fault:
         raise OutputError(run.fault, where=str(folder))
-    typer.echo(run_report.as_text(("", ""), run_report.show_rows(run)), nl=False)
+    answer(run_report.as_text(("", ""), run_report.show_rows(run)))
 
 
 @runs_app.command(name="compare")
@@ -189,9 +190,9 @@ def compare_runs(
     if plot is not None and plot.suffix.lower() != ".png":
         raise typer.BadParameter(f"{str(plot)!r} is not a .png file", param_hint="--plot")
     runs = [read_run(folder) for folder in folders]
-    typer.echo(run_report.comparison_text(run_report.compare(runs)), nl=False)
+    answer(run_report.comparison_text(run_report.compare(runs)))
     if plot is not None:
-        typer.echo(f"\n{run_report.write_curves(runs, plot)}")
+        answer(f"\n{run_report.write_curves(runs, plot)}")
 
 
 @runs_app.command()
@@ -221,10 +222,10 @@ def card(
         sheets=tuple((caption, path) for path, caption in pairs(sheet, "--sheet").items()),
     ).text()
     if out is None:
-        typer.echo(text, nl=False)
+        answer(text)
     else:
         write_bytes(out, text.encode("utf-8"))
-        typer.echo(out)
+        answer(out)
 
 
 def _keep(judgement: Judgement, checkpoint: Path, out: Path | None, psi: float) -> None:
@@ -232,6 +233,6 @@ def _keep(judgement: Judgement, checkpoint: Path, out: Path | None, psi: float) 
     from installation.training import run_report
     from installation.training.judge.judgement import beside
 
-    typer.echo(f"{judgement.subject}: {judgement.headline()}, kit {judgement.kit[:8]}")
-    typer.echo(run_report.as_text(("", ""), run_report.judgement_rows(judgement)), nl=False)
-    typer.echo(judgement.write(out or beside(checkpoint, judgement.kit, psi)))
+    answer(f"{judgement.subject}: {judgement.headline()}, kit {judgement.kit[:8]}")
+    answer(run_report.as_text(("", ""), run_report.judgement_rows(judgement)))
+    answer(judgement.write(out or beside(checkpoint, judgement.kit, psi)))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from installation.errors import ConfigError, OutputError
+from installation.terminal import say
 
 if TYPE_CHECKING:
     from installation.output.video.presets import Preset
@@ -262,7 +263,7 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("stopped; every closed segment is kept: --resume goes on", err=True)
+        say("stopped; every closed segment is kept: --resume goes on")
         raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)

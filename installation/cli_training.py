@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from installation.terminal import answer, say
+
 if TYPE_CHECKING:
     from installation.training.loop import Outcome, Progress
 
@@ -45,17 +47,17 @@ def scan(
     rules = Rules(size=size, drawing=DRAWINGS_TOO) if drawings else Rules(size=size)
     with counted("scanning") as tell:
         summary = run(folders, manifest, progress=tell, resume=not again, rules=rules, with_text=text)
-    typer.echo(" · ".join(f"{decision} {count}" for decision, count in summary.counts.items()))
+    answer(" · ".join(f"{decision} {count}" for decision, count in summary.counts.items()))
     for reason, count in sorted(summary.dropped.items(), key=lambda row: -row[1]):
-        typer.echo(f"  dropped for {reason}: {count}")
+        answer(f"  dropped for {reason}: {count}")
     for reason, count in sorted(summary.asked.items(), key=lambda row: -row[1]):
-        typer.echo(f"  uncertain for {reason}: {count}")
+        answer(f"  uncertain for {reason}: {count}")
     for name, why in list(summary.unreadable.items())[:MOST_NAMED]:
-        typer.echo(f"  {name}: {why}", err=True)
+        say(f"  {name}: {why}")
     if (more := len(summary.unreadable) - MOST_NAMED) > 0:
-        typer.echo(f"  and {more} more that cannot be read: they are in the manifest", err=True)
+        say(f"  and {more} more that cannot be read: they are in the manifest")
     for missing in summary.missing:
-        typer.echo(f"  not measured: {missing}", err=True)
+        say(f"  not measured: {missing}")
 
 
 @data_app.command()
@@ -63,8 +65,8 @@ def review(manifest: Path, port: Annotated[int, typer.Option(min=0, max=65535)] 
     """A page on this machine to keep or drop the uncertain ones quickly. Ends with Ctrl-C."""
     from installation.training.data.review import serve
 
-    counts = serve(manifest, port, ready=lambda address: typer.echo(f"{address}  (k keep, d drop, u undo)"))
-    typer.echo(" · ".join(f"{decision} {count}" for decision, count in counts.items()))
+    counts = serve(manifest, port, ready=lambda address: answer(f"{address}  (k keep, d drop, u undo)"))
+    answer(" · ".join(f"{decision} {count}" for decision, count in counts.items()))
 
 
 @data_app.command()
@@ -78,7 +80,7 @@ def sheet(
 
     if decision not in ("keep", "drop", "uncertain"):
         raise typer.BadParameter("keep, drop or uncertain is wanted", param_hint="--decision")
-    typer.echo(f"{out}: {run(manifest, out, decision=decision)} pictures")
+    answer(f"{out}: {run(manifest, out, decision=decision)} pictures")
 
 
 @data_app.command()
@@ -93,9 +95,9 @@ def align(
 
     with counted("aligning") as tell:
         aligned = run(manifest, out, size=size, uncertain=uncertain, progress=tell)
-    typer.echo(f"{aligned.crops} crops of {aligned.pictures} pictures")
+    answer(f"{aligned.crops} crops of {aligned.pictures} pictures")
     for reason, count in sorted(aligned.passed.items(), key=lambda row: -row[1]):
-        typer.echo(f"  none for {reason}: {count}")
+        answer(f"  none for {reason}: {count}")
 
 
 @data_app.command()
@@ -110,7 +112,7 @@ def pack(
 
     with counted("packing") as tell:
         dataset = run(manifest, out, size=size, licences=pairs(licence, "--licence"), progress=tell)
-    typer.echo(f"{out}: {len(dataset)} pictures of {dataset.size} px")
+    answer(f"{out}: {len(dataset)} pictures of {dataset.size} px")
 
 
 @data_app.command()
@@ -126,7 +128,7 @@ def crops(
 
     with shared("cropping") as tell:
         dataset = make_crops(folder, out, size=size, per_picture=per_picture, licence=licence, progress=tell)
-    typer.echo(f"{out}: {len(dataset)} windows of {dataset.size} px")
+    answer(f"{out}: {len(dataset)} windows of {dataset.size} px")
 
 
 @train_app.command()
@@ -249,22 +251,20 @@ def atelier(
     )
     with counted("") as tell:
         ears = Ears(
-            begins=lambda what: typer.echo(f"{what} …"),
+            begins=lambda what: say(f"{what} …"),
             counted=tell,
             shared=lambda what, share: tell(round(1000 * share), 1000, what) if share is not None else None,
             trained=_say_progress,
         )
         made = make(pictures, out, wishes, ears)
     if made.show is None:
-        typer.echo("stopped; the same command goes on")
+        answer("stopped; the same command goes on")
         return
     for judgement in made.judgements:
-        typer.echo(f"{judgement.kind}: {judgement.headline()}")
+        answer(f"{judgement.kind}: {judgement.headline()}")
     if not made.scale:
-        typer.echo(
-            "no stage: too few faces are large enough for one; `installation train stage` takes any large pictures"
-        )
-    typer.echo(f"{made.show}\nplay it:  installation run {made.show}")
+        answer("no stage: too few faces are large enough for one; `installation train stage` takes any large pictures")
+    answer(f"{made.show}\nplay it:  installation run {made.show}")
 
 
 @contextmanager
@@ -301,8 +301,8 @@ def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
 def _say_progress(progress: Progress) -> None:
     numbers = "  ".join(f"{name} {value:.3g}" for name, value in progress.numbers.items())
     event = f"  {progress.event}" if progress.event else ""
-    typer.echo(f"{progress.nimg / 1000:9.1f} kimg  {progress.images_per_s:6.1f} img/s  {numbers}{event}")
+    say(f"{progress.nimg / 1000:9.1f} kimg  {progress.images_per_s:6.1f} img/s  {numbers}{event}")
 
 
 def _say_outcome(outcome: Outcome) -> None:
-    typer.echo(f"{outcome.nimg / 1000:.1f} kimg: {outcome.reason}; the same command goes on")
+    answer(f"{outcome.nimg / 1000:.1f} kimg: {outcome.reason}; the same command goes on")

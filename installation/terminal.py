@@ -30,7 +30,7 @@ def answer(what: Any) -> None:
         return
     try:
         if isinstance(what, str):
-            typer.echo(what)
+            typer.echo(what, nl=not what.endswith("\n"))
         else:
             from rich.console import Console
 

@@ -38,9 +38,9 @@ EDGES: dict[str, set[str]] = {
     # The command line and its helpers, which put the parts together.
     "cli": {"*"},
     "cli_models": {"terminal", "opening", "models", "show", "render", "output", "resources"},
-    "cli_training": {"training"},
-    "cli_judging": {"cli_training", "training", "models"},
-    "cli_record": ROOMS - {"control", "service"} | {"session", "recording", "record", "farm"},
+    "cli_training": {"terminal", "training"},
+    "cli_judging": {"terminal", "cli_training", "training", "models"},
+    "cli_record": ROOMS - {"control", "service"} | {"terminal", "session", "recording", "record", "farm"},
     "opening": {"terminal", "session", "show", "models", "resources"},
     "terminal": set(),
     "farm": {"recording", "record"},

@@ -77,8 +77,8 @@ def begun(photographs: Path, home: Path) -> Path:
         text=True,
     )
     try:
-        assert first.stdout is not None
-        assert any(" kimg " in line for line in iter(first.stdout.readline, "")), first.communicate()[1]
+        assert first.stderr is not None
+        assert any(" kimg " in line for line in iter(first.stderr.readline, "")), first.communicate()
     finally:
         first.kill()
         first.communicate()
@@ -90,7 +90,7 @@ def finished(begun: Path, photographs: Path, home: Path) -> str:
     """What the same command said when it was given again, with an end."""
     done = command(home, "atelier", str(photographs), "-o", str(begun), *WORDS, "--kimg", "0.1", timeout=280)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def _begin_with(trainee: BaseTrainee, path: Path) -> str:
     tensors = network.state_dict()
     for generator in (trainee.steps.generator, trainee.average):
         load_parameters(generator, tensors)
-    trainee.critic_alone_until = int(1000 * trainee.config.warm_kimg)
+    trainee.let_critic_learn_first()
     return str(path)
 
 
@@ -115,7 +115,7 @@ def _adopt_state(trainee: BaseTrainee, state: State) -> None:
         if trainee.steps.eyes is not None and (net := state.part("eyes")):
             trainee.steps.eyes.net.load_state_dict(net)
         elif trainee.config.keep:
-            trainee.critic_alone_until = int(1000 * trainee.config.warm_kimg)
+            trainee.let_critic_learn_first()
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"the run's networks have another shape ({error})", where=str(state.path)) from error
 
@@ -142,4 +142,4 @@ def _grow(trainee: BaseTrainee, state: State, size: int) -> None:
         raise CheckpointError(
             f"the run's networks are no beginning of these ({error})", where=str(state.path)
         ) from error
-    trainee.critic_alone_until = int(1000 * trainee.config.warm_kimg)
+    trainee.let_critic_learn_first()

@@ -70,6 +70,10 @@ class BaseTrainee:
         self.signs: list[Tensor] = []
         self.judged_nimg = 0
 
+    def let_critic_learn_first(self) -> None:
+        """For the images of the warm-up the generator stays as it is: a critic that knows nothing yet would only do it harm."""
+        self.critic_alone_until = int(1000 * self.config.warm_kimg)
+
     def step(self) -> dict[str, Tensor]:
         config, nimg = self.config, self.nimg
         alone = nimg < self.critic_alone_until
