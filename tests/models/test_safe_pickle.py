@@ -222,7 +222,12 @@ def test_an_array_of_objects_is_refused() -> None:
 # Bombs -----------------------------------------------------------------------------------------------------------------
 
 _LAUGHS = b"".join(b"(" + b"h%c" % i * 10 + b"lq%c" % (i + 1) for i in range(100))
+# Numbers that Python hashes alike: each is held against all before it.
+_ALIKE = b"".join(b"\x8a\x0a" + (i * (2**61 - 1)).to_bytes(10, "little") for i in range(1, 20_000))
 BOMBS = {
+    "keys hashed alike": b"\x80\x02}(" + _ALIKE.replace(b"\x8a\x0a", b"N\x8a\x0a")[1:] + b"Nu.",
+    "set hashed alike": b"\x80\x02c__builtin__\nset\n](" + _ALIKE + b"e\x85R.",
+    "frozenset hashed alike": b"\x80\x04(" + _ALIKE + b"\x91.",
     "billion laughs": b"\x80\x02]q\x00" + _LAUGHS + b".",
     "hashed tuples": b"\x80\x02)q\x00" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60)) + b"}h\x3cK\x01s.",
     "set of tuples": b"\x80\x04)\x94" + b"".join(b"h%ch%c\x86\x94" % (i, i) for i in range(60)) + b"(h\x3c\x91.",
@@ -259,7 +264,19 @@ def test_a_bomb_neither_grows_nor_lasts(name: str, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "name", ["hashed tuples", "set of tuples", "deep lists", "deep tuples", "deep dicts", "marks", "many sets"]
+    "name",
+    [
+        "hashed tuples",
+        "set of tuples",
+        "deep lists",
+        "deep tuples",
+        "deep dicts",
+        "marks",
+        "many sets",
+        "keys hashed alike",
+        "set hashed alike",
+        "frozenset hashed alike",
+    ],
 )
 def test_a_bomb_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "MAX_STEPS", 50_000)

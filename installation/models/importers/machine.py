@@ -23,6 +23,7 @@ from installation.models.importers.numpy_values import NumberType
 
 MAX_NESTING = 100
 MAX_INT_BITS = 128  # only torch's 80-bit file mark is longer than 64
+_KEYS_END = 1 << 60
 
 # Makes the value for a call of a name with these arguments.
 Constructor = Callable[..., Any]
@@ -120,7 +121,7 @@ class _Machine:
             case "DICT":
                 stack.append(_fill({}, self._pop_marked()))
             case "FROZENSET":
-                stack.append(frozenset(_key(item) for item in self._pop_marked()))
+                stack.append(frozenset(as_key(item) for item in self._pop_marked()))
             case "APPEND":
                 item = self._pop()
                 self._target(list).append(item)
@@ -129,7 +130,7 @@ class _Machine:
                 self._target(list).extend(items)
             case "ADDITEMS":
                 items = self._pop_marked()
-                self._target(set).update(_key(item) for item in items)
+                self._target(set).update(as_key(item) for item in items)
             case "SETITEM":
                 value, key = self._pop(), self._pop()
                 _fill(self._target(dict), [key, value])
@@ -219,8 +220,13 @@ class _Machine:
         return value
 
 
-def _key(value: Any) -> Any:
-    """The value, if it may be a key. Tuples of tuples may not: hashing them can take for ever."""
+def as_key(value: Any) -> Any:
+    """The value, if it may be a key or stand in a set: hashing any number of them takes no longer than reading them.
+
+    Tuples of tuples take for ever. So do numbers that are alike modulo 2^61 - 1, by which Python hashes them.
+    """
+    if isinstance(value, int) and abs(value) >= _KEYS_END:
+        raise CheckpointError("a key of more than 60 bits")
     if value is None or isinstance(value, (str, bytes, int, float, Name)):
         return value
     raise CheckpointError(f"a key of type {type(value).__name__}")
@@ -231,7 +237,7 @@ def _fill(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
     if len(items) % 2:
         raise CheckpointError("damaged: a key without a value")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        target[_key(key)] = value
+        target[as_key(key)] = value
     return target
 
 

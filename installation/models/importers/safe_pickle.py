@@ -21,7 +21,7 @@ from installation.errors import CheckpointError
 from installation.models.importers import numpy_values, torch_values
 from installation.models.importers.budget import Budget
 from installation.models.importers.inert import Inert
-from installation.models.importers.machine import Constructor, interpret
+from installation.models.importers.machine import Constructor, as_key, interpret
 from installation.models.importers.torch_values import STORAGES, Storage, StorageId, storage_id
 
 MAX_BYTES = 2 << 30  # a training checkpoint of a StyleGAN3 at 1024 px, with its optimisers, has under one
@@ -252,9 +252,7 @@ class _Reader:
 
     def _set(self, items: Any = ()) -> frozenset[Any]:
         self._budget.step(len(items))
-        if not all(item is None or isinstance(item, (str, bytes, int, float)) for item in items):
-            raise CheckpointError("damaged: a set of more than names and numbers")
-        return frozenset(items)
+        return frozenset(as_key(item) for item in items)
 
     def _interpret(
         self,
