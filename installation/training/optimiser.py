@@ -1,16 +1,15 @@
 """Adam with β1 = 0, as adversarial training wants it: the second moment is its only state, so a saved run is a third smaller.
 
-Kingma & Ba 2014 (arXiv:1412.6980). Also the learning-rate schedule, and the sum of gradients over processes.
+Kingma & Ba 2014 (arXiv:1412.6980). Also the learning-rate schedule.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 
@@ -98,20 +97,3 @@ class Rate:
         if self.horizon:
             rate *= self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * min(nimg / self.horizon, 1.0)))
         return rate * min((nimg + 1) / self.warm_up, 1.0) if self.warm_up else rate
-
-
-def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """The mean of each gradient over all processes, in one message. Nothing where torch.distributed is not in use.
-
-    A parameter without a gradient must lack it in every process.
-    """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return
-    flat = torch.cat([g.flatten() for g in gradients])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))

@@ -1,17 +1,18 @@
 """The processes that train one network together: `torchrun` starts them, alone there is one. Same code for both.
 
-No wrapper around the networks: gradients are averaged by `optimiser.average_gradients`. The processes share the run's folder.
+No wrapper around the networks: gradients are averaged by `Team.average_gradients`. The processes share the run's folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,17 @@ class Team:
         number = torch.tensor([value], dtype=torch.float64)
         dist.all_reduce(number, group=self.control)
         return number.item() / self.size
+
+    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """The mean of each gradient over all processes, in one message. A parameter without a gradient must lack it in every process."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.size == 1 or not gradients:
+            return
+        flat = torch.cat([g.flatten() for g in gradients])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def wait(self) -> None:
         """Until every process is here."""

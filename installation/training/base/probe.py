@@ -56,13 +56,15 @@ def probe(
     device: torch.device,
     *,
     batch: int | None = None,
+    alone: bool = True,
     seconds: float = 60.0,
     progress: Callable[[Row], None] = lambda row: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Probe:
     """Measure candidates, most promising first, until `seconds` are over (the first is always measured).
 
-    batch: a process's share of the batch. EngineError if not even one image at a time can be trained.
+    batch: a process's share of the batch. alone: no other process trains the same network; several average their gradients between a
+    step's parts, which no graph holds. EngineError if not even one image at a time can be trained.
     """
     batch = batch or config.batch
     began = clock()
@@ -77,7 +79,7 @@ def probe(
         progress(row)
         return row
 
-    for plan in _candidates(batch, device):
+    for plan in _candidates(batch, device, alone):
         if not rows or left() > seconds / 3:
             tried(plan)
     micro = batch
@@ -94,15 +96,12 @@ def probe(
     return Probe(tuple(rows), best.plan, clock() - began)
 
 
-def _candidates(batch: int, device: torch.device) -> list[Plan]:
+def _candidates(batch: int, device: torch.device, alone: bool) -> list[Plan]:
     # The batch itself is the recipe's: a larger one is faster for each image and learns less from each.
     halves = [batch] if batch < 8 else [batch, batch // 2]
     if device.type == "cuda":
-        return [
-            *(Plan(micro, recorded=True) for micro in halves),
-            Plan(batch, channels_last=False, recorded=True),
-            Plan(batch),
-        ]
+        plans = [*(Plan(micro, recorded=alone) for micro in halves), Plan(batch, channels_last=False, recorded=alone)]
+        return [*plans, Plan(batch)] if alone else plans
     return [*(Plan(micro) for micro in halves), Plan(batch, channels_last=False)]
 
 
@@ -113,7 +112,7 @@ def measure(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Row:
-    """A round of steps with one penalty step in it, over and over; noise stands for pictures."""
+    """A round of steps with one penalty step in it, over and over; noise stands for pictures. Of this process alone: each has its clock."""
     images = np.random.default_rng(0).integers(0, 256, (max(config.batch, 16), 3, config.size, config.size), np.uint8)
     feed = Feed(images, np.arange(len(images)), device, seed=0, flip=config.flip)
     config = replace(config, augment="ramp", augment_p=0.3, augment_kimg=0.0)

@@ -30,7 +30,8 @@ from installation.training.losses import (
     path_lengths,
     path_penalty,
 )
-from installation.training.optimiser import Adam, average_gradients
+from installation.training.optimiser import Adam
+from installation.training.team import Team
 
 _DIFFERENCE = 0.01
 _PATH_EVERY = 4
@@ -62,8 +63,10 @@ class _Judge:
 class Steps:
     """The pair of networks on a device, and how they learn."""
 
-    def __init__(self, config: BaseConfig, plan: Plan, device: torch.device, *, seed: int) -> None:
-        self.config, self.plan, self.device = config, plan, device
+    def __init__(
+        self, config: BaseConfig, plan: Plan, device: torch.device, *, seed: int, team: Team | None = None
+    ) -> None:
+        self.config, self.plan, self.device, self.team = config, plan, device, team or Team()
         half = half_dtype(device)
         self.recorder = Recorder(device) if plan.recorded else None
         with torch.random.fork_rng(devices=[]):
@@ -163,10 +166,10 @@ class Steps:
                 _note(numbers, "loss_projected", loss, share)
                 (loss * share).backward()
         for judge in self.judges:
-            average_gradients(list(judge.net.parameters()))
+            self.team.average_gradients(list(judge.net.parameters()))
             judge.adam.descend()
         if self.projected is not None:
-            average_gradients(list(self.projected.heads.parameters()))
+            self.team.average_gradients(list(self.projected.heads.parameters()))
             self.projected.adam.descend()
         return numbers
 
@@ -241,7 +244,7 @@ class Steps:
                 critic.requires_grad_(True)
         if paths:
             numbers["path_length"] = self._path_step(batch)
-        average_gradients(list(self.generator.parameters()))
+        self.team.average_gradients(list(self.generator.parameters()))
         self.generator_adam.descend()
         return numbers
 

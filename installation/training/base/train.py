@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def train_base(
                 Run.begin(out.parent, "base", out.name, settings, dataset_sha256=data.sha256, parents=parents)
             )
         state = load_state(state_path)
-        plan = _plan(recipe, place, state, team, progress)
+        plan = _plan(recipe, place, state, team)
         text = (
             f"config {config}, loss {recipe.loss}, gamma {recipe.penalty_weight:g}, batch {recipe.batch}, seed {seed}"
         )
@@ -155,22 +155,17 @@ def _own_device(place: torch.device, team: Team) -> torch.device:
     return place
 
 
-def _plan(
-    config: BaseConfig, device: torch.device, state: State | None, team: Team, progress: Callable[[Progress], None]
-) -> Plan:
-    """The plan the run had on this device; else, on CUDA, the fastest by measurement; else the whole batch at once."""
+def _plan(config: BaseConfig, device: torch.device, state: State | None, team: Team) -> Plan:
+    """The run's plan on this device with as many processes; else, on CUDA, the fastest by measurement; else the whole batch at once."""
     share = config.batch // team.size
-    if state is not None and state.facts.get("device") == device_name(device):
-        kept = Plan(**state.facts["plan"])
-        plan = replace(kept, micro=min(kept.micro, share))
-    elif device.type != "cuda":
+    machine = (device_name(device), team.size)
+    if state is not None and (state.facts.get("device"), state.facts.get("processes", 1)) == machine:
+        return Plan(**state.facts["plan"])
+    if device.type != "cuda":
         return Plan(share)
-    else:
-        best = probe(config, device, batch=share).best
-        number = team.agree(best.micro << 3 | best.channels_last << 2 | best.compiled << 1 | best.recorded)
-        plan = Plan(number >> 3, bool(number & 4), bool(number & 2), bool(number & 1))
-    # Several processes average their gradients between a step's parts, which no graph holds.
-    return replace(plan, recorded=plan.recorded and team.size == 1)
+    best = probe(config, device, batch=share, alone=team.size == 1).best
+    number = team.agree(best.micro << 3 | best.channels_last << 2 | best.compiled << 1 | best.recorded)
+    return Plan(number >> 3, bool(number & 4), bool(number & 2), bool(number & 1))
 
 
 def _fingerprint(path: Path) -> str:

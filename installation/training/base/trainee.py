@@ -56,7 +56,7 @@ class BaseTrainee:
         self.nimg = self.count = self.retries = 0
         self.lr_factor, self.p = 1.0, 0.0
         self.critic_alone_until = 0
-        self.steps = Steps(config, plan, device, seed=seed)
+        self.steps = Steps(config, plan, device, seed=seed, team=team)
         self.average: Generator = copy.deepcopy(self.steps.generator).requires_grad_(False)
         self.half_life = HalfLife(1000 * config.ema_kimg, config.ema_ramp)
         warm, horizon = int(1000 * config.warm_kimg), int(1000 * config.horizon_kimg)
@@ -152,6 +152,7 @@ class BaseTrainee:
             "projected_steps": 0 if steps.projected is None else steps.projected.adam.steps,
             "eyes_steps": 0 if steps.eyes is None else steps.eyes.adam.steps,
             "plan": asdict(self.plan),
+            "processes": self.team.size,
             "device": device_name(self.device),
         }
         return tensors, facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -106,6 +107,44 @@ def test_two_processes_train_as_one(disc_data: Path, small: dict[str, str], tmp_
         # The relativistic loss does not feel the logits' common offset: its gradient is rounding, which Adam makes steps of.
         if "critic.out.bias" not in name and "critic_v.out.bias" not in name:
             assert torch.allclose(together.tensors[name], tensor, rtol=2e-3, atol=2e-4), name
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_where_two_were(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
+    small = {**small, "augment_kimg": "0"}
+    code, stderr = launch(command(tmp_path, disc_data, small, kimg=0.048, save_s=60))
+    assert code == 0, stderr[-3000:]
+    train_base(disc_data, tmp_path / "run", kimg=0.096, device="cpu", set=small)
+    state = load_state(tmp_path / "run" / STATE_NAME)
+    assert state is not None
+    assert (state.facts["nimg"], state.facts["processes"]) == (96, 1)
+    assert state.facts["plan"]["micro"] == int(small["batch"])
+
+
+_PROBE = """
+import itertools, json, sys
+import torch
+from installation.training.base.config import resolve
+from installation.training.base.probe import probe
+from installation.training.team import assemble
+
+if __name__ == "__main__":
+    device = torch.device("cpu")
+    with assemble(device) as team:
+        ticks = itertools.count()
+        # The second one's clock goes four times as fast: it measures less often.
+        clock = lambda: float(next(ticks)) * (1 + 3 * team.rank)
+        probe(resolve("tiny", json.loads(sys.argv[1])), device, seconds=300.0, alone=False, clock=clock)
+        team.wait()
+"""
+
+
+@pytest.mark.slow
+def test_each_process_probes_by_its_own_clock(small: dict[str, str], tmp_path: Path) -> None:
+    script = tmp_path / "probe.py"
+    script.write_text(_PROBE)
+    code, stderr = launch([str(script), json.dumps(small)])
+    assert code == 0, stderr[-3000:]
 
 
 @pytest.mark.slow
