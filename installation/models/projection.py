@@ -45,19 +45,20 @@ def taps(scale: int) -> tuple[Tensor, Tensor]:
 
 
 def down(img: Tensor, scale: int) -> Tensor:
-    """img [N, C, h·scale, w·scale] -> its small version [N, C, h, w], float32."""
+    """img [N, C, h·scale, w·scale] -> its small version [N, C, h, w], float32 under autocast too."""
     n, c, height, width = img.shape
     phases = F.pixel_unshuffle(img.float().reshape(n * c, 1, height, width), scale)
-    return F.conv2d(_mirrored_phases(phases, scale), _down_kernel(scale, 1, img.device)).view(
-        n, c, height // scale, width // scale
-    )
+    with torch.autocast(img.device.type, enabled=False):
+        small = F.conv2d(_mirrored_phases(phases, scale), _down_kernel(scale, 1, img.device))
+    return small.view(n, c, height // scale, width // scale)
 
 
 def up(lo: Tensor, scale: int) -> Tensor:
-    """lo [N, C, h, w] -> the smooth enlargement [N, C, h·scale, w·scale], float32."""
+    """lo [N, C, h, w] -> the smooth enlargement [N, C, h·scale, w·scale], float32 under autocast too."""
     n, c, height, width = lo.shape
     flat = lo.float().reshape(n * c, 1, height, width)
-    phases = F.conv2d(_mirrored(flat, 2), _up_kernel(scale, 1, lo.device))
+    with torch.autocast(lo.device.type, enabled=False):
+        phases = F.conv2d(_mirrored(flat, 2), _up_kernel(scale, 1, lo.device))
     return F.pixel_shuffle(phases, scale).view(n, c, height * scale, width * scale)
 
 

@@ -51,10 +51,11 @@ class Writer(Protocol):
 class Run:
     """One run, open for writing in this process until `close`; also a context manager. See `begin`."""
 
-    def __init__(self, folder: Path, lock: FileLock, board: Writer | None) -> None:
+    def __init__(self, folder: Path, lock: FileLock, board: Writer | None, *, begun: bool = False) -> None:
         self.folder = folder
         self._lock = lock
         self._board = board
+        self._begun = begun  # by this very object
 
     @classmethod
     def begin(
@@ -65,13 +66,14 @@ class Run:
         config: Mapping[str, Any],
         *,
         dataset_sha256: str,
-        parents: Mapping[str, str],
+        parents: Mapping[str, str] | None,
         tensorboard: bool = True,
     ) -> Self:
         """Makes the folder root/name, or goes on in it when it holds the same run.
 
-        config: JSON; everything that defines the run, its seed included, and not how long it is to last. parents: what it started
-        from, by role ("warm_start", "base"), as sha256 of the checkpoints. tensorboard: also write event files, where it is installed.
+        config: JSON; everything that defines the run, its seed included, and not how long it is to last. parents: the networks it began
+        from, by role ("warm_start", "previous"), as sha256 of their files; None for those it has. tensorboard: also write event files,
+        where it is installed.
 
         ConfigError on a name no file system likes, on a config that is not JSON, and where the folder holds a run that differs (every
         difference is named); OutputError where another process writes the run, where run.json is damaged, and where the disk refuses.
@@ -81,12 +83,13 @@ class Run:
                 f"{name[:80]!r} cannot be a run's name", fix="Use letters, digits, '.', '_' and '-', at most 64"
             )
         folder = Path(root) / name
-        facts = {
+        facts: dict[str, Any] = {
             "kind": kind,
             "config": _plain(config, folder),
             "dataset_sha256": dataset_sha256,
-            "parents": dict(parents),
         }
+        if parents is not None:
+            facts["parents"] = dict(parents)
         lock = FileLock(folder / LOCK_FILE)
         try:
             (folder / PICTURES).mkdir(parents=True, exist_ok=True)
@@ -96,20 +99,25 @@ class Run:
                 "another process is writing this run", where=str(folder), fix="End it, or give this run another name"
             ) from None
         except (OSError, NotImplementedError) as error:  # the second: a network file system without locks
-            raise OutputError(
-                f"the run's folder cannot be written ({error})", where=str(folder), fix=DISK_FIX
-            ) from error
+            fix = (
+                "Name a folder, new or of a run"
+                if isinstance(error, (FileExistsError, NotADirectoryError))
+                else DISK_FIX
+            )
+            raise OutputError(f"the run's folder cannot be written ({error})", where=str(folder), fix=fix) from error
         try:
-            if (folder / RUN_FILE).exists():
+            begun = not (folder / RUN_FILE).exists()
+            if not begun:
                 _check_same(folder, facts)
                 _mend(folder / METRICS_FILE)
             else:
+                facts.setdefault("parents", {})
                 made = {"format": FORMAT, "name": name, **facts, "code": code_version(), "machine": machine()}
                 write_json(folder / RUN_FILE, {**made, "started": now()})
         except BaseException:
             lock.release()
             raise
-        return cls(folder, lock, _tensorboard(folder) if tensorboard else None)
+        return cls(folder, lock, _tensorboard(folder) if tensorboard else None, begun=begun)
 
     def log(self, nimg: int, **numbers: float) -> None:
         """Appends one line of numbers, at once and whole. NaN and infinity are kept as null. OutputError where the disk refuses."""
@@ -146,7 +154,14 @@ class Run:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # A beginning that failed before anything was kept binds nobody: the next may have another config.
+        if (
+            kind is not None
+            and self._begun
+            and not any((self.folder / name).exists() for name in (STATE_NAME, METRICS_FILE))
+        ):
+            (self.folder / RUN_FILE).unlink(missing_ok=True)
         self.close()
 
 
@@ -277,11 +292,15 @@ def _check_same(folder: Path, facts: Mapping[str, Any]) -> None:
         there = _run_json(folder)
     except OSError as error:
         raise OutputError(f"cannot be read ({error.strerror or error})", where=str(folder / RUN_FILE)) from error
-    old = {**there.pop("config"), **{key: there[key] for key in facts if key != "config"}}
-    new = {**facts["config"], **{key: facts[key] for key in facts if key != "config"}}
+    apart = ("config", "parents")
+    old = {**there["config"], **there["parents"], **{key: there[key] for key in facts if key not in apart}}
+    asked = facts.get("parents", there["parents"])
+    new = {**facts["config"], **asked, **{key: facts[key] for key in facts if key not in apart}}
     missing = "nothing"
     faults = [
-        f"{key} is {old.get(key, missing)!s:.60}, not {new.get(key, missing)!s:.60}"
+        f"{key} is another network now"
+        if key in old and key in asked
+        else f"{key} is {old.get(key, missing)!s:.60}, not {new.get(key, missing)!s:.60}"
         for key in sorted(old.keys() | new.keys())
         if old.get(key, missing) != new.get(key, missing)
     ]

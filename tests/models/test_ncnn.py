@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from installation.errors import CheckpointError
+from installation.errors import CheckpointError, InstallationError, ModelError
+from installation.models import checkpoint, library
 from installation.models.importers.ncnn_srvgg import read_srvgg
 from installation.models.network import restore
 from installation.models.srvgg import SRVGG
@@ -228,3 +229,55 @@ def test_the_ncnn_package_makes_the_same_picture_of_the_same_file(
     theirs = ncnn_picture(tmp_path / "t.param", tmp_path / "t.bin", picture)
     assert theirs.shape == (3, picture.shape[1] * scale, picture.shape[2] * scale)
     np.testing.assert_allclose(our_picture(param.encode(), weights, picture), theirs, atol=1e-5)
+
+
+# As an artist brings them -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    param, weights, _ = tiny()
+    pair = tmp_path / "mine.param", tmp_path / "mine.bin"
+    pair[0].write_text(param)
+    pair[1].write_bytes(weights)
+    return pair
+
+
+def added(file: Path, folder: Path) -> tuple[Path, list[str]]:
+    said: list[str] = []
+    path = library.add(str(file), progress=lambda what, share: said.append(what), data_dir=folder)
+    return path, said
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_either_file_of_the_two_names_the_upscaler(files: tuple[Path, Path], tmp_path: Path, which: int) -> None:
+    path, said = added(files[which], tmp_path / "models")
+    assert "mine: taken for srvgg, ×2" in said
+    network = checkpoint.load(path)
+    picture = np.random.default_rng(0).random((3, 6, 7), dtype=np.float32)
+    with torch.inference_mode():
+        shown = (network(torch.from_numpy(picture)[None] * 2 - 1)[0] + 1) / 2
+    np.testing.assert_allclose(
+        shown.numpy(), our_picture(files[0].read_bytes(), files[1].read_bytes(), picture), atol=1e-6
+    )
+    assert added(files[which], tmp_path / "models") == (path, [])
+
+
+def test_a_file_without_its_other_half_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+    files[1].unlink()
+    with pytest.raises(ModelError, match=r"mine\.bin: cannot be read .*two files of one name"):
+        added(files[0], tmp_path / "models")
+
+
+def test_a_damaged_pair_leaves_the_model_that_is_there(files: tuple[Path, Path], tmp_path: Path) -> None:
+    path, _ = added(files[0], tmp_path / "models")
+    before = path.read_bytes()
+    files[1].write_bytes(files[1].read_bytes()[:-4])
+    with pytest.raises(InstallationError):
+        library.add(str(files[0]), progress=lambda what, share: None, data_dir=tmp_path / "models", again=True)
+    assert path.read_bytes() == before
+
+
+def test_openvinos_files_are_told_where_theirs_come_from(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="random-face"):
+        added(Path("synthesis.xml"), tmp_path)

@@ -72,6 +72,31 @@ def test_another_config_is_refused_and_every_difference_named(tmp_path: Path) ->
         begin(tmp_path, gamma=0.1, extra=2)
 
 
+def test_a_run_that_goes_on_keeps_its_parents_whatever_became_of_them(tmp_path: Path) -> None:
+    begin(tmp_path).close()
+    with Run.begin(tmp_path, "base", "first", CONFIG, dataset_sha256="d" * 64, parents=None):
+        pass
+    assert read_run(tmp_path / "first").parents == {"warm_start": "p" * 64}
+    with pytest.raises(ConfigError, match="warm_start is another network now"):
+        Run.begin(tmp_path, "base", "first", CONFIG, dataset_sha256="d" * 64, parents={"warm_start": "q" * 64})
+
+
+def test_a_beginning_from_which_nothing_came_binds_nobody(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="too wide"), begin(tmp_path):
+        raise ConfigError("too wide")
+    begin(tmp_path, gamma=0.1).close()
+    with pytest.raises(ConfigError, match="too wide"), begin(tmp_path, gamma=0.1):
+        raise ConfigError("too wide")
+    assert read_run(tmp_path / "first").config["gamma"] == 0.1
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "first").write_text("mine")
+    with pytest.raises(OutputError, match="Name a folder"):
+        begin(tmp_path)
+    assert (tmp_path / "first").read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "con:1", "x" * 65, "dot."])
 def test_a_name_that_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="name"):

@@ -1,9 +1,10 @@
-"""A catalogued network's foreign bytes -> tensors and header of our own format. Imports torch."""
+"""Foreign bytes that are no pickle -> tensors of ours: the catalogue's networks, and ncnn's upscalers. Imports torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,28 +33,15 @@ def convert(entry: Catalogued, members: Sequence[bytes]) -> tuple[dict[str, Tens
     CheckpointError where the bytes are not what the catalogue says they are.
     """
     where = entry.source
-    if entry.importer == "ncnn_rrdb":
-        return _rrdb(entry, members)
     if entry.importer == "dcgan":
         tensors = rename(read_state_dict(members[0], entry.state_key, where=where), where=where)
-        network_type, config_of = DCGAN, DCGAN.config_of
+        network = _shaped(DCGAN, DCGAN.config_of, tensors, where)
     elif entry.importer == "mobilestylegan":
         tensors = _mobilestylegan(members, where=where)
-        network_type, config_of = MobileStyleGAN, MobileStyleGAN.config_of
+        network = _shaped(MobileStyleGAN, MobileStyleGAN.config_of, tensors, where)
     else:
-        srvgg = read_srvgg(*members, where=where)
-        tensors = {name: torch.from_numpy(array.copy()) for name, array in srvgg.tensors.items()}
-        network_type, config_of = SRVGG, partial(SRVGG.config_of, unit_range=True)
-    try:
-        with torch.device("meta"):  # the sizes are wanted, not the weights
-            network = network_type(**config_of(tensors))
-    except ModelError as error:
-        raise CheckpointError(error.what, where=where) from error
-    return tensors, _header(entry, network)
-
-
-def _header(entry: Catalogued, network: Network) -> Header:
-    return describe(
+        network, tensors = ncnn_upscaler(*members, where=where)
+    return tensors, describe(
         network,
         name=entry.name,
         licence=entry.licence,
@@ -66,20 +54,43 @@ def _header(entry: Catalogued, network: Network) -> Header:
     )
 
 
-def _rrdb(entry: Catalogued, members: Sequence[bytes]) -> tuple[dict[str, Tensor], Header]:
-    """ESRGAN's network, which spandrel runs (extra `upscalers`). Numbers that lose nothing as fp16 are stored so."""
-    arrays = read_rrdb(*members, where=entry.source)
+def ncnn_upscaler(param: bytes, weights: bytes, *, where: str) -> tuple[Network, dict[str, Tensor]]:
+    """The network of the two files of an upscaler of the Real-ESRGAN family, of which only the shape counts, and its tensors.
+
+    Compact ones have a PReLU after each convolution, and no other has one. CheckpointError where it is neither; ModelError where an
+    ESRGAN's network is wanted and spandrel, which runs it, is not there (extra `upscalers`).
+    """
+    if b"PReLU" in param:
+        srvgg = read_srvgg(param, weights, where=where)
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in srvgg.tensors.items()}
+        return _shaped(SRVGG, partial(SRVGG.config_of, unit_range=True), tensors, where), tensors
+    arrays = read_rrdb(param, weights, where=where)
     try:
         network = SpandrelUpscaler.from_state({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
     except ModelError as error:
         if "spandrel" in error.fix or "extra" in error.fix:
             raise
-        raise CheckpointError(error.what, where=entry.source) from error
+        raise CheckpointError(error.what, where=where) from error
+    # Numbers that lose nothing as fp16 are stored so.
     tensors = {
         name: tensor.half() if torch.equal(tensor.half().float(), tensor) else tensor
         for name, tensor in network.state_dict().items()
     }
-    return tensors, _header(entry, network)
+    return network, tensors
+
+
+def _shaped(
+    kind: Callable[..., Network],
+    config_of: Callable[[dict[str, Tensor]], dict[str, Any]],
+    tensors: dict[str, Tensor],
+    where: str,
+) -> Network:
+    """The network that has such tensors, without them."""
+    try:
+        with torch.device("meta"):
+            return kind(**config_of(tensors))
+    except ModelError as error:
+        raise CheckpointError(error.what, where=where) from error
 
 
 def _mobilestylegan(members: Sequence[bytes], *, where: str) -> dict[str, Tensor]:

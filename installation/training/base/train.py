@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from installation.errors import ConfigError
+from installation.errors import CheckpointError, ConfigError
 from installation.files import fingerprint
 from installation.models import device as devices
 from installation.training.base.config import BaseConfig, resolve
@@ -21,7 +21,7 @@ from installation.training.base.probe import probe
 from installation.training.base.trainee import BaseTrainee
 from installation.training.dataset import Dataset, open_dataset
 from installation.training.feed import Feed
-from installation.training.loop import Outcome, Pace, Progress, train
+from installation.training.loop import Outcome, Pace, Progress, enough_memory, train
 from installation.training.runs import STATE_NAME, Run
 from installation.training.state import State, load_state
 from installation.training.team import Team, assemble
@@ -49,13 +49,13 @@ def train_base(
 
     minutes: from now. kimg: thousands of images in all. resume: `auto`, or `never` to refuse a folder that holds a run. device: auto,
     cpu, cuda, cuda:N, mps. set: changes to the config's fields. warm_start_from: a checkpoint of the same shape, or another run's
-    folder. pace: when to save and show.
+    folder; looked at when the run begins and never again. pace: when to save and show.
 
     ConfigError: an unknown config or field, a dataset of another size, too few pictures, a folder that holds another run.
     CheckpointError: a damaged state or warm start. OutputError: the dataset, or a disk that refuses. EngineError: no such device, or
     training that breaks down again and again.
     """
-    recipe = resolve(config, set or {})
+    recipe, out = resolve(config, set or {}), out.resolve()
     if resume not in ("auto", "never"):
         raise ConfigError(f"resume must be auto or never, not {resume!r}", where="resume")
     data = open_dataset(dataset)
@@ -67,18 +67,26 @@ def train_base(
     if recipe.keep and warm_start_from is None and not state_path.exists():
         raise ConfigError("there is no network to keep", where="keep", fix="Name it with --warm-start")
     with ExitStack() as stack:
+        stack.enter_context(enough_memory(out))
         team = stack.enter_context(assemble(place))
         place = _own_device(place, team)
         if recipe.batch % team.size:
             raise ConfigError(f"a batch of {recipe.batch} cannot be shared by {team.size} processes", where="batch")
-        parents = {} if warm_start_from is None else {"warm_start": _fingerprint(warm_start_from)}
+        state = load_state(state_path)
+        # What it began with may have been trained on since, or be gone: a run that has a state does not look at it again.
+        parents = (
+            None
+            if state is not None
+            else {}
+            if warm_start_from is None
+            else {"warm_start": _fingerprint(warm_start_from)}
+        )
         run = None
         if team.leads:
             settings = {"config": config, **_settings(recipe), "seed": seed}
             run = stack.enter_context(
                 Run.begin(out.parent, "base", out.name, settings, dataset_sha256=data.sha256, parents=parents)
             )
-        state = load_state(state_path)
         plan = _plan(recipe, place, state, team)
         text = (
             f"config {config}, loss {recipe.loss}, gamma {recipe.penalty_weight:g}, batch {recipe.batch}, seed {seed}"
@@ -169,4 +177,9 @@ def _plan(config: BaseConfig, device: torch.device, state: State | None, team: T
 
 
 def _fingerprint(path: Path) -> str:
-    return fingerprint(path / STATE_NAME if path.is_dir() else path)
+    file = path / STATE_NAME if path.is_dir() else path
+    try:
+        return fingerprint(file)
+    except OSError as error:
+        fix = "Name a checkpoint, or the folder of a run that has one"
+        raise CheckpointError(f"there is nothing to begin with ({error.strerror})", where=str(file), fix=fix) from error

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from installation.errors import CheckpointError
 from installation.models.stage import Stage
 from installation.training.ema import HalfLife, follow
 from installation.training.features.efficientnet import Features, scaled
@@ -129,14 +130,18 @@ class StageTrainee:
         return tensors, facts
 
     def restore(self, state: State) -> None:
-        self.stage.load_state_dict(state.part("stage"))
-        self.critic.load_state_dict(state.part("critic"))
-        self.average.load_state_dict(state.part("average"))
-        for optimiser, name in ((self.optimiser, "stage"), (self.critic_optimiser, "critic")):
-            # A state that was made small for a journey or a repository may be without moments: they begin anew.
-            if moments := state.part(f"{name}_v"):
-                optimiser.restore(moments, int(state.facts[f"{name}_steps"]))
-        self.nimg, self.steps = int(state.facts["nimg"]), int(state.facts["steps"])
+        try:
+            self.stage.load_state_dict(state.part("stage"))
+            self.critic.load_state_dict(state.part("critic"))
+            self.average.load_state_dict(state.part("average"))
+            for optimiser, name in ((self.optimiser, "stage"), (self.critic_optimiser, "critic")):
+                # A state that was made small for a journey or a repository may be without moments: they begin anew.
+                if moments := state.part(f"{name}_v"):
+                    optimiser.restore(moments, int(state.facts[f"{name}_steps"]))
+            self.nimg, self.steps = int(state.facts["nimg"]), int(state.facts["steps"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            what = f"the state does not fit this run ({str(error).partition(chr(10))[0]})"
+            raise CheckpointError(what, where=str(state.path)) from error
 
     def retry(self, count: int, lr_factor: float) -> None:
         self.went_back, self.lr_factor = count, lr_factor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from installation.models import device as devices
 from installation.training.base.export import licence_text
 from installation.training.dataset import Dataset, open_dataset
 from installation.training.features.efficientnet import Features
-from installation.training.loop import Outcome, Pace, Progress, train
+from installation.training.loop import Outcome, Pace, Progress, enough_memory, train
 from installation.training.runs import EXPORT_NAME, STATE_NAME, Run
 from installation.training.stage.configs import StageConfig, resolve
 from installation.training.stage.sheets import Sheets
@@ -46,7 +47,9 @@ def train_stage(
     resume: `auto`, or `never` to refuse a folder in which a run has begun. pace: when to save and show.
     ConfigError, OutputError, ModelError or CheckpointError before the first step.
     """
-    recipe = resolve(config, set or {})
+    recipe, out = resolve(config, set or {}), out.resolve()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("a stage is trained by one process", where="torchrun", fix="Start it without torchrun")
     if scale not in projection.SCALES:
         raise ConfigError(f"a stage enlarges by {' or '.join(map(str, projection.SCALES))}, not {scale}", where="scale")
     if resume not in ("auto", "never"):
@@ -73,7 +76,8 @@ def train_stage(
     facts = {"name": config, "scale": scale, "seed": seed, "perceptual_features": ruler is not None, **asdict(recipe)}
     if not recipe.calm:
         del facts["calm"]  # runs of before have none, and go on with calm=0
-    with Run.begin(out.parent, "stage", out.name, facts, dataset_sha256=data.sha256, parents=parents) as run:
+    begun = Run.begin(out.parent, "stage", out.name, facts, dataset_sha256=data.sha256, parents=parents)
+    with enough_memory(out), begun as run:
         trainee = StageTrainee(recipe, scale, seed, crops, previous=before, features=ruler)
         sheets = Sheets(
             run,

@@ -252,6 +252,44 @@ def test_a_warm_start_of_another_shape_is_refused(
         run(disc_data, tmp_path / "w", {**small, "channels": "16,8,8,8"}, warm_start_from=finished / EXPORT_NAME)
 
 
+def test_a_run_goes_on_when_what_it_began_with_has_changed_or_is_gone(
+    finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    parent = tmp_path / "parent.safetensors"
+    parent.write_bytes((finished / EXPORT_NAME).read_bytes())
+    run(disc_data, tmp_path / "w", small, kimg=0.016, warm_start_from=parent)
+    parent.write_bytes(b"trained on")
+    assert run(disc_data, tmp_path / "w", small, kimg=0.024, warm_start_from=parent).nimg == 24
+    parent.unlink()
+    assert run(disc_data, tmp_path / "w", small, kimg=0.032).nimg == 32
+
+
+@pytest.mark.parametrize("name", ["nowhere.safetensors", "empty"])
+def test_nothing_to_begin_with_is_said_and_binds_nobody(
+    disc_data: Path, small: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="nothing to begin with"):
+        run(disc_data, tmp_path / "w", small, warm_start_from=tmp_path / name)
+    assert not (tmp_path / "w").exists()
+
+
+def test_after_a_warm_start_that_does_not_fit_the_folder_is_free(
+    finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="the shape is another"):
+        run(disc_data, tmp_path / "w", {**small, "w_dim": "4"}, warm_start_from=finished / EXPORT_NAME)
+    assert run(disc_data, tmp_path / "w", small, kimg=0.016, warm_start_from=finished / EXPORT_NAME).nimg == 16
+
+
+def test_memory_that_does_not_suffice_is_one_clear_error(
+    disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(EngineError, match="memory does not suffice"):
+        run(disc_data, tmp_path / "w", {**small, "z_dim": str(10**12)})
+    assert run(disc_data, tmp_path / "w", small, kimg=0.016).nimg == 16
+
+
 def test_a_dataset_of_another_size_is_refused(small: dict[str, str], tmp_path: Path) -> None:
     data = pack_discs(tmp_path / "d.safetensors", size=16, count=40)
     with pytest.raises(ConfigError, match="16 px"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from installation.errors import ConfigError
+from installation.errors import CheckpointError, ConfigError
 from installation.files import fingerprint
 from installation.models import checkpoint, projection
 from installation.models.cascade import Cascade
@@ -218,6 +218,20 @@ def test_what_does_not_fit_is_said_before_the_first_step(
     with pytest.raises(ConfigError, match=message):
         train_stage(dataset.path, tmp_path / "run", kimg=1, **options)
     assert not (tmp_path / "run").exists()
+
+
+def test_another_runs_state_is_refused_in_one_sentence(dataset: Dataset, base: Path, tmp_path: Path) -> None:
+    _run(dataset, tmp_path / "mine", 0.01)
+    save_state(tmp_path / "mine" / STATE_NAME, {"generator.x": torch.zeros(1)}, {"kind": "base", "nimg": 8})
+    with pytest.raises(CheckpointError, match="does not fit this run") as told:
+        _run(dataset, tmp_path / "mine", 0.02)
+    assert "\n" not in str(told.value)
+
+
+def test_torchrun_is_refused(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="one process"):
+        _run(dataset, tmp_path / "mine", 0.01)
 
 
 def test_a_folder_with_a_run_is_not_begun_anew(dataset: Dataset, tmp_path: Path) -> None:
