@@ -16,6 +16,7 @@ again, so the law holds up to the last pixel.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 import torch
@@ -44,11 +45,16 @@ def taps(scale: int) -> tuple[Tensor, Tensor]:
     return tuple(torch.tensor([*half, *half[::-1]], dtype=torch.float64) for half in (_DOWN[scale], _UP[scale]))  # type: ignore[return-value]
 
 
+def exact(device: torch.device) -> AbstractContextManager[object]:
+    """Without autocast: half precision would end the exactness. The meta device knows none."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+
+
 def down(img: Tensor, scale: int) -> Tensor:
     """img [N, C, h·scale, w·scale] -> its small version [N, C, h, w], float32 under autocast too."""
     n, c, height, width = img.shape
     phases = F.pixel_unshuffle(img.float().reshape(n * c, 1, height, width), scale)
-    with torch.autocast(img.device.type, enabled=False):
+    with exact(img.device):
         small = F.conv2d(_mirrored_phases(phases, scale), _down_kernel(scale, 1, img.device))
     return small.view(n, c, height // scale, width // scale)
 
@@ -57,7 +63,7 @@ def up(lo: Tensor, scale: int) -> Tensor:
     """lo [N, C, h, w] -> the smooth enlargement [N, C, h·scale, w·scale], float32 under autocast too."""
     n, c, height, width = lo.shape
     flat = lo.float().reshape(n * c, 1, height, width)
-    with torch.autocast(lo.device.type, enabled=False):
+    with exact(lo.device):
         phases = F.conv2d(_mirrored(flat, 2), _up_kernel(scale, 1, lo.device))
     return F.pixel_shuffle(phases, scale).view(n, c, height * scale, width * scale)
 

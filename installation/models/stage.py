@@ -78,7 +78,7 @@ class Stage(Upscaler):
             x = F.interpolate(self.lifts[level](x), scale_factor=2, mode="bilinear", align_corners=False)
             x = self._refine(level, _activate(x + skips[level]), w)
         y = self.last(x).float()
-        with torch.autocast(y.device.type, enabled=False):  # half precision would end the exactness
+        with projection.exact(y.device):
             if self.calm:
                 much = liveliness(lo, self.calm)
                 y = y * much if y.requires_grad else y.mul_(much)

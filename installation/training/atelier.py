@@ -2,6 +2,7 @@
 
 It does nothing that the single verbs do not do, and leaves what they leave, so any part can be taken up by hand afterwards:
 
+    OUT/wishes.json                                                          what was asked for, for the next call
     OUT/manifest.jsonl, crops/, faces64.safetensors, faces256.safetensors    data
     OUT/kit64/, kit256/                                                      what is judged by
     OUT/runs/base/, runs/stage/                                              train, judge
@@ -13,6 +14,7 @@ is trained on the samples of one base.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +44,7 @@ from installation.training.stage.trainer import train_stage
 
 LEAST_FACES = LEAST_LARGE = 48
 SCALES = (4, 2)
+WISHES_FILE = "wishes.json"
 BASE_SHARE = 0.6
 _HELD_OUT, _WANTED_HELD_OUT, _MOST_HELD_OUT = 0.08, 20, 0.35
 
@@ -100,6 +103,7 @@ def make(folders: Sequence[Path], out: Path, wishes: Wishes, ears: Ears | None =
     ):
         resolve(name, changes)  # an hour of scanning would be a long way to a misspelt word
     place = devices.choose(wishes.device).device
+    _same_wishes(out, wishes)
     faces, large = _data(folders, out, wishes, ears)
     fewest = min(len(one) for one in (faces, large) if one is not None)
     held_out = min(_MOST_HELD_OUT, max(_HELD_OUT, _WANTED_HELD_OUT / fewest))
@@ -207,6 +211,25 @@ def _same_folders(manifest: Path, folders: Sequence[Path]) -> None:
     if there != {str(folder.resolve()) for folder in folders}:
         what = f"the folder was begun with other pictures: {', '.join(sorted(there))}"
         raise ConfigError(what, where=str(manifest.parent), fix="Name another folder for these")
+
+
+def _same_wishes(out: Path, wishes: Wishes) -> None:
+    """ConfigError where what is made of them is there already, and they were others. What a run is made of, the run knows itself."""
+    path, size = out / WISHES_FILE, base_configs.resolve(wishes.config, wishes.base_set).size
+    asked = {"--n": wishes.n, "--licence": dict(wishes.licences), "--no-text": not wishes.with_text}
+    if not (path.exists() and _dataset(out, size).exists()):
+        write_bytes(path, json.dumps(asked, indent=1, sort_keys=True).encode())
+        return
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        changed = [option for option, wish in asked.items() if there[option] != wish]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise OutputError(
+            f"cannot be read ({error})", where=str(path), fix="Delete it to say again what it said"
+        ) from error
+    if changed:
+        what = "the folder was begun with another " + " and ".join(f"{option} ({there[option]})" for option in changed)
+        raise ConfigError(what, where=str(out), fix="Say the same again, or name another folder")
 
 
 def _kit(dataset: Dataset, out: Path, share: float, wishes: Wishes, place: torch.device, ears: Ears) -> Kit:

@@ -21,7 +21,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from installation.errors import CheckpointError, OutputError
-from installation.files import flush_folder
+from installation.files import replacing
 
 FORMAT = 1
 _FACTS, _SUM, _FORMAT = "facts", "sha256", "format"
@@ -60,16 +60,14 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, An
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(dict(facts), allow_nan=False, sort_keys=True)
     metadata = {_FORMAT: str(FORMAT), _FACTS: text, _SUM: _checksum(plain, text)}
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(plain, temporary, metadata=metadata)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        if path.exists():
-            os.replace(path, previous(path))
-        os.replace(temporary, path)
-        flush_folder(path.parent)
+        with replacing(path, only_writer=True) as draft:
+            save_file(plain, draft, metadata=metadata)
+            # What a disk refuses it refuses by now, before the last state has another name.
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
+            if path.exists():
+                os.replace(path, previous(path))
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         what = "the disk is full" if full else f"the state could not be written ({error})"
@@ -79,8 +77,6 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, An
             else "May this user write there?"
         )
         raise OutputError(what, where=str(path), fix=fix) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_state(path: Path) -> State | None:

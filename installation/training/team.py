@@ -66,6 +66,11 @@ class Team:
             dist.barrier(group=self.control)
 
 
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return dist.is_available() and dist.is_torchelastic_launched()
+
+
 @contextmanager
 def assemble(device: torch.device) -> Iterator[Team]:
     """The team this process belongs to: torchrun's, one that is already in use, or just this process."""
@@ -73,7 +78,7 @@ def assemble(device: torch.device) -> Iterator[Team]:
         yield Team()
         return
     began = False
-    if not dist.is_initialized() and dist.is_torchelastic_launched():
+    if not dist.is_initialized() and launched():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         began = True
     try:

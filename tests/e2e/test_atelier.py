@@ -126,6 +126,15 @@ def test_a_folder_begun_with_other_pictures_is_left_alone(begun: Path, finished:
     refused(home, 2, "other pictures", "atelier", str(home / "here"), "-o", str(begun), *WORDS)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["--n", "60"], ["--licence", "photographs=CC0"]])
+def test_other_wishes_for_what_is_made_already_are_refused(
+    begun: Path, finished: str, photographs: Path, home: Path, words: list[str]
+) -> None:
+    given = [*WORDS, *words]
+    refused(home, 2, f"another {words[0]}", "atelier", str(photographs), "-o", str(begun), *given, "--kimg", "0.1")
+
+
 def test_a_folder_with_few_faces_says_why_and_what_to_do(home: Path) -> None:
     folder = home / "few"
     folder.mkdir()

@@ -282,3 +282,13 @@ def test_its_cost_is_told_from_the_file_alone(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "s.safetensors", network.state_dict(), checkpoint.describe(network, name="s"))
     full, half = 3 * 8 * 9 + 8 * 48 * 9, 8 * 16 * 9 + 2 * 16 * 16 * 9 + 16 * 8
     assert cost.macs(*read_index(tmp_path / "s.safetensors"), side=64) == 64 * 64 * full + 32 * 32 * half
+
+
+@pytest.mark.parametrize("scale", projection.SCALES)
+def test_the_pair_is_as_exact_inside_half_precision(scale: int) -> None:
+    small = torch.rand(1, 3, 8, 9, generator=torch.Generator().manual_seed(0))
+    large = projection.up(small, scale)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(projection.up(small, scale), large)
+        assert torch.equal(projection.down(large, scale), projection.down(large.clone(), scale))
+        assert torch.allclose(projection.down(projection.up(small, scale), scale), small, atol=1e-5)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
-from installation.errors import ConfigError
+from installation.training import recipe
 
 LOSSES = ("rp", "ns")
 PENALTIES = ("exact", "difference")
 AUGMENTS = ("ramp", "ada", "off")
-_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,47 +153,8 @@ CONFIGS: dict[str, BaseConfig] = {
 
 
 def resolve(name: str, overrides: Mapping[str, str]) -> BaseConfig:
-    """The config of that name with fields changed: {"gamma": "0.1", "channels": "32,32,16"}. ConfigError lists every fault."""
-    if name not in CONFIGS:
-        raise ConfigError(
-            f"unknown config {name!r}", where="config", fix="Use " + ", ".join(CONFIGS) + _near(name, CONFIGS)
-        )
-    config = CONFIGS[name]
-    types = {field.name: str(field.type) for field in fields(BaseConfig)}
-    faults: list[str] = []
-    values: dict[str, Any] = {}
-    for key, text in overrides.items():
-        if key not in types:
-            faults.append(f"no field {key!r}{_near(key, types)}")
-            continue
-        try:
-            values[key] = _parse(types[key], text)
-        except ValueError:
-            faults.append(f"{key}={text!s:.40} is not a {types[key]}")
-    config = replace(config, **values)
-    faults += _faults(config)
-    if faults:
-        raise ConfigError("; ".join(faults), where=f"config {name}", fix="Change what --set says")
-    return config
-
-
-def _parse(kind: str, text: str) -> Any:
-    if kind == "bool":
-        if text.lower() not in _BOOLS:
-            raise ValueError(text)
-        return _BOOLS[text.lower()]
-    if kind == "int":
-        return int(text)
-    if kind.startswith("tuple"):
-        return tuple(int(part) for part in text.split(","))
-    if kind == "str":
-        return text
-    if "None" in kind and text.lower() in ("none", "auto"):
-        return None
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
+    """The config of that name with fields changed: {"gamma": "0.1"}. ConfigError lists every fault."""
+    return recipe.resolve(CONFIGS, name, overrides, _faults)
 
 
 def _faults(config: BaseConfig) -> list[str]:
@@ -229,8 +186,3 @@ def _faults(config: BaseConfig) -> list[str]:
         ) >= 0,
     }  # fmt: skip
     return [rule for rule, kept in rules.items() if not kept]
-
-
-def _near(word: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -31,7 +31,9 @@ class Gallery:
         generator, nimg, folder = trainee.average, trainee.nimg, self.run.folder
         facts = {"name": self.name, "nimg": nimg, "dataset": self.dataset, "recipe": self.recipe}
         export(folder / EXPORT_NAME, generator, trainee.config, **facts)
-        if _is_milestone(nimg, int(1000 * trainee.config.show_kimg)):
+        every = int(1000 * trainee.config.show_kimg)
+        kept = (int(path.stem[-10:]) for path in (folder / SNAPSHOTS).glob("G_ema-??????????.safetensors"))
+        if _age(nimg, every) not in {_age(one, every) for one in kept if one <= nimg}:
             export(folder / SNAPSHOTS / f"G_ema-{nimg:010d}.safetensors", generator, trainee.config, **facts)
         columns = 8 if trainee.config.size <= 128 else 6
         w = pictures.latents(generator, 4 * columns, self.seed)
@@ -59,7 +61,7 @@ class Gallery:
         write_png(self.run.folder / "curves.png", draw_curves({self.name: rows}, CURVES))
 
 
-def _is_milestone(nimg: int, every: int) -> bool:
-    """Whether a checkpoint is kept for good: about two for each doubling of nimg, so that a run's history can be judged later."""
+def _age(nimg: int, every: int) -> int:
+    """Of each age one checkpoint is kept for good, so that a run's history can be judged later: two for each doubling of nimg."""
     shows = nimg // every
-    return shows < 2 or math.floor(2 * math.log2(shows)) != math.floor(2 * math.log2(shows - 1))
+    return math.floor(2 * math.log2(shows)) if shows else -1

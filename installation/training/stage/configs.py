@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from installation.errors import ConfigError
+from installation.training import recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,33 +76,8 @@ CONFIGS: dict[str, StageConfig] = {
 
 
 def resolve(name: str, overrides: Mapping[str, str]) -> StageConfig:
-    """The config of that name with fields changed: {"gamma": "0.1", "widths": "16,32"}. ConfigError lists every fault."""
-    if name not in CONFIGS:
-        raise ConfigError(
-            f"unknown config {name!r}", where="config", fix="Use " + ", ".join(CONFIGS) + _near(name, CONFIGS)
-        )
-    types = {field.name: str(field.type) for field in fields(StageConfig)}
-    faults: list[str] = []
-    values: dict[str, Any] = {}
-    for key, text in overrides.items():
-        if key not in types:
-            faults.append(f"no field {key!r}{_near(key, types)}")
-            continue
-        try:
-            values[key] = _parse(types[key], text)
-        except ValueError:
-            faults.append(f"{key}={text!s:.40} is not a {types[key]}")
-    config = replace(CONFIGS[name], **values)
-    faults += _faults(config)
-    if faults:
-        raise ConfigError("; ".join(faults), where=f"config {name}", fix="Change what --set says")
-    return config
-
-
-def _parse(kind: str, text: str) -> int | float | tuple[int, ...]:
-    if kind == "int":
-        return int(text)
-    return tuple(int(part) for part in text.split(",")) if kind.startswith("tuple") else float(text)
+    """The config of that name with fields changed: {"gamma": "0.1"}. ConfigError lists every fault."""
+    return recipe.resolve(CONFIGS, name, overrides, _faults)
 
 
 def _faults(config: StageConfig) -> list[str]:
@@ -129,8 +102,3 @@ def _faults(config: StageConfig) -> list[str]:
         ) >= 0,
     }  # fmt: skip
     return [rule for rule, kept in rules.items() if not kept]
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from installation.training.stage.configs import StageConfig, resolve
 from installation.training.stage.sheets import Sheets
 from installation.training.stage.source import Crops, Previous
 from installation.training.stage.trainee import StageTrainee
+from installation.training.team import launched
 
 SHOWN_SIDE = 256  # large px of a picture on a sheet
 
@@ -48,7 +48,7 @@ def train_stage(
     ConfigError, OutputError, ModelError or CheckpointError before the first step.
     """
     recipe, out = resolve(config, set or {}), out.resolve()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launched():
         raise ConfigError("a stage is trained by one process", where="torchrun", fix="Start it without torchrun")
     if scale not in projection.SCALES:
         raise ConfigError(f"a stage enlarges by {' or '.join(map(str, projection.SCALES))}, not {scale}", where="scale")

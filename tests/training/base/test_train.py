@@ -95,9 +95,19 @@ def test_the_sheet_of_real_pictures_is_the_dataset(finished: Path) -> None:
     assert frame[16, 16].mean() > frame[0, 0].mean() + 10
 
 
+def kept(folder: Path) -> list[int | None]:
+    return [read_header(path).nimg for path in sorted((folder / "snapshots").glob("*.safetensors"))]
+
+
 def test_snapshots_of_its_history_are_kept(finished: Path) -> None:
-    shown = [read_header(path).nimg for path in sorted((finished / "snapshots").glob("*.safetensors"))]
-    assert shown == [0, 200, 320]
+    assert kept(finished) == [0, 200]
+
+
+def test_stops_leave_no_snapshot_each(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
+    small = {**small, "show_kimg": "0.04"}
+    for kimg in (0.04, 0.056, 0.072, 0.08, 0.096):
+        run(disc_data, tmp_path / "r", small, kimg=kimg)
+    assert kept(tmp_path / "r") == [0, 40, 80]
 
 
 def test_stopping_and_going_on_is_the_same_as_not_stopping(

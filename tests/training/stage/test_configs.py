@@ -26,6 +26,13 @@ def test_every_recipe_makes_networks_that_fit_its_crops(name: str, scale: int) -
     assert logits.shape[2] >= 4, "verdicts on patches, not on the whole"
 
 
+@pytest.mark.parametrize("text", ["gan=nan", "lr_stage=inf", "steady=nan"])
+def test_a_number_that_is_none_is_refused_by_its_name(text: str) -> None:
+    key, _, value = text.partition("=")
+    with pytest.raises(ConfigError, match=f"{text} is not a float"):
+        resolve("nano", {key: value})
+
+
 @pytest.mark.parametrize("name", ["nano", "realtime", "tile4k"])
 def test_a_new_stage_is_the_smooth_enlargement_and_learns(name: str) -> None:
     lo = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -229,7 +229,7 @@ def test_another_runs_state_is_refused_in_one_sentence(dataset: Dataset, base: P
 
 
 def test_torchrun_is_refused(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
     with pytest.raises(ConfigError, match="one process"):
         _run(dataset, tmp_path / "mine", 0.01)
 

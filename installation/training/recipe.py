@@ -1,0 +1,71 @@
+"""A training's config by its name, with fields changed by words of the command line. Base and stage alike."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from installation.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Config = TypeVar("Config", bound=DataclassInstance)
+
+_BOOLS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def resolve(
+    configs: Mapping[str, Config], name: str, overrides: Mapping[str, str], faults_of: Callable[[Config], list[str]]
+) -> Config:
+    """The config of that name with fields changed: {"gamma": "0.1", "channels": "32,32,16"}. faults_of: the rules that it breaks.
+
+    ConfigError lists every fault.
+    """
+    if name not in configs:
+        raise ConfigError(
+            f"unknown config {name!r}", where="config", fix="Use " + ", ".join(configs) + _near(name, configs)
+        )
+    types = {field.name: str(field.type) for field in fields(configs[name])}
+    faults: list[str] = []
+    values: dict[str, Any] = {}
+    for key, text in overrides.items():
+        if key not in types:
+            faults.append(f"no field {key!r}{_near(key, types)}")
+            continue
+        try:
+            values[key] = _parse(types[key], text)
+        except ValueError:
+            faults.append(f"{key}={text!s:.40} is not a {types[key]}")
+    config = replace(configs[name], **values)
+    faults += faults_of(config)
+    if faults:
+        raise ConfigError("; ".join(faults), where=f"config {name}", fix="Change what --set says")
+    return config
+
+
+def _parse(kind: str, text: str) -> Any:
+    if kind == "bool":
+        if text.lower() not in _BOOLS:
+            raise ValueError(text)
+        return _BOOLS[text.lower()]
+    if kind == "int":
+        return int(text)
+    if kind.startswith("tuple"):
+        return tuple(int(part) for part in text.split(","))
+    if kind == "str":
+        return text
+    if "None" in kind and text.lower() in ("none", "auto"):
+        return None
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
