@@ -11,21 +11,26 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path, *, only_writer: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, only_writer: bool = False, last: Path | None = None) -> Iterator[Path]:
     """`with replacing(path) as draft:` gives an empty file beside `path` to write; it is flushed to the disk and renamed over `path`.
 
     Makes the folder. Whatever is raised, OSError included, passes through: then what lay at `path` is untouched, and no draft is left.
-    only_writer: nobody else writes `path` meanwhile; the draft then has one name, and what a kill left of it is written over.
+    only_writer: nobody else writes `path` meanwhile; the draft then has one name, and what a kill left of it is removed.
+    last: where what lay at `path` is kept, once nothing but the renaming is left to do.
     """
     draft = path.with_name(f".{path.name}.part" if only_writer else f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        if only_writer:
+            draft.unlink(missing_ok=True)
         draft.touch()
         mode = draft.stat().st_mode  # as this user's files are; safetensors makes its own unreadable for all others
         yield draft
         draft.chmod(mode)
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
+        if last is not None and path.exists():
+            os.replace(path, last)
         os.replace(draft, path)
     finally:
         with suppress(OSError):  # a folder that refuses even this was named in the error

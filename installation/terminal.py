@@ -25,12 +25,13 @@ def log_to_stderr(verbose: bool) -> None:
 
 
 def answer(what: Any) -> None:
-    """Text as it is; tables to a terminal at its width, into a file or pipe wide enough that nothing is cut."""
+    """Text and paths as they are; tables to a terminal at its width, into a file or pipe wide enough that nothing is cut."""
     if sys.stdout is None:  # closed by who started us
         return
     try:
-        if isinstance(what, str):
-            typer.echo(what, nl=not what.endswith("\n"))
+        if isinstance(what, (str, os.PathLike)):
+            text = str(what)
+            typer.echo(text, nl=not text.endswith("\n"))
         else:
             from rich.console import Console
 

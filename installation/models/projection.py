@@ -46,8 +46,9 @@ def taps(scale: int) -> tuple[Tensor, Tensor]:
 
 
 def exact(device: torch.device) -> AbstractContextManager[object]:
-    """Without autocast: half precision would end the exactness. The meta device knows none."""
-    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+    """Without autocast: half precision would end the exactness. Some devices know none."""
+    known = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if known else nullcontext()
 
 
 def down(img: Tensor, scale: int) -> Tensor:

@@ -41,6 +41,7 @@ from installation.training.records import write_bytes
 from installation.training.runs import RUN_FILE, network_in, read_run
 from installation.training.stage import configs as stage_configs
 from installation.training.stage.trainer import train_stage
+from installation.training.team import launched
 
 LEAST_FACES = LEAST_LARGE = 48
 SCALES = (4, 2)
@@ -102,6 +103,8 @@ def make(folders: Sequence[Path], out: Path, wishes: Wishes, ears: Ears | None =
         (stage_configs.resolve, wishes.stage_config, wishes.stage_set),
     ):
         resolve(name, changes)  # an hour of scanning would be a long way to a misspelt word
+    if launched():
+        raise ConfigError("an atelier is one process", where="torchrun", fix="Start it without torchrun")
     place = devices.choose(wishes.device).device
     _same_wishes(out, wishes)
     faces, large = _data(folders, out, wishes, ears)
@@ -215,14 +218,16 @@ def _same_folders(manifest: Path, folders: Sequence[Path]) -> None:
 
 def _same_wishes(out: Path, wishes: Wishes) -> None:
     """ConfigError where what is made of them is there already, and they were others. What a run is made of, the run knows itself."""
-    path, size = out / WISHES_FILE, base_configs.resolve(wishes.config, wishes.base_set).size
+    path, made = out / WISHES_FILE, any(out.glob("faces*.safetensors"))
     asked = {"--n": wishes.n, "--licence": dict(wishes.licences), "--no-text": not wishes.with_text}
-    if not (path.exists() and _dataset(out, size).exists()):
+    bound = {"--licence", "--no-text"} if made else set()
+    bound |= {"--n"} if any(out.glob(f"kit*/{KIT_FILE}")) else set()
+    if not (bound and path.exists()):
         write_bytes(path, json.dumps(asked, indent=1, sort_keys=True).encode())
         return
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
-        changed = [option for option, wish in asked.items() if there[option] != wish]
+        changed = [option for option, wish in asked.items() if option in bound and there[option] != wish]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise OutputError(
             f"cannot be read ({error})", where=str(path), fix="Delete it to say again what it said"
@@ -230,6 +235,8 @@ def _same_wishes(out: Path, wishes: Wishes) -> None:
     if changed:
         what = "the folder was begun with another " + " and ".join(f"{option} ({there[option]})" for option in changed)
         raise ConfigError(what, where=str(out), fix="Say the same again, or name another folder")
+    if there != asked:
+        write_bytes(path, json.dumps(asked, indent=1, sort_keys=True).encode())
 
 
 def _kit(dataset: Dataset, out: Path, share: float, wishes: Wishes, place: torch.device, ears: Ears) -> Kit:

@@ -24,9 +24,6 @@ from installation.errors import EngineError, OutputError
 from installation.training.state import State, load_state, save_state
 from installation.training.team import Team
 
-# What torch says where a CPU's memory ends; a GPU's has a class of its own.
-_NO_MEMORY = ("can't allocate memory", "not enough memory")
-
 StopReason = Literal["kimg", "minutes", "signal"]
 _SHARED = "All processes of a run need one folder: put it on a disk that they share"
 
@@ -277,19 +274,6 @@ class _Loop:
             self.log(self.trainee.nimg, rolled_back=self.rolled_back, lr_factor=self.lr_factor)
             self.progress(Progress(self.trainee.nimg, self.clock() - self.began, 0.0, {}, event))
         self.team.wait()
-
-
-@contextmanager
-def enough_memory(folder: Path) -> Iterator[None]:
-    """EngineError for what torch raises where memory ends. folder: the run's; what it holds stays."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-        if not known and not any(words in str(error) for words in _NO_MEMORY):
-            raise
-        fix = "End what else uses it, or begin another run with a smaller batch or config; the last state is kept"
-        raise EngineError("memory does not suffice for this training", where=str(folder), fix=fix) from error
 
 
 @contextmanager

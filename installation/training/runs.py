@@ -18,6 +18,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -161,7 +162,8 @@ class Run:
             and self._begun
             and not any((self.folder / name).exists() for name in (STATE_NAME, METRICS_FILE))
         ):
-            (self.folder / RUN_FILE).unlink(missing_ok=True)
+            with suppress(OSError):  # read by somebody just now, on Windows
+                (self.folder / RUN_FILE).unlink(missing_ok=True)
         self.close()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from installation.errors import CheckpointError, OutputError
 from installation.files import replacing
+from installation.training.memory import ran_out
 
 FORMAT = 1
 _FACTS, _SUM, _FORMAT = "facts", "sha256", "format"
@@ -40,6 +40,15 @@ class State:
         return {
             name[len(prefix) + 1 :]: tensor for name, tensor in self.tensors.items() if name.startswith(prefix + ".")
         }
+
+
+def misfit(state: State, error: Exception) -> Exception:
+    """What to raise where a trainee cannot be as the state says: CheckpointError, or the error itself where memory ran out."""
+    if ran_out(error):
+        return error
+    return CheckpointError(
+        f"the state does not fit this run ({' '.join(str(error).split()):.200})", where=str(state.path)
+    )
 
 
 def joined(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -61,13 +70,8 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, An
     text = json.dumps(dict(facts), allow_nan=False, sort_keys=True)
     metadata = {_FORMAT: str(FORMAT), _FACTS: text, _SUM: _checksum(plain, text)}
     try:
-        with replacing(path, only_writer=True) as draft:
+        with replacing(path, only_writer=True, last=previous(path)) as draft:
             save_file(plain, draft, metadata=metadata)
-            # What a disk refuses it refuses by now, before the last state has another name.
-            with draft.open("rb+") as file:
-                os.fsync(file.fileno())
-            if path.exists():
-                os.replace(path, previous(path))
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         what = "the disk is full" if full else f"the state could not be written ({error})"

@@ -269,6 +269,19 @@ def test_a_file_without_its_other_half_is_refused(files: tuple[Path, Path], tmp_
         added(files[0], tmp_path / "models")
 
 
+def test_large_letters_name_the_other_half_in_large_letters(files: tuple[Path, Path], tmp_path: Path) -> None:
+    for file in files:
+        file.rename(tmp_path / file.name.upper())
+    assert added(tmp_path / "MINE.BIN", tmp_path / "models")[0].name == "MINE.safetensors"
+
+
+def test_another_graph_of_the_same_weights_is_another_model(files: tuple[Path, Path], tmp_path: Path) -> None:
+    added(files[0], tmp_path / "models")
+    files[0].write_text(files[0].read_text().replace("PReLU", "Swish"))
+    with pytest.raises(ModelError, match="another model named mine"):
+        added(files[0], tmp_path / "models")
+
+
 def test_a_damaged_pair_leaves_the_model_that_is_there(files: tuple[Path, Path], tmp_path: Path) -> None:
     path, _ = added(files[0], tmp_path / "models")
     before = path.read_bytes()
@@ -280,4 +293,4 @@ def test_a_damaged_pair_leaves_the_model_that_is_there(files: tuple[Path, Path],
 
 def test_openvinos_files_are_told_where_theirs_come_from(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="random-face"):
-        added(Path("synthesis.xml"), tmp_path)
+        added(tmp_path / "synthesis.xml", tmp_path)

@@ -144,6 +144,25 @@ def test_a_disk_that_refuses_in_the_middle_of_a_file_costs_nothing(tmp_path: Pat
     assert [p.name for p in tmp_path.iterdir()] == ["state.safetensors"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+def test_the_last_refusal_before_the_renaming_costs_no_generation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.safetensors"
+    for nimg in (1, 2):
+        save_state(path, tensors(1.0), {"nimg": nimg})
+    before = path.read_bytes(), previous(path).read_bytes()
+
+    def refuse(self: Path, mode: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(OutputError, match="could not be written"):
+        save_state(path, tensors(2.0), {"nimg": 3})
+    assert (path.read_bytes(), previous(path).read_bytes()) == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([path.name, previous(path).name])
+
+
 def test_facts_that_are_not_json_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         save_state(tmp_path / "state.safetensors", tensors(1), {"loss": float("nan")})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from installation.errors import CheckpointError
 
 MAX_STEPS = 1_000_000  # the largest training checkpoints have a tenth
+MAX_NUMBER_KEYS = 10_000  # an optimiser numbers its parameters: some hundreds
 
 
 class Budget:
@@ -12,6 +13,7 @@ class Budget:
 
     def __init__(self, nbytes: int) -> None:
         self.steps = MAX_STEPS
+        self.number_keys = MAX_NUMBER_KEYS
         self.nbytes = nbytes
 
     def step(self, count: int = 1) -> None:
@@ -19,6 +21,13 @@ class Budget:
         self.steps -= count
         if self.steps < 0:
             raise CheckpointError(f"more than {MAX_STEPS:,} instructions")
+
+    def number_key(self) -> None:
+        """Count a number that becomes a key or stands in a set. Python's hash of numbers is no secret: enough of them can be chosen so that
+        each is held against all before it. Text is hashed with a secret."""
+        self.number_keys -= 1
+        if self.number_keys < 0:
+            raise CheckpointError(f"more than {MAX_NUMBER_KEYS:,} keys that are numbers")
 
     def take(self, nbytes: int) -> None:
         """Count bytes that are copied or claimed. The same bytes count each time they are used: nothing may outgrow the file."""

@@ -23,7 +23,6 @@ from installation.models.importers.numpy_values import NumberType
 
 MAX_NESTING = 100
 MAX_INT_BITS = 128  # only torch's 80-bit file mark is longer than 64
-_KEYS_END = 1 << 60
 
 # Makes the value for a call of a name with these arguments.
 Constructor = Callable[..., Any]
@@ -76,7 +75,7 @@ class _Machine:
     ) -> None:
         self._budget, self._constructors, self._is_inert, self._persistent = budget, constructors, is_inert, persistent
         self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
+        self._memo: dict[str, Any] = {}  # by the number as text, see Budget.number_key
 
     def run(self, stream: io.BytesIO) -> Any:
         for op, arg, _ in pickletools.genops(stream):
@@ -95,13 +94,13 @@ class _Machine:
         stack = self._stack
         match name:
             case "BINGET" | "LONG_BINGET" | "GET":
-                if arg not in self._memo:
+                if str(arg) not in self._memo:
                     raise CheckpointError(f"refers to value {arg}, which it never stored")
-                stack.append(self._memo[arg])
+                stack.append(self._memo[str(arg)])
             case "MEMOIZE":
-                self._memo[len(self._memo)] = self._top()
+                self._memo[str(len(self._memo))] = self._top()
             case "BINPUT" | "LONG_BINPUT" | "PUT":
-                self._memo[arg] = self._top()
+                self._memo[str(arg)] = self._top()
             case "NONE" | "NEWTRUE" | "NEWFALSE":
                 stack.append(_CONSTANTS[name])
             case "MARK":
@@ -119,9 +118,9 @@ class _Machine:
             case "LIST":
                 stack.append(self._pop_marked())
             case "DICT":
-                stack.append(_fill({}, self._pop_marked()))
+                stack.append(_fill({}, self._pop_marked(), self._budget))
             case "FROZENSET":
-                stack.append(frozenset(as_key(item) for item in self._pop_marked()))
+                stack.append(frozenset(as_key(item, self._budget) for item in self._pop_marked()))
             case "APPEND":
                 item = self._pop()
                 self._target(list).append(item)
@@ -130,13 +129,13 @@ class _Machine:
                 self._target(list).extend(items)
             case "ADDITEMS":
                 items = self._pop_marked()
-                self._target(set).update(as_key(item) for item in items)
+                self._target(set).update(as_key(item, self._budget) for item in items)
             case "SETITEM":
                 value, key = self._pop(), self._pop()
-                _fill(self._target(dict), [key, value])
+                _fill(self._target(dict), [key, value], self._budget)
             case "SETITEMS":
                 items = self._pop_marked()
-                _fill(self._target(dict), items)
+                _fill(self._target(dict), items, self._budget)
             case "REDUCE" | "NEWOBJ":
                 args, called = self._pop(), self._pop()
                 stack.append(self._call(called, args))
@@ -220,24 +219,21 @@ class _Machine:
         return value
 
 
-def as_key(value: Any) -> Any:
-    """The value, if it may be a key or stand in a set: hashing any number of them takes no longer than reading them.
-
-    Tuples of tuples take for ever. So do numbers that are alike modulo 2^61 - 1, by which Python hashes them.
-    """
-    if isinstance(value, int) and abs(value) >= _KEYS_END:
-        raise CheckpointError("a key of more than 60 bits")
+def as_key(value: Any, budget: Budget) -> Any:
+    """The value, if it may be a key or stand in a set. Tuples of tuples may not: hashing them can take for ever."""
+    if isinstance(value, (int, float)):
+        budget.number_key()
     if value is None or isinstance(value, (str, bytes, int, float, Name)):
         return value
     raise CheckpointError(f"a key of type {type(value).__name__}")
 
 
-def _fill(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
+def _fill(target: dict[Any, Any], items: list[Any], budget: Budget) -> dict[Any, Any]:
     """items: key, value, key, value, ..."""
     if len(items) % 2:
         raise CheckpointError("damaged: a key without a value")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        target[as_key(key)] = value
+        target[as_key(key, budget)] = value
     return target
 
 

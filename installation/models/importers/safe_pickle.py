@@ -252,7 +252,7 @@ class _Reader:
 
     def _set(self, items: Any = ()) -> frozenset[Any]:
         self._budget.step(len(items))
-        return frozenset(as_key(item) for item in items)
+        return frozenset(as_key(item, self._budget) for item in items)
 
     def _interpret(
         self,

@@ -32,7 +32,7 @@ class Gallery:
         facts = {"name": self.name, "nimg": nimg, "dataset": self.dataset, "recipe": self.recipe}
         export(folder / EXPORT_NAME, generator, trainee.config, **facts)
         every = int(1000 * trainee.config.show_kimg)
-        kept = (int(path.stem[-10:]) for path in (folder / SNAPSHOTS).glob("G_ema-??????????.safetensors"))
+        kept = (int(path.stem[-10:]) for path in (folder / SNAPSHOTS).glob(f"G_ema-{'[0-9]' * 10}.safetensors"))
         if _age(nimg, every) not in {_age(one, every) for one in kept if one <= nimg}:
             export(folder / SNAPSHOTS / f"G_ema-{nimg:010d}.safetensors", generator, trainee.config, **facts)
         columns = 8 if trainee.config.size <= 128 else 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -21,9 +22,10 @@ from installation.training.base.probe import probe
 from installation.training.base.trainee import BaseTrainee
 from installation.training.dataset import Dataset, open_dataset
 from installation.training.feed import Feed
-from installation.training.loop import Outcome, Pace, Progress, enough_memory, train
+from installation.training.loop import Outcome, Pace, Progress, train
+from installation.training.memory import enough_memory
 from installation.training.runs import STATE_NAME, Run
-from installation.training.state import State, load_state
+from installation.training.state import State, load_state, previous
 from installation.training.team import Team, assemble
 
 # Fewer held-out pictures say nothing about overfitting.
@@ -52,19 +54,20 @@ def train_base(
     folder; looked at when the run begins and never again. pace: when to save and show.
 
     ConfigError: an unknown config or field, a dataset of another size, too few pictures, a folder that holds another run.
-    CheckpointError: a damaged state or warm start. OutputError: the dataset, or a disk that refuses. EngineError: no such device, or
-    training that breaks down again and again.
+    CheckpointError: a damaged state or warm start. OutputError: the dataset, or a disk that refuses. EngineError: no such device, too
+    little memory, or training that breaks down again and again.
     """
-    recipe, out = resolve(config, set or {}), out.resolve()
+    recipe, out = resolve(config, set or {}), Path(os.path.abspath(out))
     if resume not in ("auto", "never"):
         raise ConfigError(f"resume must be auto or never, not {resume!r}", where="resume")
     data = open_dataset(dataset)
     train_rows, held_out_rows = _check(data, recipe)
     place = devices.choose(device).device
     state_path = out / STATE_NAME
-    if resume == "never" and state_path.exists():
+    state = load_state(state_path)
+    if resume == "never" and state is not None:
         raise ConfigError("the folder already holds a run", where=str(out), fix="Choose another folder, or resume auto")
-    if recipe.keep and warm_start_from is None and not state_path.exists():
+    if recipe.keep and warm_start_from is None and state is None:
         raise ConfigError("there is no network to keep", where="keep", fix="Name it with --warm-start")
     with ExitStack() as stack:
         stack.enter_context(enough_memory(out))
@@ -72,7 +75,6 @@ def train_base(
         place = _own_device(place, team)
         if recipe.batch % team.size:
             raise ConfigError(f"a batch of {recipe.batch} cannot be shared by {team.size} processes", where="batch")
-        state = load_state(state_path)
         # What it began with may have been trained on since, or be gone: a run that has a state does not look at it again.
         parents = (
             None
@@ -167,7 +169,7 @@ def _plan(config: BaseConfig, device: torch.device, state: State | None, team: T
     """The run's plan on this device with as many processes; else, on CUDA, the fastest by measurement; else the whole batch at once."""
     share = config.batch // team.size
     machine = (device_name(device), team.size)
-    if state is not None and (state.facts.get("device"), state.facts.get("processes", 1)) == machine:
+    if state is not None and (state.facts.get("device"), state.facts.get("processes")) == machine:
         return Plan(**state.facts["plan"])
     if device.type != "cuda":
         return Plan(share)
@@ -177,7 +179,10 @@ def _plan(config: BaseConfig, device: torch.device, state: State | None, team: T
 
 
 def _fingerprint(path: Path) -> str:
-    file = path / STATE_NAME if path.is_dir() else path
+    file = path
+    if path.is_dir():  # the generation before stands in, as for the run itself
+        newest = path / STATE_NAME
+        file = newest if newest.exists() or not previous(newest).exists() else previous(newest)
     try:
         return fingerprint(file)
     except OSError as error:

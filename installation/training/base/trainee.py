@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from installation.errors import CheckpointError
 from installation.models.device import send
 from installation.training.augment import Schedule
 from installation.training.base.batch import Batch
@@ -24,7 +23,7 @@ from installation.training.base.threads import ThreadChoice
 from installation.training.ema import HalfLife, follow
 from installation.training.feed import Feed
 from installation.training.optimiser import Rate
-from installation.training.state import State, joined
+from installation.training.state import State, joined, misfit
 from installation.training.streams import torch_stream
 from installation.training.team import Team
 
@@ -176,7 +175,7 @@ class BaseTrainee:
             self.critic_alone_until, self.judged_nimg = int(facts["critic_alone_until"]), int(facts["judged_nimg"])
             self.signs = list(state.tensors["signs"].to(self.device))
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the state does not fit this run ({error})", where=str(state.path)) from error
+            raise misfit(state, error) from error
 
     @torch.no_grad()
     def overfit(self) -> float | None:

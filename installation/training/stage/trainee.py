@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from installation.errors import CheckpointError
 from installation.models.stage import Stage
 from installation.training.ema import HalfLife, follow
 from installation.training.features.efficientnet import Features, scaled
@@ -20,7 +19,7 @@ from installation.training.stage.degrade import Degradation, pair
 from installation.training.stage.networks import Critic, new_stage
 from installation.training.stage.source import Crops, Previous
 from installation.training.stage.steadiness import shift_loss, walk_loss
-from installation.training.state import State, joined
+from installation.training.state import State, joined, misfit
 
 PENALTY_EVERY = 8
 STEADY_EVERY = 4
@@ -140,8 +139,7 @@ class StageTrainee:
                     optimiser.restore(moments, int(state.facts[f"{name}_steps"]))
             self.nimg, self.steps = int(state.facts["nimg"]), int(state.facts["steps"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            what = f"the state does not fit this run ({str(error).partition(chr(10))[0]})"
-            raise CheckpointError(what, where=str(state.path)) from error
+            raise misfit(state, error) from error
 
     def retry(self, count: int, lr_factor: float) -> None:
         self.went_back, self.lr_factor = count, lr_factor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,8 @@ from installation.models import device as devices
 from installation.training.base.export import licence_text
 from installation.training.dataset import Dataset, open_dataset
 from installation.training.features.efficientnet import Features
-from installation.training.loop import Outcome, Pace, Progress, enough_memory, train
+from installation.training.loop import Outcome, Pace, Progress, train
+from installation.training.memory import enough_memory
 from installation.training.runs import EXPORT_NAME, STATE_NAME, Run
 from installation.training.stage.configs import StageConfig, resolve
 from installation.training.stage.sheets import Sheets
@@ -45,9 +47,9 @@ def train_stage(
     dataset: pictures larger than the crop, as `make_crops` packs them. previous: the checkpoint before this stage in the cascade, or all
     of them, base first. features: the file of EfficientNet-Lite0's weights, for the perceptual loss; None does without.
     resume: `auto`, or `never` to refuse a folder in which a run has begun. pace: when to save and show.
-    ConfigError, OutputError, ModelError or CheckpointError before the first step.
+    ConfigError, OutputError, ModelError or CheckpointError before the first step; EngineError where memory ends, or as for a base.
     """
-    recipe, out = resolve(config, set or {}), out.resolve()
+    recipe, out = resolve(config, set or {}), Path(os.path.abspath(out))
     if launched():
         raise ConfigError("a stage is trained by one process", where="torchrun", fix="Start it without torchrun")
     if scale not in projection.SCALES:

@@ -296,7 +296,7 @@ def test_memory_that_does_not_suffice_is_one_clear_error(
     disc_data: Path, small: dict[str, str], tmp_path: Path
 ) -> None:
     with pytest.raises(EngineError, match="memory does not suffice"):
-        run(disc_data, tmp_path / "w", {**small, "z_dim": str(10**12)})
+        run(disc_data, tmp_path / "w", {**small, "z_dim": str(10**15)})
     assert run(disc_data, tmp_path / "w", small, kimg=0.016).nimg == 16
 
 
