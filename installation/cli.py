@@ -266,7 +266,8 @@ def shard_plan(
     recording = _planned(
         show, take, size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
     )
-    recording.write(plan)
+    # Whoever plans for a cluster may be without its GPUs.
+    recording.model_copy(update={"placement": ""}).write(plan)
     say(f"{plan}: {recording.shards} shards of {recording.segments} segments, {recording.film.total} frames")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import queue
+import shutil
 import signal
 import sys
 import threading
@@ -88,6 +89,7 @@ def plan(path: Path, show: Show, wish: Wish, open_session: OpenSession, say: Cal
         preset=kind.name,
         segment_frames=spec.segment_frames,
         threads=wish.threads,
+        placement=record.placement(session),
         hashes=record.hashes(session),
         out=out,
         shards=wish.shards,
@@ -134,11 +136,15 @@ def begin(recording: Recording, *, resume: bool, say: Callable[[str], None]) -> 
             where=str(recording.folder),
             fix="Go on with --resume, or remove the folder to begin anew",
         )
-    settle(recording)
+    begun = (recording.folder / FILE).exists()
+    if begun:
+        settle(recording)
     wanted = record.missing(recording)
+    record.require_space(recording, wanted)
+    if not begun:
+        settle(recording)
     if resume and len(wanted) < recording.segments:
         say(f"{recording.segments - len(wanted)} of {recording.segments} segments are closed already")
-    record.require_space(recording, wanted)
     return wanted
 
 
@@ -146,14 +152,24 @@ def run(
     recording: Recording, *, resume: bool, keep: bool, workers: int, executor: str, say: Callable[[str], None]
 ) -> None:
     """Makes the film: in this process, or its shards in several."""
+    from installation.output.video.manifest import read_segments
 
     if executor not in ("local", "ray"):
         raise ConfigError("local or ray is wanted", where="--executor")
+    if executor == "ray" and recording.shards == 1:
+        raise ConfigError("ray makes shards, and there is one", where="--executor", fix="Give --shards too")
+    new = not recording.folder.exists()
     wanted = begin(recording, resume=resume, say=say)
-    if recording.shards == 1:
-        _make(recording, wanted, say)
-    elif wanted:
-        _farm(recording, wanted, workers, executor, say)
+    try:
+        if recording.shards == 1:
+            _make(recording, wanted, say)
+        elif wanted:
+            _farm(recording, wanted, workers, executor, say)
+    except BaseException:
+        # A beginning of which nothing is closed binds nobody: the next may be another film.
+        if new and not read_segments(recording.folder):
+            shutil.rmtree(recording.folder, ignore_errors=True)
+        raise
     join(recording, keep=keep, say=say)
 
 
@@ -175,7 +191,7 @@ def run_shard(recording: Recording, number: int, say: Callable[[str], None]) -> 
     shard = recording.shard(number)
     wanted = record.missing(recording, shard)
     record.require_space(recording, wanted)
-    _make(recording, wanted, say, writer=str(number))
+    _make(recording, wanted, say, writer=str(number), again="the same command goes on")
     say(f"shard {number}: segments {shard.start} to {shard.stop - 1} are closed")
 
 
@@ -240,7 +256,14 @@ def _farm(
             farm.run_local(recording.folder / FILE, shards, workers=workers, progress=progress)
 
 
-def _make(recording: Recording, wanted: Collection[int], say: Callable[[str], None], *, writer: str = "0") -> None:
+def _make(
+    recording: Recording,
+    wanted: Collection[int],
+    say: Callable[[str], None],
+    *,
+    writer: str = "0",
+    again: str = "--resume goes on",
+) -> None:
     if not wanted:
         return
     from installation import record
@@ -248,12 +271,12 @@ def _make(recording: Recording, wanted: Collection[int], say: Callable[[str], No
     renderer = record.open_renderer(recording)
     say(renderer.describe())
     frames = sum(map(recording.frames_of, wanted))
-    with stoppable(), bar(recording.out.name, frames) as progress:
+    with stoppable(again), bar(recording.out.name, frames) as progress:
         record.make(recording, wanted, renderer, writer=writer, progress=progress)
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable(again: str = "--resume goes on") -> Iterator[None]:
     """SIGTERM ends the recording as Ctrl-C does: in order. Exit code 130, as shells expect."""
 
     def stop(*_: Any) -> None:
@@ -263,7 +286,7 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("stopped; every closed segment is kept: --resume goes on")
+        say(f"stopped; every closed segment is kept: {again}")
         raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -403,7 +426,16 @@ def _climb(session: Session, size: tuple[int, int], open_session: OpenSession, s
 
 def _out(path: Path, out: Path | None, kind: Preset) -> Path:
     """Where the film goes: as asked, or named for the show in the folder we are in."""
+    from installation.output.video.presets import PRESETS
+
     out = out or Path(path.stem + (kind.suffix or f"-{kind.name}"))
+    if not out.name or out.name == "..":
+        raise ConfigError(
+            f"{str(out)!r} names no film", where="--out", fix="Give a file's name, or a folder's for pictures"
+        )
+    if not kind.suffix and out.suffix.lower() in {one.suffix for one in PRESETS.values()} - {""}:
+        fix = f"Name a folder, for example {out.stem}"
+        raise ConfigError(f"{kind.name} makes a folder of pictures, not {out.suffix}", where="--out", fix=fix)
     if out.suffix.lower() != kind.suffix:
         if kind.suffix and out.suffix and not out.suffix[1:].isdecimal():
             fix = f"Name it {out.with_suffix(kind.suffix).name}"

@@ -17,6 +17,7 @@ from installation import takes
 from installation.errors import ConfigError, EngineError, InstallationError, ModelError, TakeError
 from installation.files import fingerprint
 from installation.models import axes, checkpoint
+from installation.models import device as devices
 from installation.models.header import axes_file
 from installation.models.network import Generator
 from installation.output.video import disk
@@ -44,6 +45,12 @@ def open_renderer(recording: Recording) -> FilmRenderer:
     not those that the recording was planned with: a shard may be made much later, and on another machine.
     """
     session = recording.session
+    if recording.placement not in ("", here := placement(session)):
+        raise ConfigError(
+            f"the recording was planned for {recording.placement}, and here it would be drawn by {here}",
+            where=str(recording.folder),
+            fix="Make it where such a device is there, or plan the recording anew",
+        )
     networks = [path for files in session.files.values() for path in files]
     for path in networks:
         if not path.is_file():
@@ -61,6 +68,12 @@ def open_renderer(recording: Recording) -> FilmRenderer:
     switch = Switch(session.show, session.files, session.size, first=first, wait=True)
     switch.prove(recording.shown, first_state(session.show))
     return FilmRenderer(switch, recording.picture)
+
+
+def placement(session: Session) -> str:
+    """What draws: the kind of device and its numbers, where the show leaves both to the machine. EngineError where it is not there."""
+    chosen = devices.choose(session.show.cascade.device, session.show.cascade.dtype)
+    return f"{chosen.device.type} {str(chosen.dtype).removeprefix('torch.')}"
 
 
 def hashes(session: Session) -> dict[str, str]:
@@ -117,14 +130,15 @@ def make(
 
     At the first fault everything open is thrown away, everything closed stays, and the fault is raised.
     """
-    wanted = sorted(segments)
+    wanted = set(segments)
     if not wanted:
         return
+    last = max(wanted)
     line = _Line(recording, renderer, writer, progress)
     try:
         for number, shown in enumerate(_states(recording, messages, state)):
             segment = number // recording.segment_frames
-            if segment > wanted[-1]:
+            if segment > last:
                 break
             if segment in wanted:
                 line.put(number, shown)

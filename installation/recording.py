@@ -28,7 +28,8 @@ _SHOWN_CHANGES = 6
 
 class Recording(BaseModel):
     """session: the show with the stages that this size needs. size: of the film, px. fps: exact, as "30000/1001". frames, start_s,
-    leader_frames: see Film. threads: of the encoder, 0 = its own choice. hashes: sha256 of every network and shader. out:
+    leader_frames: see Film. threads: of the encoder, 0 = its own choice. placement: the kind of device that draws it
+    and its numbers, as "cuda float16"; "" in files of before. hashes: sha256 of every network and shader. out:
     the finished file. shards: in how many parts it is made. take: the folder of the performance that is filmed, None =
     the show as nobody touches it; take_sha256: of its log; shown: the models that were on the wall.
     """
@@ -44,6 +45,7 @@ class Recording(BaseModel):
     preset: str
     segment_frames: int
     threads: int = 0
+    placement: str = ""
     hashes: dict[str, str]
     out: Path
     shards: int = 1

@@ -93,6 +93,16 @@ def test_a_shard_is_not_made_with_other_files_than_it_was_planned_with(tmp_path)
         record.open_renderer(planned)
 
 
+def test_a_shard_is_not_made_by_another_kind_of_device(tmp_path):
+    planned = recording(tmp_path)
+    assert record.placement(planned.session) == "cpu float32"
+    elsewhere = planned.model_copy(update={"placement": "cuda float16"})
+    with pytest.raises(ConfigError, match="planned for cuda float16, and here it would be drawn by cpu float32"):
+        record.open_renderer(elsewhere)
+    with pytest.raises(ConfigError, match="placement: cuda float16 was, cpu float32 is"):
+        planned.model_copy(update={"placement": "cpu float32"}).check_unchanged(elsewhere)
+
+
 def test_what_an_editor_leaves_beside_a_shader_is_no_change(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "shaders_dir", lambda: tmp_path)
     for name in ("look.glsl", "look.glsl~", ".look.glsl.swp", "#look.glsl#"):

@@ -211,6 +211,11 @@ def test_an_encoder_that_dies_ends_the_recording_and_keeps_what_was_closed(tmp_p
         ({"frames": 5, "leader": "long"}, ConfigError, "is no time"),
         ({"loop": True, "leader": "1s"}, ConfigError, "does not close"),
         ({"frames": 5, "preset": "prores-422hq", "out": Path("film.mp4")}, ConfigError, r"Name it film\.mov"),
+        ({"frames": 5, "preset": "png", "out": Path("film.mp4")}, ConfigError, "makes a folder of pictures"),
+        ({"frames": 5, "out": Path()}, ConfigError, "names no film"),
+        ({"frames": 5, "out": Path("..")}, ConfigError, "names no film"),
+        ({"frames": 5, "fps": "23.9760239760239"}, ConfigError, "finer than a file can say"),
+        ({"frames": 5, "executor": "ray"}, ConfigError, "Give --shards too"),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_said_before_anything_is_written(tmp_path, show, monkeypatch, wish, error, wrong):
@@ -231,3 +236,12 @@ def test_a_film_that_is_there_is_not_written_over(tmp_path, show):
 def test_a_disk_that_is_too_small_is_said_before_the_first_frame(tmp_path, show):
     with pytest.raises(OutputError, match="are free on the disk"):
         record(show, frames=2_000_000, preset="png", size="4096x4096", out=tmp_path / "film")
+    assert [path.name for path in tmp_path.iterdir()] == ["show.toml"]
+
+
+def test_a_beginning_of_which_nothing_is_closed_binds_nobody(tmp_path, show):
+    out = tmp_path / "film.mov"
+    with pytest.raises(OutputError, match="the encoder"):
+        record(show, frames=5, preset="dnxhr-hqx", size="128x96", out=out)  # DNxHR begins at 256 x 120
+    record(show, frames=5, preset="dnxhr-hqx", size="256x128", out=out)
+    assert len(frames_of(out)) == 5

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from installation.errors import OutputError
 from installation.files import flush_folder
 from installation.output.video import disk, ffmpeg
 from installation.output.video.manifest import Head, Segment, intact, read_head, read_segments
 from installation.output.video.presets import Preset, preset
+
+_LISTING, _LOCK = "join.ffconcat", "join.lock"
 
 
 def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
@@ -30,9 +33,19 @@ def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
     segments = list(read_segments(folder).values())
     total = _check(folder, head, segments, frames)
     kind = preset(head.preset)
-    part = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part{kind.suffix}")
-    disk.require(out.parent, sum(segment.bytes for segment in segments) if kind.suffix else 0)
+    part = out.with_name(f".{out.name}.part{kind.suffix}")
+    lock = FileLock(folder / _LOCK)
     try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError("another process is joining this film", where=str(folder), fix="Wait for it") from None
+    except (OSError, NotImplementedError) as error:  # the second: a network file system without locks
+        raise OutputError(
+            f"cannot be written ({getattr(error, 'strerror', None) or error})", where=str(folder)
+        ) from error
+    try:
+        _remove(part)  # what a kill left: as large as the film
+        disk.require(out.parent, sum(segment.bytes for segment in segments) if kind.suffix else 0)
         out.parent.mkdir(parents=True, exist_ok=True)
         if kind.picture:
             _gather(folder, segments, part)
@@ -45,8 +58,13 @@ def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
         raise OutputError(f"cannot be written ({error.strerror})", where=str(out)) from error
     finally:
         with suppress(OSError):
-            shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+            _remove(part)
+        lock.release()
     return total
+
+
+def _remove(part: Path) -> None:
+    shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 
 def _check(folder: Path, head: Head, segments: Sequence[Segment], frames: int | None) -> int:
@@ -68,11 +86,14 @@ def _check(folder: Path, head: Head, segments: Sequence[Segment], frames: int | 
 
 
 def _concatenate(folder: Path, head: Head, segments: Sequence[Segment], kind: Preset, part: Path, total: int) -> None:
-    # Without a duration the last B-frames of a segment push the next one a frame away. Microseconds suffice: the demuxer
-    # rounds to the stream's own time base, which is one frame.
-    listing = folder / f"join-{uuid.uuid4().hex[:8]}.ffconcat"
+    # Without a duration the last B-frames of a segment push the next one a frame away. The demuxer adds the durations up, in whole
+    # microseconds: each is the difference of two rounded times, so that nothing adds up but the film.
+    def at(frame: int) -> int:
+        return round(frame / head.fps * 1_000_000)
+
+    listing = folder / _LISTING
     try:
-        rows = (f"file {segment.file}\nduration {float(segment.frames / head.fps):.6f}\n" for segment in segments)
+        rows = (f"file {one.file}\nduration {at(one.first + one.frames) - at(one.first)}us\n" for one in segments)
         listing.write_text("ffconcat version 1.0\n" + "".join(rows))
         rate = f"{head.fps.numerator}/{head.fps.denominator}"
         command = [

@@ -68,8 +68,9 @@ _H264 = Preset(
     depth=8,
     sides=(2, 2),
     filters=_yuv("yuv420p"),
-    # Within what players in museums take: High profile, 4:2:0, at most 100 Mb/s.
-    options=("-preset", "medium", "-crf", "16", "-maxrate", "100M", "-bufsize", "100M", "-profile:v", "high"),
+    # Within what players in museums take: High profile, 4:2:0. No cap of the rate: with one, x264's frames depend on the timing of its
+    # threads, no film could go on after a kill as the same one, and each segment would begin with a full buffer anyway.
+    options=("-preset", "medium", "-crf", "16", "-profile:v", "high"),
     muxer=("-movflags", "+faststart+write_colr"),
     bits=0.15,
     about="H.264 High, 8 bits 4:2:0, MP4: museum players, BrightSign, web",

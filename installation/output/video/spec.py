@@ -16,6 +16,9 @@ wait before them, at most 2 s of film are lost when everything is killed, at 15 
 
 _MOST_SIDE = 16384
 _RATES = (Fraction(1), Fraction(240))
+_FINEST_RATE = (
+    240_000  # a tick of a file's clock, in parts of a second: longer than the microseconds that FFmpeg joins by
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,10 @@ class VideoSpec:
                 )
         if not _RATES[0] <= self.fps <= _RATES[1]:
             raise ConfigError(f"{self.fps} frames a second; 1 to 240 are wanted", where="fps")
+        if max(self.fps.numerator, self.fps.denominator) > _FINEST_RATE:
+            near = self.fps.limit_denominator(1001)
+            fix = f"Use {near}" if near != round(near) else f"Use {round(near)}"
+            raise ConfigError(f"{self.fps} frames a second is finer than a file can say", where="fps", fix=fix)
         if self.segment_frames < 1:
             raise ValueError("a segment has at least one frame")
 

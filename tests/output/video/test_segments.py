@@ -9,17 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import psutil
 import pytest
+from filelock import FileLock
 
-from installation.errors import OutputError
+from installation.errors import ConfigError, OutputError
 from installation.output.video.encoder import Encoder
 from installation.output.video.join import join
 from installation.output.video.manifest import intact, read_head, read_segments
+from installation.output.video.presets import PRESETS
 from installation.output.video.segments import SegmentWriter
+from installation.output.video.spec import VideoSpec
 from tests.output.video.pictures import COUNT, decode, frame, number_in, spec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -64,7 +69,9 @@ def fill(sink: SegmentWriter | Encoder, pictures: Iterable[int | np.ndarray]) ->
 _RECORD_FOR_EVER = """
 import itertools, sys
 from pathlib import Path
+from installation.output.video.presets import PRESETS
 from installation.output.video.segments import SegmentWriter
+from installation.output.video.spec import VideoSpec
 from tests.output.video.pictures import frame, spec
 writer = SegmentWriter(Path(sys.argv[1]), spec())
 for number in itertools.count():
@@ -221,3 +228,61 @@ def test_a_second_recorder_of_the_same_part_is_refused(tmp_path):
         SegmentWriter(tmp_path, spec())
     first.close()
     SegmentWriter(tmp_path, spec()).close()
+
+
+def made(folder: Path, whole: VideoSpec, frames: Iterable[np.ndarray]) -> None:
+    writer = SegmentWriter(folder, whole)
+    for one in frames:
+        writer.write(one)
+    writer.close()
+
+
+@pytest.mark.parametrize("rate", ["30000/1001", "24000/1001", "60000/1001", "24"])
+def test_a_long_film_keeps_its_rate_to_the_last_frame(tmp_path, rate):
+    fps = Fraction(rate)
+    whole = VideoSpec.of((32, 32), fps, PRESETS["museum-h264"], threads=1)
+    made(tmp_path, whole, [np.full(whole.frame_shape, 5 * i, np.uint8) for i in range(whole.segment_frames)])
+    # One segment over and over, 100 s of film: what is rounded at each adds up.
+    manifest, count = tmp_path / "0.manifest.jsonl", round(100 / 0.8)
+    head, line = manifest.read_text().splitlines()
+    rows = [{**json.loads(line), "index": i, "first": i * whole.segment_frames} for i in range(count)]
+    manifest.write_text("\n".join([head, *map(json.dumps, rows)]) + "\n")
+    join(tmp_path, tmp_path / "long.mp4")
+    with av.open(str(tmp_path / "long.mp4")) as container:
+        stream = container.streams.video[0]
+        times = sorted(
+            Fraction(packet.pts) * (stream.time_base or 0)
+            for packet in container.demux(stream)
+            if packet.pts is not None
+        )
+    assert times == [i / fps for i in range(count * whole.segment_frames)]
+
+
+@pytest.mark.slow
+def test_noise_beyond_any_rate_is_the_same_film_again_with_many_threads(tmp_path):
+    """A cap of the rate made x264's frames depend on the timing of its threads."""
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, (1080, 1920, 4), np.uint8) for _ in range(12)]
+    files = []
+    for name in ("one", "other"):
+        whole = VideoSpec.of((1920, 1080), Fraction(25), PRESETS["museum-h264"], segment_frames=12, threads=8)
+        made(tmp_path / name, whole, noise)
+        files.append((tmp_path / name / read_segments(tmp_path / name)[0].file).read_bytes())
+    assert files[0] == files[1]
+
+
+def test_what_a_killed_join_left_is_removed_and_one_joins_at_a_time(tmp_path):
+    write(tmp_path / "f", 0, 16).close()
+    left = tmp_path / ".film.mp4.part.mp4"
+    left.write_bytes(b"half")
+    with FileLock(tmp_path / "f" / "join.lock"), pytest.raises(OutputError, match="another process is joining"):
+        join(tmp_path / "f", tmp_path / "film.mp4")
+    assert left.read_bytes() == b"half"
+    assert join(tmp_path / "f", tmp_path / "film.mp4") == 16
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "film.mp4"]
+    assert not list((tmp_path / "f").glob("*.ffconcat"))
+
+
+def test_a_rate_that_no_file_can_say_is_refused_with_the_nearest_that_can():
+    with pytest.raises(ConfigError, match=r"finer than a file can say\. Use 24000/1001"):
+        VideoSpec.of((64, 64), Fraction("23.9760239760239"), PRESETS["museum-h264"])
