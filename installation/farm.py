@@ -1,6 +1,6 @@
 """A farm: the shards of one Recording, made by several workers with the network warm, on this machine or on Ray's.
 
-A worker that dies takes one shard's open segments with it, nothing else: another one is started and goes on from what is
+A worker that dies or hangs takes one shard's open segments with it, nothing else: another one is started and goes on from what is
 closed. Runs in the process of the command line; the work is in the workers' processes.
 """
 
@@ -11,6 +11,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -22,6 +23,8 @@ from installation.recording import Recording
 
 MOST_TRIES = 4
 """So often a shard is begun before its worker's death is put down to the shard."""
+HANG_S = 900.0
+"""A worker that says nothing for so long, and it says every frame, is taken for dead: a driver that hangs."""
 _LISTEN_S = 0.2  # on Windows a wait without a limit would not hear Ctrl-C
 
 Progress = Callable[[int, int], None]
@@ -61,6 +64,7 @@ class _Local:
         self._ended = threading.Event()
         self._error: Exception | None = None
         self._processes: set[subprocess.Popen[str]] = set()
+        self._heard: dict[subprocess.Popen[str], float] = {}  # of those that work on a shard
 
     def run(self, workers: int) -> None:
         threads = [threading.Thread(target=self._feed, daemon=True) for _ in range(workers)]
@@ -70,6 +74,7 @@ class _Local:
             for thread in threads:
                 while thread.is_alive():
                     thread.join(_LISTEN_S)
+                    self._end_the_silent()
         finally:
             self._ended.set()
             with self._lock:
@@ -79,6 +84,13 @@ class _Local:
                 thread.join()
         if self._error is not None:
             raise self._error
+
+    def _end_the_silent(self) -> None:
+        silent_since = time.monotonic() - HANG_S
+        with self._lock:
+            for process, heard in self._heard.items():
+                if heard < silent_since:
+                    process.kill()
 
     def _feed(self) -> None:
         """One worker's life, and those of its successors."""
@@ -107,12 +119,15 @@ class _Local:
         with self._lock:
             self._tries[shard] += 1
             attempt = (shard, self._tries[shard])
+            self._heard[process] = time.monotonic()
         try:
             process.stdin.write(f"{shard}\n")
             process.stdin.flush()
         except OSError:
             return False
         for line in process.stdout:
+            with self._lock:
+                self._heard[process] = time.monotonic()
             word, _, rest = line.rstrip("\n").partition(" ")
             if word == "frames":
                 frames, size = rest.split()
@@ -123,6 +138,7 @@ class _Local:
             elif word == "done":
                 with self._lock:
                     self._left -= 1
+                    del self._heard[process]
                 return True
             elif word == "failed":
                 code, _, text = rest.partition(" ")
@@ -157,6 +173,7 @@ class _Local:
         code = process.wait()
         with self._lock:
             self._processes.discard(process)
+            self._heard.pop(process, None)
         if shard is None or self._ended.is_set():
             return
         if self._tries[shard] >= MOST_TRIES:

@@ -83,6 +83,26 @@ def test_workers_that_are_killed_are_followed_by_others(show, tmp_path, whole):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGSTOP is POSIX's")
+def test_a_worker_that_hangs_is_followed_by_another(show, tmp_path, whole, monkeypatch):
+    monkeypatch.setattr(farm, "HANG_S", 20.0)  # longer than a worker needs to begin
+    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    workers: list[int] = []
+    totals: list[int] = []
+
+    def progress(frames: int, size: int) -> None:
+        totals.append(frames)
+        if len(totals) == 5:
+            os.kill(workers[0], signal.SIGSTOP)
+
+    made(recording, progress=progress, started=workers.append, workers=1)
+    assert len(workers) == 2
+    assert not psutil.pid_exists(workers[0])
+    join(recording.folder, recording.out, frames=130)
+    assert recording.out.read_bytes() == whole
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 def test_a_shard_that_kills_every_worker_is_said(show, tmp_path):
     recording = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
