@@ -15,14 +15,12 @@ def replacing(path: Path, *, only_writer: bool = False, last: Path | None = None
     """`with replacing(path) as draft:` gives an empty file beside `path` to write; it is flushed to the disk and renamed over `path`.
 
     Makes the folder. Whatever is raised, OSError included, passes through: then what lay at `path` is untouched, and no draft is left.
-    only_writer: nobody else writes `path` meanwhile; the draft then has one name, and what a kill left of it is removed.
+    only_writer: nobody else writes `path` meanwhile; the draft then has one name, and what a kill left of it is written over.
     last: where what lay at `path` is kept, once nothing but the renaming is left to do.
     """
     draft = path.with_name(f".{path.name}.part" if only_writer else f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if only_writer:
-            draft.unlink(missing_ok=True)
         draft.touch()
         mode = draft.stat().st_mode  # as this user's files are; safetensors makes its own unreadable for all others
         yield draft
