@@ -130,13 +130,13 @@ def begin(recording: Recording, *, resume: bool, say: Callable[[str], None]) -> 
 
     if recording.out.exists():
         raise OutputError("is there already", where=str(recording.out), fix="Remove it, or choose another --out")
-    if (recording.folder / FILE).exists() and not resume:
+    begun = (recording.folder / FILE).exists()
+    if begun and not resume:
         raise OutputError(
             "holds an unfinished recording",
             where=str(recording.folder),
             fix="Go on with --resume, or remove the folder to begin anew",
         )
-    begun = (recording.folder / FILE).exists()
     if begun:
         settle(recording)
     wanted = record.missing(recording)

@@ -76,13 +76,9 @@ def train_base(
         if recipe.batch % team.size:
             raise ConfigError(f"a batch of {recipe.batch} cannot be shared by {team.size} processes", where="batch")
         # What it began with may have been trained on since, or be gone: a run that has a state does not look at it again.
-        parents = (
-            None
-            if state is not None
-            else {}
-            if warm_start_from is None
-            else {"warm_start": _fingerprint(warm_start_from)}
-        )
+        parents: dict[str, str] | None = {} if state is None else None
+        if parents is not None and warm_start_from is not None:
+            parents["warm_start"] = _fingerprint(warm_start_from)
         run = None
         if team.leads:
             settings = {"config": config, **_settings(recipe), "seed": seed}
