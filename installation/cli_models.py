@@ -68,9 +68,12 @@ def models_add(
     family: Annotated[
         str | None, typer.Option("--family", help="What your file holds, where it is not found out: stylegan2, ...")
     ] = None,
+    called: Annotated[
+        str | None, typer.Option("--name", help="What to call the model of your file; as the file if not given.")
+    ] = None,
 ) -> None:
     """Brings a network: fetched or read from your file, checked, converted to our own format, licence shown."""
-    answer(str(opening.add_model(name, again=again, family=family)))
+    answer(str(opening.add_model(name, again=again, family=family, called=called)))
 
 
 @models_app.command("axes")

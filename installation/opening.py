@@ -141,7 +141,7 @@ def _bring(name: str, fix: str) -> str:
     return f"{fix}. A network of your own: `installation models add {name}.pkl` (or .pt, .pth), or name another in the show"
 
 
-def add_model(name: str, *, again: bool = False, family: str | None = None) -> Path:
+def add_model(name: str, *, again: bool = False, family: str | None = None, called: str | None = None) -> Path:
     """`library.add` behind a progress bar."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -167,7 +167,7 @@ def add_model(name: str, *, again: bool = False, family: str | None = None) -> P
                 console.print(what, markup=False, highlight=False, soft_wrap=True)
             bar.update(task, description=what[:60], total=None if share is None else 1.0, completed=share or 0.0)
 
-        return library.add(name, progress=progress, again=again, family=family)
+        return library.add(name, progress=progress, again=again, family=family, called=called)
 
 
 def state_folder() -> Path:

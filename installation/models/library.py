@@ -130,7 +130,13 @@ def check_name(name: str) -> None:
 
 
 def add(
-    name: str, *, progress: Progress, data_dir: Path | None = None, again: bool = False, family: str | None = None
+    name: str,
+    *,
+    progress: Progress,
+    data_dir: Path | None = None,
+    again: bool = False,
+    family: str | None = None,
+    called: str | None = None,
 ) -> Path:
     """Brings a model of the catalogue into the data folder and gives its file; at once where it is there and undamaged.
 
@@ -139,20 +145,21 @@ def add(
     generator (.pkl, .pt, .pth; see importers/families.py) or an upscaler (.pth, .pt, .safetensors, extra `upscalers`; or ncnn's .param
     with its .bin beside it). progress: gets
     (what, share 0..1 or None where unknown), the licence line first, and what an own file was taken for. again: fetch and convert even
-    if the model is there. family: of an own file, where the user says it.
+    if the model is there. family: of an own file, where the user says it. called: the model's name, if not the own file's.
     A model that was there stays until the new one is complete. ModelError, CheckpointError or OutputError otherwise.
     """
     suffix = Path(name).suffix.lower()
     if family is not None and suffix not in PICKLED_FILES:
         raise ModelError("only a file of your own has a family", where="--family", fix="Leave it out")
-    if suffix in PICKLED_FILES and (
-        path := _add_generator(Path(name), family, progress, _data_dir(data_dir), again=again)
-    ):
-        return path
-    if suffix in UPSCALER_FILES:
-        return _add_upscaler(Path(name), progress, _data_dir(data_dir), again=again)
-    if suffix in NCNN_FILES:
-        return _add_ncnn(Path(name), progress, _data_dir(data_dir), again=again)
+    if suffix in (*PICKLED_FILES, *UPSCALER_FILES, *NCNN_FILES):
+        file = Path(name)
+        target = _own_target(file, called, _data_dir(data_dir))
+        if suffix in PICKLED_FILES and (path := _add_generator(file, family, progress, target, again=again)):
+            return path
+        own = _add_ncnn if suffix in NCNN_FILES else _add_upscaler
+        return own(file, progress, target, again=again)
+    if called is not None:
+        raise ModelError("only a file of your own can be named", where="--name", fix="Leave it out")
     local = Path(name) if name.endswith(".whl") else None
     if local is None:
         return _add_catalogued(_by_name(name), None, progress, _data_dir(data_dir), again=again)
@@ -225,13 +232,22 @@ def _bring(entry: Catalogued, local: Path | None, target: Path, progress: Progre
     _put(target, *convert(entry, members))
 
 
-def _add_generator(file: Path, family: str | None, progress: Progress, folder: Path, *, again: bool) -> Path | None:
-    """Converts an artist's own generator. The name is the file's. None where the file may be an upscaler's instead."""
+def _own_target(file: Path, called: str | None, folder: Path) -> Path:
+    """Where the model of an artist's own file goes: under the name it is given, or the file's. ModelError if that cannot be one."""
+    name = file.stem if called is None else called
+    try:
+        check_name(name)
+    except ModelError as error:
+        fix = f"Give it another with --name. {error.fix}" if called is None else error.fix
+        raise ModelError(error.what, fix=fix) from None
+    return folder / f"{name}{SUFFIX}"
+
+
+def _add_generator(file: Path, family: str | None, progress: Progress, target: Path, *, again: bool) -> Path | None:
+    """Converts an artist's own generator. None where the file may be an upscaler's instead."""
     from installation.models.importers import families
     from installation.models.importers.safe_pickle import read_file
 
-    check_name(file.stem)
-    target = folder / f"{file.stem}{SUFFIX}"
     source = read_file(file)
     if not again and _came_from(target, source.sha256):
         return target
@@ -241,9 +257,9 @@ def _add_generator(file: Path, family: str | None, progress: Progress, folder: P
             return None
         known = ", ".join(row.title for row in families.FAMILIES)
         raise CheckpointError("holds no network of a family that is known here", where=str(file), fix=f"Known: {known}")
-    header = families.header(converted, source, file.stem)
+    header = families.header(converted, source, target.stem)
     size = f"{header.shape[1]} × {header.shape[0]} px"
-    progress(f"{file.stem}: taken for {converted.title}, {size}", None)
+    progress(f"{target.stem}: taken for {converted.title}, {size}", None)
     return _add_own(target, converted.tensors, header, progress, again=again)
 
 
@@ -256,33 +272,29 @@ def _came_from(target: Path, source_sha256: str) -> bool:
     except CheckpointError:
         return False
     if found != source_sha256:
-        fix = "Rename the file, or use --again"
+        fix = "Give this one another name with --name, or replace that one with --again"
         raise ModelError(f"another model named {target.stem} is there already", where=str(target), fix=fix)
     return True
 
 
-def _add_upscaler(file: Path, progress: Progress, folder: Path, *, again: bool) -> Path:
-    """Converts an artist's own upscaler, a file of any family that spandrel knows. The name is the file's."""
+def _add_upscaler(file: Path, progress: Progress, target: Path, *, again: bool) -> Path:
+    """Converts an artist's own upscaler, a file of any family that spandrel knows."""
     from installation.models import checkpoint
     from installation.models.spandrel_stage import SpandrelUpscaler
 
-    check_name(file.stem)
-    target = folder / f"{file.stem}{SUFFIX}"
     network = SpandrelUpscaler.from_file(file)
     source_sha256 = fingerprint(file)
     if not again and _came_from(target, source_sha256):
         return target
-    header = checkpoint.describe(network, name=file.stem, source=file.name, source_sha256=source_sha256)
+    header = checkpoint.describe(network, name=target.stem, source=file.name, source_sha256=source_sha256)
     return _add_own(target, network.state_dict(), header, progress, again=again)
 
 
-def _add_ncnn(file: Path, progress: Progress, folder: Path, *, again: bool) -> Path:
+def _add_ncnn(file: Path, progress: Progress, target: Path, *, again: bool) -> Path:
     """Converts an artist's own upscaler of the Real-ESRGAN family in ncnn's two files, either of which names both."""
     from installation.models import checkpoint
     from installation.models.importers.convert import ncnn_upscaler
 
-    check_name(file.stem)
-    target = folder / f"{file.stem}{SUFFIX}"
     contents = []
     for suffix, most in NCNN_FILES.items():
         # The other half of MINE.PARAM is MINE.BIN.
@@ -300,9 +312,9 @@ def _add_ncnn(file: Path, progress: Progress, folder: Path, *, again: bool) -> P
         return target
     network, tensors = ncnn_upscaler(*contents, where=str(file))
     header = checkpoint.describe(
-        network, name=file.stem, source=f"{file.stem}.param and .bin", source_sha256=source_sha256
+        network, name=target.stem, source=f"{file.stem}.param and .bin", source_sha256=source_sha256
     )
-    progress(f"{file.stem}: taken for {header.arch}, ×{header.scale}", None)
+    progress(f"{target.stem}: taken for {header.arch}, ×{header.scale}", None)
     return _add_own(target, tensors, header, progress, again=again)
 
 

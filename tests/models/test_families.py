@@ -419,6 +419,21 @@ def test_a_file_without_the_averaged_generator_is_refused(tmp_path: Path) -> Non
 # The models folder -----------------------------------------------------------------------------------------------------
 
 
+def test_a_file_whose_name_no_model_can_have_is_given_one(tmp_path: Path) -> None:
+    file = r3gan_file(tmp_path / "my people (2).pkl", random_weights.r3gan())
+    with pytest.raises(ModelError, match=r"cannot be a model's name.*--name"):
+        add(file, tmp_path / "models")
+    path, said = add(file, tmp_path / "models", called="people-2")
+    assert path == tmp_path / "models" / "people-2.safetensors"
+    assert read_header(path).name == "people-2"
+    assert said[0].startswith("people-2: taken for R3GAN")
+    with pytest.raises(ModelError, match="cannot be a model's name"):
+        add(file, tmp_path / "models", called="../people")
+    with pytest.raises(ModelError, match="only a file of your own can be named"):
+        library.add("dcgan-faces", progress=lambda what, share: None, called="faces")
+    assert [path.name for path in (tmp_path / "models").glob("*.safetensors")] == ["people-2.safetensors"]
+
+
 def test_the_same_file_again_is_there_at_once_and_another_asks(tmp_path: Path) -> None:
     file = r3gan_file(tmp_path / "mine.pkl", random_weights.r3gan())
     path, _ = add(file, tmp_path / "models")
