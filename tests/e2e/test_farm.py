@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -158,8 +157,6 @@ def _segments(out: Path):
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 def test_ray_makes_the_same_film_though_a_worker_is_killed(show, tmp_path, whole):
-    if find_spec("ray") is None:
-        pytest.skip('Ray is not installed: pip install "installation[farm]"')
     out = tmp_path / "film.mp4"
     options = ("--frames", "130", "--size", "96x96", "--shards", "2", "--workers", "2", "--executor", "ray")
     with started(show, *options, "--threads", "1", "--out", out) as process:
