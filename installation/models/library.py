@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from installation import locks
 from installation.errors import CheckpointError, InstallationError, ModelError, OutputError
 from installation.files import fingerprint
 from installation.models import cost
@@ -403,20 +404,19 @@ def _sum_file(path: Path) -> Path:
 @contextmanager
 def _locked(target: Path, progress: Progress) -> Iterator[None]:
     """Holds the lock of one model, made by the operating system, so that a killed process lets go of it."""
-    lock = FileLock(target.with_name(f".{target.stem}.lock"))
+    place = target.with_name(f".{target.stem}.lock")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0)
+            lock = locks.take(place)
         except Timeout:
             progress(f"another process is adding {target.stem}; waiting for it", None)
-            lock.acquire(timeout=LOCK_S)
+            lock = locks.take(place, wait_s=LOCK_S)
     except Timeout:
         raise ModelError(
             f"another process has been adding {target.stem} for {LOCK_S / 60:.0f} minutes", fix="End it"
         ) from None
-    except (OSError, NotImplementedError) as error:  # the second: a network file system without locks
-        what = f"the models folder cannot be written ({getattr(error, 'strerror', None) or error})"
+    except OSError as error:
+        what = f"the models folder cannot be written ({error.strerror or error})"
         raise OutputError(what, where=str(target.parent), fix="Give another folder or the right to write") from None
     try:
         yield

@@ -11,8 +11,9 @@ import os
 import re
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from installation import locks
 from installation.errors import OutputError
 from installation.service.runfolder import default_bases, make_private
 
@@ -54,10 +55,8 @@ class ShowLock:
     def _acquire(self, folder: Path) -> None:
         """OSError when the folder refuses."""
         self._pid_file = folder / f"{self._key}.pid"
-        self._lock = FileLock(folder / f"{self._key}.lock", timeout=0)
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire()
+            self._lock = locks.take(folder / f"{self._key}.lock")
         except Timeout:
             raise OutputError(
                 f"the show {self._name!r} is running already{self._holder()}",

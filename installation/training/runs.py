@@ -27,6 +27,7 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 from filelock import FileLock, Timeout
 
+from installation import locks
 from installation.errors import CheckpointError, ConfigError, InstallationError, OutputError
 from installation.training.judge.judgement import SUFFIX, Judgement, read_judgement
 from installation.training.records import DISK_FIX, code_version, machine, now, write_json, write_png
@@ -91,15 +92,14 @@ class Run:
         }
         if parents is not None:
             facts["parents"] = dict(parents)
-        lock = FileLock(folder / LOCK_FILE)
         try:
             (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=_LOCK_S)
+            lock = locks.take(folder / LOCK_FILE, wait_s=_LOCK_S)
         except Timeout:
             raise OutputError(
                 "another process is writing this run", where=str(folder), fix="End it, or give this run another name"
             ) from None
-        except (OSError, NotImplementedError) as error:  # the second: a network file system without locks
+        except OSError as error:
             fix = (
                 "Name a folder, new or of a run"
                 if isinstance(error, (FileExistsError, NotADirectoryError))
@@ -324,12 +324,12 @@ def _is_locked(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with FileLock(path, timeout=0):
-            return False
+        locks.take(path).release()
     except Timeout:
         return True
-    except (OSError, NotImplementedError):  # a read-only copy of the run
+    except OSError:  # a read-only copy of the run
         return False
+    return False
 
 
 def _tensorboard(folder: Path) -> Writer | None:

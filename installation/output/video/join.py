@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from installation import locks
 from installation.errors import OutputError
 from installation.files import flush_folder
 from installation.output.video import disk, ffmpeg
@@ -34,15 +35,12 @@ def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
     total = _check(folder, head, segments, frames)
     kind = preset(head.preset)
     part = out.with_name(f".{out.name}.part{kind.suffix}")
-    lock = FileLock(folder / _LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock = locks.take(folder / _LOCK)
     except Timeout:
         raise OutputError("another process is joining this film", where=str(folder), fix="Wait for it") from None
-    except (OSError, NotImplementedError) as error:  # the second: a network file system without locks
-        raise OutputError(
-            f"cannot be written ({getattr(error, 'strerror', None) or error})", where=str(folder)
-        ) from error
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror})", where=str(folder)) from error
     try:
         _remove(part)  # what a kill left: as large as the film
         disk.require(out.parent, sum(segment.bytes for segment in segments) if kind.suffix else 0)

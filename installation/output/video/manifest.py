@@ -17,8 +17,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from installation import locks
 from installation.errors import OutputError
 from installation.files import flush_folder
 from installation.output.video.spec import VideoSpec
@@ -69,10 +70,14 @@ class Manifest:
     def __init__(self, folder: Path, head: Head, *, writer: str = "0") -> None:
         self.folder, self.head = folder, head
         self._path = folder / f"{writer}{_SIDE}"
-        self._lock = FileLock(folder / f"{writer}.lock", timeout=0)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
+            self._lock = locks.take(folder / f"{writer}.lock")
+        except Timeout:
+            fix = "Wait for it, or stop it"
+            raise OutputError("another recorder is writing here", where=str(self._path), fix=fix) from None
+        except OSError as error:
+            raise _refused(error, self._path) from error
+        try:
             _check(folder, head)
             whole = _whole_lines(self._path) if self._path.exists() else b""
             self._file = self._path.open("r+b" if self._path.exists() else "xb")
@@ -80,9 +85,6 @@ class Manifest:
             self._file.seek(len(whole))
             if not whole:
                 self._append({"format": FORMAT, **asdict(head), "fps": str(head.fps)})
-        except Timeout:
-            fix = "Wait for it, or stop it"
-            raise OutputError("another recorder is writing here", where=str(self._path), fix=fix) from None
         except OSError as error:
             self._lock.release()
             raise _refused(error, self._path) from error

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from installation import files
+from installation import files, locks
 from installation.errors import OutputError
 
 FORMAT = 1
@@ -98,9 +98,7 @@ class Manifest:
         """The manifest, with the right to change it. new: the facts of one that is made where none is (None: it has to be there)."""
         path = Path(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path.with_name(path.name + ".lock"), timeout=0)
-            lock.acquire()
+            lock = locks.take(path.with_name(path.name + ".lock"))
         except Timeout as error:
             raise OutputError(
                 "another command has this manifest open", where=str(path), fix="Wait for it, or stop it"
