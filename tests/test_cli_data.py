@@ -34,6 +34,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_and_names_what_cannot_be_read(home: Path) -> None:
     words = ["data", "scan", "pictures", "--manifest", "m.jsonl", "--no-text"]
     manifest = home / "here" / "m.jsonl"
@@ -63,6 +64,7 @@ def test_killed_in_the_middle_it_goes_on_and_names_what_cannot_be_read(home: Pat
     assert all(entries[name].scores == entry.scores for name, entry in kept.items())
 
 
+@pytest.mark.slow
 def test_a_folder_of_texts_or_none_is_refused(home: Path) -> None:
     texts = home / "here" / "texts"
     texts.mkdir()

@@ -29,6 +29,9 @@ from tests.test_cli import command, refused
 from tests.training.base.conftest import SMALL, pack_discs
 from tests.training.stage.conftest import TINY
 
+# Each verb is a process that loads torch and its networks.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -135,6 +135,7 @@ def test_other_wishes_for_what_is_made_already_are_refused(
     refused(home, 2, f"another {words[0]}", "atelier", str(photographs), "-o", str(begun), *given, "--kimg", "0.1")
 
 
+@pytest.mark.slow
 def test_a_folder_with_few_faces_says_why_and_what_to_do(home: Path) -> None:
     folder = home / "few"
     folder.mkdir()

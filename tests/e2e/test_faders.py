@@ -54,6 +54,7 @@ def test_every_fader_of_the_desk_moves_its_axis():
         assert np.abs(push(entry.cc, 64) - rest).mean() < 0.5, entry.to
 
 
+@pytest.mark.slow
 def test_it_makes_its_picture_from_a_stylegan_of_ones_own(tmp_path):
     """The file lies in the artist's data folder under its own name, as `models add` puts it there; the show names it."""
     place = tmp_path / "xdg_data_home" / "installation" / "models"

@@ -56,6 +56,7 @@ def test_shards_are_whole_segments_and_together_the_film(show, tmp_path, shards)
         recording.shard(shards)
 
 
+@pytest.mark.slow
 def test_a_film_of_shards_is_the_film_of_one_run(show, tmp_path, whole):
     out = tmp_path / "film.mp4"
     said = record(show, out=out, shards=3, workers=2, **WISH)
@@ -63,6 +64,7 @@ def test_a_film_of_shards_is_the_film_of_one_run(show, tmp_path, whole):
     assert out.read_bytes() == whole
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 def test_workers_that_are_killed_are_followed_by_others(show, tmp_path, whole):
     recording = plan(show, out=tmp_path / "film.mp4", shards=3, **WISH)

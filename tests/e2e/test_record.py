@@ -128,6 +128,7 @@ def whole(tmp_path_factory, show_text) -> bytes:
     return (folder / "film.mp4").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
 def test_what_was_stopped_goes_on_and_becomes_the_film_of_one_never_stopped(tmp_path, show, whole, how):
@@ -183,6 +184,7 @@ def test_a_damaged_segment_is_made_again(tmp_path, show):
     assert out.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_an_encoder_that_dies_ends_the_recording_and_keeps_what_was_closed(tmp_path, show):
     out = tmp_path / "film.mp4"
     with started(show, "--frames", "2000", "--size", "128x128", "--threads", "1", "--out", out) as process:

@@ -133,6 +133,7 @@ def test_a_damaged_checkpoint_ends_the_start_with_a_model_error(tmp_path, networ
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_still_makes_the_same_picture_twice_at_any_size(tmp_path, show_text):
     (tmp_path / "show.toml").write_text(show_text)
     for name in ("a.png", "b.png"):

@@ -296,6 +296,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_of_two_at_once_one_does_the_work_and_both_have_the_model(entry: Catalogued, folder: Path) -> None:
     command = [sys.executable, "-c", ADDER, json.dumps(dataclasses.asdict(entry)), str(folder)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -56,6 +56,7 @@ def test_the_features_stay_and_the_picture_gets_a_gradient(critic: ProjectedCrit
     assert {name.split(".")[0] for name, _ in critic.named_parameters()} == {"heads"}
 
 
+@pytest.mark.slow
 def test_it_learns_to_tell_discs_from_noise() -> None:
     torch.manual_seed(0)
     critic = ProjectedCritic(32, CPU)

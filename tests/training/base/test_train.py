@@ -103,6 +103,7 @@ def test_snapshots_of_its_history_are_kept(finished: Path) -> None:
     assert kept(finished) == [0, 200]
 
 
+@pytest.mark.slow
 def test_stops_leave_no_snapshot_each(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
     small = {**small, "show_kimg": "0.04"}
     for kimg in (0.04, 0.056, 0.072, 0.08, 0.096):
@@ -110,6 +111,7 @@ def test_stops_leave_no_snapshot_each(disc_data: Path, small: dict[str, str], tm
     assert kept(tmp_path / "r") == [0, 40, 80]
 
 
+@pytest.mark.slow
 def test_stopping_and_going_on_is_the_same_as_not_stopping(
     finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
 ) -> None:
@@ -225,6 +227,7 @@ def test_a_warm_start_from_the_two_networks_alone_in_half_precision(
         assert torch.allclose(got[f"{name}.synthesis.b4.const"].float(), want, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_of_half_the_size_grows(finished: Path, small: dict[str, str], tmp_path: Path) -> None:
     data = pack_discs(tmp_path / "d.safetensors", size=64, count=40)
     larger = {**small, "size": "64", "channels": "8,8,8,8,4", "critic_channels": "8,8,8,8,4", "warm_kimg": "0.024"}

@@ -62,6 +62,7 @@ class Stub(Upscaler):
         return self._call(img)
 
 
+@pytest.mark.slow
 def test_a_stage_is_judged_with_every_measure(large: Kit, base: Path, tmp_path: Path) -> None:
     one = judge_stage(stage_file(tmp_path, 0.0), large, base=base)
     assert set(one.numbers) == {"q", "lb", "hf_distance", "lowres_psnr", "paired_psnr", "steadiness"}

@@ -110,6 +110,7 @@ def test_numbers_that_are_none_send_it_back_and_it_goes_on(
     assert all(bool(tensor.isfinite().all()) for tensor in stage.state_dict().values())
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_conditioned_on_w_goes_on_exactly_and_follows_w(
     dataset: Dataset, base: Path, tmp_path: Path
 ) -> None:
