@@ -64,23 +64,3 @@ def path_penalty(lengths: Tensor, mean: Tensor, decay: float = 0.01) -> tuple[Te
     """(penalty, new mean): squared distance of the lengths from their running mean, which moves by `decay` towards this batch's."""
     mean = mean.lerp(lengths.detach().mean(), decay)
     return (lengths - mean).square().mean(), mean
-
-
-def grid_energy(img: Tensor) -> Tensor:
-    """Mean square of what alternates from pixel to pixel, along rows, columns or both, throughout squares of 8 px.
-
-    img [N, 3, H, W], H and W multiples of 8. Hair and grain alternate too, but not in step over a whole square; a network's grid does.
-    """
-    x = img.float()
-    wide, high = F.pad(x, (1, 1, 0, 0), mode="reflect"), F.pad(x, (0, 0, 1, 1), mode="reflect")
-    # Less the mean of both neighbours, which leaves nothing of an even slope.
-    along = x / 2 - (wide[..., :-2] + wide[..., 2:]) / 4
-    across = x / 2 - (high[..., :-2, :] + high[..., 2:, :]) / 4
-    (a, b, c, d), (e, f, g, h) = (_phases(second) for second in (along, across))
-    patterns = (a + c - b - d, e + f - g - h, a + d - b - c)  # columns, rows, checkerboard
-    return torch.stack([(pattern / 4).square().mean() for pattern in patterns]).sum()
-
-
-def _phases(x: Tensor) -> tuple[Tensor, ...]:
-    """x [N, 3, H, W] -> its mean over squares of 8 px by row and column, both even, ..., both odd: four of [N, 3, H/8, W/8]."""
-    return F.avg_pool2d(F.pixel_unshuffle(x, 2), 4).unflatten(1, (-1, 4)).unbind(2)

@@ -42,13 +42,11 @@ class State:
         }
 
 
-def misfit(state: State, error: Exception) -> Exception:
+def misfit(state: State, error: Exception, what: str = "the state does not fit this run") -> Exception:
     """What to raise where a trainee cannot be as the state says: CheckpointError, or the error itself where memory ran out."""
     if ran_out(error):
         return error
-    return CheckpointError(
-        f"the state does not fit this run ({' '.join(str(error).split()):.200})", where=str(state.path)
-    )
+    return CheckpointError(f"{what} ({' '.join(str(error).split()):.200})", where=str(state.path))
 
 
 def joined(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,19 @@ class Team:
         dist.all_reduce(number, group=self.control)
         return number.item() / self.size
 
+    def average(self, numbers: Tensor) -> Tensor:
+        """The mean over all processes; in place where there are several."""
+        if self.size > 1:
+            dist.all_reduce(numbers)
+            numbers /= self.size
+        return numbers
+
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """The mean of each gradient over all processes, in one message. A parameter without a gradient must lack it in every process."""
         gradients = [p.grad for p in parameters if p.grad is not None]
         if self.size == 1 or not gradients:
             return
-        flat = torch.cat([g.flatten() for g in gradients])
-        dist.all_reduce(flat)
-        flat /= self.size
+        flat = self.average(torch.cat([g.flatten() for g in gradients]))
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
 

@@ -22,10 +22,10 @@ class BaseConfig:
     0.01 every `difference_every`. augment: `ramp` to augment_p over augment_kimg, `ada` towards augment_target (at most augment_p), or off.
     path_weight: of path-length regularisation every 4 steps from path_kimg on, 0 for none. lr_*: Adam's, at their peak, after
     warm_kimg and before the cosine to a quarter at horizon_kimg. ema_kimg: half-life of the shown average.
-    grid: weight of the generator's 2 px patterns, as far as they are stronger than the real pictures' (`losses.grid_energy`), 0 for none.
+    grid: weight of patterns of 2 to 5 px that the real pictures do not have (`grid.py`), 0 for none.
     eyes: weight of a critic of the eyes alone (`eyes.py`), 0 for none. For aligned faces of at least 32 px.
-    keep: weight of staying with the network that the run begins from everywhere but in the eyes, 0 for a whole run. Then the critic of the
-    eyes alone judges, after warm_kimg in which it learns alone, and only layers from a quarter of the size up learn.
+    keep: weight of staying with the network that the run begins from, but for eyes that have a critic, 0 for a whole run. Then no critic
+    but that of the eyes judges, after warm_kimg in which it learns alone, and only layers from a quarter of the size up learn.
     projected: weight of a second critic that judges trained features (`projected.py`), 0 for none; its rate is lr_projected.
     compact: keep a run's state in 16-bit numbers. held_out: share of the sources that is never trained on.
     """
@@ -177,7 +177,7 @@ def _faults(config: BaseConfig) -> list[str]:
         "beta2 must be 0..1": 0 <= config.beta2 < 1,
         "gamma must not be below 0": config.gamma is None or config.gamma >= 0,
         "eyes needs a size of at least 32": config.eyes == 0 or config.size >= 32,
-        "keep needs eyes, the only ones to change": config.keep == 0 or config.eyes > 0,
+        "keep needs eyes or grid, else nothing is to change": config.keep == 0 or config.eyes + config.grid > 0,
         "keep goes without path_weight and projected": config.keep == 0 or config.path_weight == config.projected == 0,
         "show_kimg must be above 0": config.show_kimg > 0,
         "no other number may be below 0": min(

@@ -19,7 +19,7 @@ from installation.training.base.generator import Generator, exported, exported_c
 from installation.training.base.trainee import BaseTrainee, load_parameters
 from installation.training.dataset import Dataset
 from installation.training.runs import STATE_NAME
-from installation.training.state import State, load_state
+from installation.training.state import State, load_state, misfit
 
 
 def export(
@@ -117,7 +117,7 @@ def _adopt_state(trainee: BaseTrainee, state: State) -> None:
         elif trainee.config.keep:
             trainee.let_critic_learn_first()
     except (KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"the run's networks have another shape ({error})", where=str(state.path)) from error
+        raise misfit(state, error, "the run's networks have another shape") from error
 
 
 @torch.no_grad()
@@ -138,8 +138,6 @@ def _grow(trainee: BaseTrainee, state: State, size: int) -> None:
         # The critic looks at the new size through layers that know nothing yet: it first learns alone.
         fresh = {name: p for name, p in steps.critic.named_parameters() if name.startswith((f"{new}.", "fromrgb."))}
         load_parameters(steps.critic, {**state.part("critic"), **fresh})
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(
-            f"the run's networks are no beginning of these ({error})", where=str(state.path)
-        ) from error
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise misfit(state, error, "the run's networks are no beginning of these") from error
     trainee.let_critic_learn_first()

@@ -63,14 +63,14 @@ class EyeCritic(nn.Module):
 
 
 class Anchor:
-    """The network as it was. `loss` draws a generator back to its pictures, but for the fine structure of the eyes."""
+    """The network as it was. `loss` draws a generator back to its pictures; eyes: but for the fine structure of the eyes."""
 
-    def __init__(self, generator: Generator, size: int) -> None:
+    def __init__(self, generator: Generator, size: int, *, eyes: bool) -> None:
         self.generator = copy.deepcopy(generator).requires_grad_(False)
         self.cell = size // 16
         rows, columns = _band(size)
         inside = torch.zeros(1, 1, size, size)
-        inside[:, :, rows, columns] = 1
+        inside[:, :, rows, columns] = float(eyes)
         # A soft edge: no seam around the eyes.
         soft = size // 32 * 2 + 1
         device = next(generator.parameters()).device

@@ -17,6 +17,7 @@ from installation.training.base.config import BaseConfig
 from installation.training.base.discriminator import Discriminator
 from installation.training.base.eyes import Anchor, EyeCritic, learning
 from installation.training.base.generator import Generator
+from installation.training.base.grid import Grid
 from installation.training.base.plan import Plan, half_dtype
 from installation.training.base.projected import ProjectedCritic
 from installation.training.base.recorded import Recorder
@@ -26,7 +27,6 @@ from installation.training.losses import (
     discriminator_loss,
     generator_loss,
     gradient_penalty,
-    grid_energy,
     path_lengths,
     path_penalty,
 )
@@ -78,8 +78,8 @@ class Steps:
         if plan.compiled:
             self.fast_generator = cast("Callable[[Tensor], Tensor]", torch.compile(self.generator, dynamic=False))
             self.fast_critic = cast(nn.Module, torch.compile(self.critic, dynamic=False))
-        # All but a generator whose eyes alone are to change.
-        self.anchor = Anchor(self.generator, config.size) if config.keep else None
+        # All but a generator whose eyes or patterns alone are to change.
+        self.anchor = Anchor(self.generator, config.size, eyes=config.eyes > 0) if config.keep else None
         learns = learning(self.generator, config.size) if config.keep else dict(self.generator.named_parameters())
         self.generator.requires_grad_(False)
         for parameter in learns.values():
@@ -105,6 +105,7 @@ class Steps:
             self.judges.append(_Judge("eyes", net, net, self.eyes.look, self.eyes.adam, weight=config.eyes))
         self.augment = Augment(colour=config.augment_colour)
         self.path_mean = torch.zeros((), device=device)
+        self.grid = Grid(config.size, device) if config.grid else None
 
     def step(
         self, batch: Batch, count: int, *, lr_critic: float, lr_projected: float, lr_generator: float, paths: bool
@@ -139,6 +140,8 @@ class Steps:
     def _critic_step(self, batch: Batch, penalised: bool) -> dict[str, Tensor]:
         draw_real, draw_fake = batch.draws[:2]
         numbers: dict[str, Tensor] = {}
+        if not self.judges:
+            return numbers
         n = len(batch.real)
         for judge in self.judges:
             judge.adam.zero_grad()
@@ -211,6 +214,7 @@ class Steps:
         config = self.config
         numbers: dict[str, Tensor] = {}
         n = len(batch.real)
+        apart: list[Tensor] = []
         self.generator_adam.zero_grad()
         draw_again, draw_new = batch.draws[2:4]
         critics: list[nn.Module] = [judge.net for judge in self.judges]
@@ -234,14 +238,16 @@ class Steps:
                 if self.projected is not None:
                     seen = batch.draws[6].part(rows).apply(made)
                     loss = loss - config.projected * self.projected(seen).mean()
-                if config.grid:
-                    times = grid_energy(made) / grid_energy(real)
-                    _note(numbers, "grid", times, share)
-                    loss = loss + config.grid * torch.relu(times - 1)
+                if self.grid is not None:
+                    spectrum = self.grid.spectrum(made)
+                    loss = loss + config.grid * self.grid.loss(spectrum)
+                    apart.append((spectrum.detach() - self.grid.spectrum(real)) * share)
                 (loss * share).backward()
         finally:
             for critic in critics:
                 critic.requires_grad_(True)
+        if self.grid is not None:
+            numbers["grid"] = self.grid.learn(torch.stack(apart).sum(dim=0), self.team)
         if paths:
             numbers["path_length"] = self._path_step(batch)
         self.team.average_gradients(list(self.generator.parameters()))

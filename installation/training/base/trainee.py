@@ -71,7 +71,7 @@ class BaseTrainee:
 
     def let_critic_learn_first(self) -> None:
         """For the images of the warm-up the generator stays as it is: a critic that knows nothing yet would only do it harm."""
-        self.critic_alone_until = int(1000 * self.config.warm_kimg)
+        self.critic_alone_until = int(1000 * self.config.warm_kimg) if self.steps.judges else 0
 
     def step(self) -> dict[str, Tensor]:
         config, nimg = self.config, self.nimg
@@ -91,7 +91,8 @@ class BaseTrainee:
         self.count += 1
         decay = self.half_life.decay(self.nimg, config.batch)
         follow(self.average.parameters(), self.steps.generator.parameters(), decay)
-        self._move_p(numbers["r_t"])
+        if "r_t" in numbers:
+            self._move_p(numbers["r_t"])
         return numbers
 
     def sound(self) -> bool:
@@ -137,6 +138,8 @@ class BaseTrainee:
         if steps.eyes is not None:
             tensors |= steps.eyes.tensors()
         tensors["path_mean"] = steps.path_mean
+        if steps.grid is not None:
+            tensors["grid"] = steps.grid.apart
         tensors["signs"] = torch.stack(self.signs) if self.signs else torch.zeros(0)
         facts = {
             "kind": "base",
@@ -171,6 +174,8 @@ class BaseTrainee:
             if steps.anchor is not None:
                 load_parameters(steps.anchor.generator, state.part("anchor"))
             steps.path_mean = state.tensors["path_mean"].to(self.device)
+            if steps.grid is not None and "grid" in state.tensors:  # states of before have none
+                steps.grid.apart.copy_(state.tensors["grid"])
             self.nimg, self.count, self.p = int(facts["nimg"]), int(facts["count"]), float(facts["p"])
             self.critic_alone_until, self.judged_nimg = int(facts["critic_alone_until"]), int(facts["judged_nimg"])
             self.signs = list(state.tensors["signs"].to(self.device))

@@ -101,7 +101,7 @@ def test_a_run_with_it_goes_on_as_if_never_stopped(disc_data: Path, small: dict[
 def test_the_anchor_minds_all_but_the_fine_structure_of_the_eyes() -> None:
     torch.manual_seed(0)
     generator = Generator(TINY)
-    anchor = Anchor(generator, 64)
+    anchor = Anchor(generator, 64, eyes=True)
     z = torch.randn(2, TINY.z_dim)
     with torch.no_grad():
         made = generator(z)
