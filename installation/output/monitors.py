@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from installation.errors import DisplayError
 from installation.output.glfw_library import start_glfw, text
@@ -65,7 +65,7 @@ def read_monitors() -> list[Monitor]:
     primary = glfw.get_primary_monitor()
     monitors = []
     for index, handle in enumerate(glfw.get_monitors()):
-        mode = glfw.get_video_mode(handle)
+        mode = video_mode(handle)
         if mode is None:  # unplugged between the two calls
             continue
         (x, y), mm = glfw.get_monitor_pos(handle), glfw.get_monitor_physical_size(handle)
@@ -83,6 +83,16 @@ def read_monitors() -> list[Monitor]:
             )
         )
     return monitors
+
+
+def video_mode(handle: Any) -> Any:
+    """glfw.get_video_mode, and None for a monitor that is gone: the package reads through GLFW's null pointer and stumbles."""
+    import glfw
+
+    try:
+        return glfw.get_video_mode(handle)
+    except ValueError:
+        return None
 
 
 def choose(monitors: Sequence[Monitor], wanted: str | int | None) -> Monitor:

@@ -19,7 +19,7 @@ import moderngl
 from installation.errors import DisplayError
 from installation.output import glfw_library
 from installation.output.headless import read_frame, release_egl
-from installation.output.monitors import Monitor, MonitorWatch, Move, State, read_monitors
+from installation.output.monitors import Monitor, MonitorWatch, Move, State, read_monitors, video_mode
 from installation.output.surface import EscTwice, Event
 
 if TYPE_CHECKING:
@@ -150,8 +150,9 @@ class GlfwSurface:
         size, handle = self._windowed_size, None
         if monitor is not None:
             size, handle = (monitor.width, monitor.height), glfw.get_monitors()[monitor.index]
-            bits = glfw.get_video_mode(handle).bits
-            hints |= {glfw.RED_BITS: bits.red, glfw.GREEN_BITS: bits.green, glfw.BLUE_BITS: bits.blue}
+            if (mode := video_mode(handle)) is not None:
+                bits = mode.bits
+                hints |= {glfw.RED_BITS: bits.red, glfw.GREEN_BITS: bits.green, glfw.BLUE_BITS: bits.blue}
             hints[glfw.REFRESH_RATE] = int(monitor.refresh_hz) or glfw.DONT_CARE
         for hint, value in hints.items():
             glfw.window_hint(hint, value)

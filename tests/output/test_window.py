@@ -14,6 +14,7 @@ import pytest
 
 from installation.errors import DisplayError
 from installation.output.glfw_library import ErrorLog
+from installation.output.monitors import read_monitors
 from installation.output.pacing import Pacer
 from installation.output.surface import Event
 from installation.output.window import GlfwSurface
@@ -206,6 +207,16 @@ def test_it_survives_a_loose_cable(wall: GlfwSurface, server: XServer) -> None:
             wall.present()
     painter = Painter(wall, card())
     assert until(lambda: painter.shown(server))
+    assert in_state(wall, "fullscreen")
+
+
+def test_a_monitor_that_goes_while_it_is_asked_is_passed_over(wall: GlfwSurface, server: XServer) -> None:
+    assert read_monitors()
+    # GLFW knows of the cable only once it is polled, and asks the server for the mode at once.
+    server.unplug()
+    assert read_monitors() == []
+    wall.poll()
+    server.plug()
     assert in_state(wall, "fullscreen")
 
 
