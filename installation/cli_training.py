@@ -119,7 +119,7 @@ def pack(
 def crops(
     folder: Path,
     out: Path,
-    size: Annotated[int, typer.Option(help="Edge of the windows, px.", min=32, max=4096)] = 256,
+    size: Annotated[int, typer.Option(help="Edge of the windows, px.", min=32, max=1024)] = 256,
     per_picture: Annotated[int, typer.Option(min=1, max=1000)] = 8,
     licence: Annotated[str, typer.Option(help="The pictures' licence, goes into every model card.")] = "",
 ) -> None:
@@ -129,6 +129,8 @@ def crops(
     with shared("cropping") as tell:
         dataset = make_crops(folder, out, size=size, per_picture=per_picture, licence=licence, progress=tell)
     answer(f"{out}: {len(dataset)} windows of {dataset.size} px")
+    if passed := {why: count for why, count in dataset.manifest["dropped"].items() if count}:
+        answer("passed over: " + ", ".join(f"{why.replace('_', ' ')} {count}" for why, count in passed.items()))
 
 
 @train_app.command()

@@ -37,7 +37,7 @@ from installation.training.judge.judgement import Judgement, beside, read_judgem
 from installation.training.judge.kit import KIT_FILE, Kit, make_kit, open_kit
 from installation.training.judge.stage import judge_stage
 from installation.training.loop import Progress
-from installation.training.records import write_bytes
+from installation.training.records import mark_made, write_bytes
 from installation.training.runs import RUN_FILE, network_in, read_run
 from installation.training.stage import configs as stage_configs
 from installation.training.stage.trainer import train_stage
@@ -106,6 +106,7 @@ def make(folders: Sequence[Path], out: Path, wishes: Wishes, ears: Ears | None =
     if launched():
         raise ConfigError("an atelier is one process", where="torchrun", fix="Start it without torchrun")
     place = devices.choose(wishes.device).device
+    mark_made(out)
     _same_wishes(out, wishes)
     faces, large = _data(folders, out, wishes, ears)
     fewest = min(len(one) for one in (faces, large) if one is not None)
@@ -198,7 +199,7 @@ def _data(folders: Sequence[Path], out: Path, wishes: Wishes, ears: Ears) -> tup
         if cut.crops < LEAST_FACES:
             counts = ", ".join(f"{decision} {count}" for decision, count in found.counts.items())
             what = f"only {cut.crops} faces are fit to train on, {LEAST_FACES} at least are needed ({counts})"
-            fix = f"`installation data sheet {manifest}` and `data review {manifest}` show why and let you keep more"
+            fix = f"`installation data sheet {manifest}` shows why; `data review {manifest}` asks about the uncertain ones"
             raise OutputError(what, where=", ".join(map(str, folders)), fix=fix)
         pack(manifest, small, size=size, licences=wishes.licences, progress=ears.counted)
     large = [path for scale in wishes.scales if (path := _dataset(out, size * scale)).exists()]

@@ -47,6 +47,11 @@ class Dataset:
     names: list[str] = field(repr=False)
     sha256: str
 
+    @property
+    def manifest_sha256(self) -> str:
+        """sha256 of the manifest, licences included, as JSON with sorted keys."""
+        return hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode()).hexdigest()
+
     def __len__(self) -> int:
         return len(self.names)
 

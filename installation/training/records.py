@@ -18,6 +18,8 @@ import numpy as np
 from installation import files
 from installation.errors import OutputError
 
+# A folder with this file holds what was made here, crops or sheets of a run: no scan takes it for a source of pictures.
+MADE = ".made-by-installation"
 DISK_FIX = "Is there space on the disk, and may this user write there?"
 
 
@@ -44,6 +46,15 @@ def write_bytes(path: Path, data: bytes) -> Path:
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror or error})", where=str(path), fix=DISK_FIX) from error
     return path
+
+
+def mark_made(folder: Path) -> None:
+    """Makes the folder, as one of what was made here. OutputError where the disk refuses."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MADE).touch()
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror or error})", where=str(folder), fix=DISK_FIX) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

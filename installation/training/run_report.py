@@ -51,12 +51,14 @@ def show_rows(run: RunInfo) -> list[tuple[str, str]]:
     if run.fault:
         return [("run", run.name), ("folder", str(run.folder)), ("damaged", run.fault)]
     rows = [("run", run.name), ("kind", run.kind), ("folder", str(run.folder)), ("started", run.started)]
-    rows += [("code", run.code), ("dataset", run.dataset_sha256), *((f"from {k}", v) for k, v in run.parents.items())]
+    rows += [("code", run.code), ("dataset", run.dataset_sha256), ("its manifest", run.manifest_sha256 or NOTHING)]
+    rows += [(f"from {k}", v) for k, v in run.parents.items()]
     rows += [("images seen", f"{run.nimg:,}"), ("lines of numbers", f"{len(run.rows):,}")]
     rows += [(name, f"{value:.6g}") for name, value in sorted(run.last.items())]
     rows += [(f"config {key}", str(value)) for key, value in sorted(run.config.items())]
     for one in run.judgements:
         rows.append((f"judged {one.made}", f"{one.subject}: {one.headline()}, kit {one.kit[:8]}"))
+    rows += [("damaged judgement", text) for text in run.damaged]
     if run.judgement is not None:
         rows += judgement_rows(run.judgement)
     return rows

@@ -13,6 +13,7 @@ cut short by a kill or a full disk is passed over, and a run that went back to a
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
@@ -30,7 +31,9 @@ from filelock import FileLock, Timeout
 from installation import locks
 from installation.errors import CheckpointError, ConfigError, InstallationError, OutputError
 from installation.training.judge.judgement import SUFFIX, Judgement, read_judgement
-from installation.training.records import DISK_FIX, code_version, machine, now, write_json, write_png
+from installation.training.records import DISK_FIX, MADE, code_version, machine, now, write_json, write_png
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["base", "stage"]
 
@@ -68,13 +71,15 @@ class Run:
         config: Mapping[str, Any],
         *,
         dataset_sha256: str,
+        manifest_sha256: str = "",
         parents: Mapping[str, str] | None,
         tensorboard: bool = True,
     ) -> Self:
         """Makes the folder root/name, or goes on in it when it holds the same run.
 
         config: JSON; everything that defines the run, its seed included, and not how long it is to last. parents: the networks it began
-        from, by role ("warm_start", "previous"), as sha256 of their files; None for those it has. tensorboard: also write event files,
+        from, by role ("warm_start", "previous"), as sha256 of their files; None for those it has. manifest_sha256: of what the dataset
+        says of its pictures, kept for the record: one with another licence may go on. tensorboard: also write event files,
         where it is installed.
 
         ConfigError on a name no file system likes, on a config that is not JSON, and where the folder holds a run that differs (every
@@ -94,6 +99,7 @@ class Run:
             facts["parents"] = dict(parents)
         try:
             (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+            (folder / MADE).touch()
             lock = locks.take(folder / LOCK_FILE, wait_s=_LOCK_S)
         except Timeout:
             raise OutputError(
@@ -113,6 +119,7 @@ class Run:
                 _mend(folder / METRICS_FILE)
             else:
                 facts.setdefault("parents", {})
+                facts["manifest_sha256"] = manifest_sha256
                 made = {"format": FORMAT, "name": name, **facts, "code": code_version(), "machine": machine()}
                 write_json(folder / RUN_FILE, {**made, "started": now()})
         except BaseException:
@@ -134,10 +141,13 @@ class Run:
                 f"the numbers could not be written ({error.strerror or error})", where=str(path), fix=DISK_FIX
             ) from error
         if self._board is not None:
-            for name, value in row.items():
-                if value is not None:
-                    self._board.add_scalar(name.replace("__", "/"), value, int(nimg))
-            self._board.flush()
+            try:
+                for name, value in row.items():
+                    if value is not None:
+                        self._board.add_scalar(name.replace("__", "/"), value, int(nimg))
+                self._board.flush()
+            except Exception as error:
+                self._give_up_board(error)
 
     def picture(self, name: str, frame: np.ndarray, nimg: int) -> Path:
         """Writes frame, uint8 [H, W, 3] or [H, W, 4] (alpha is dropped), as pictures/NAME-NIMG.png. OutputError where the disk refuses."""
@@ -148,9 +158,18 @@ class Run:
 
     def close(self) -> None:
         """Lets go of the folder. Nothing is lost without it: the lock ends with the process."""
-        if self._board is not None:
-            self._board.close()
-        self._lock.release()
+        try:
+            if self._board is not None:
+                self._board.close()
+        except Exception as error:
+            self._give_up_board(error)
+        finally:
+            self._lock.release()
+
+    def _give_up_board(self, error: Exception) -> None:
+        """A guest that stumbles ends no training: every number is in metrics.jsonl. Its own thread hands on whatever it met."""
+        self._board = None
+        log.warning("TensorBoard's events are written no further (%s); the numbers go on in %s", error, METRICS_FILE)
 
     def __enter__(self) -> Self:
         return self
@@ -172,7 +191,7 @@ class RunInfo:
     """What a run's folder says. fault: why it cannot be read, "" when it can; then the other facts are empty.
 
     nimg: images seen by the newest line. last: the newest value of each number. rows: all lines, oldest first, each with `nimg` and
-    `time`. running: a process is writing it now. judgements: newest last.
+    `time`. running: a process is writing it now. judgements: newest last; damaged: of those that cannot be read, why.
     """
 
     name: str
@@ -180,12 +199,14 @@ class RunInfo:
     kind: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     dataset_sha256: str = ""
+    manifest_sha256: str = ""
     parents: Mapping[str, str] = field(default_factory=dict)
     code: str = ""
     machine: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
     rows: tuple[Mapping[str, Any], ...] = ()
     judgements: tuple[Judgement, ...] = ()
+    damaged: tuple[str, ...] = ()
     running: bool = False
     fault: str = ""
 
@@ -218,25 +239,38 @@ def read_run(folder: Path) -> RunInfo:
     folder = Path(folder)
     try:
         data = _run_json(folder)
-        judgements = [read_judgement(path) for path in folder.rglob(f"*{SUFFIX}")]
+        judgements, damaged = _judgements(folder)
         return RunInfo(
             name=folder.name,
             folder=folder,
             kind=str(data["kind"]),
             config=data["config"],
             dataset_sha256=str(data["dataset_sha256"]),
+            manifest_sha256=str(data.get("manifest_sha256", "")),
             parents=data["parents"],
             code=str(data.get("code", "")),
             machine=data["machine"] if isinstance(data.get("machine"), dict) else {},
             started=str(data.get("started", "")),
             rows=tuple(read_metrics(folder / METRICS_FILE)),
-            judgements=tuple(sorted(judgements, key=lambda one: one.made)),
+            judgements=judgements,
+            damaged=damaged,
             running=_is_locked(folder / LOCK_FILE),
         )
     except InstallationError as error:
         return RunInfo(name=folder.name, folder=folder, fault=error.what)
     except OSError as error:
         return RunInfo(name=folder.name, folder=folder, fault=f"cannot be read ({error.strerror or error})")
+
+
+def _judgements(folder: Path) -> tuple[tuple[Judgement, ...], tuple[str, ...]]:
+    """(readable ones, newest last; why the others are not)."""
+    found, damaged = [], []
+    for path in sorted(folder.rglob(f"*{SUFFIX}")):
+        try:
+            found.append(read_judgement(path))
+        except InstallationError as error:
+            damaged.append(f"{path.relative_to(folder)}: {error.what}")
+    return tuple(sorted(found, key=lambda one: one.made)), tuple(damaged)
 
 
 def network_in(path: Path) -> Path:

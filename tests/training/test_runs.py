@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,6 +212,43 @@ def test_tensorboard_gets_the_numbers_where_it_is_installed(tmp_path: Path, monk
     with begin(tmp_path) as run:
         run.log(100, loss__g=1.0, bad=float("inf"))
     assert Board.seen == [("loss/g", 1.0, 100)]
+
+
+@pytest.mark.parametrize("fails", ["add_scalar", "flush", "close"])
+def test_a_tensorboard_that_stumbles_ends_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fails: str
+) -> None:
+    class Board:
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            def act(*args: object) -> None:
+                if name == fails:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+
+            return act
+
+    monkeypatch.setattr(runs, "_tensorboard", lambda folder: Board())
+    with begin(tmp_path) as run:
+        run.log(100, loss=1.0)
+        run.log(200, loss=0.5)
+    assert [row["loss"] for row in read_run(run.folder).rows] == [1.0, 0.5]
+    assert caplog.text.count("No space left on device") == 1
+    begin(tmp_path).close()
+
+
+def test_the_datasets_manifest_is_on_record_and_may_change(tmp_path: Path) -> None:
+    told: dict[str, Any] = {"dataset_sha256": "d" * 64, "parents": {}}
+    Run.begin(tmp_path, "base", "first", CONFIG, manifest_sha256="m" * 64, **told).close()
+    assert json.loads((tmp_path / "first" / "run.json").read_text())["manifest_sha256"] == "m" * 64
+    Run.begin(tmp_path, "base", "first", CONFIG, manifest_sha256="n" * 64, **told).close()
+    assert ("its manifest", "m" * 64) in run_report.show_rows(read_run(tmp_path / "first"))
+
+
+def test_a_damaged_judgement_does_not_hide_its_run(tmp_path: Path) -> None:
+    judged(tmp_path, "a", 40.0)
+    (tmp_path / "a" / "other.kkkkkkkk.judgement.json").write_text("{")
+    run = read_run(tmp_path / "a")
+    assert (run.fault, len(run.judgements)) == ("", 1)
+    assert any(heading == "damaged judgement" and "other" in text for heading, text in run_report.show_rows(run))
 
 
 def judged(root: Path, name: str, q: float, kit: str = "k" * 64, **changes: object) -> None:

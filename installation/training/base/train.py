@@ -83,7 +83,15 @@ def train_base(
         if team.leads:
             settings = {"config": config, **_settings(recipe), "seed": seed}
             run = stack.enter_context(
-                Run.begin(out.parent, "base", out.name, settings, dataset_sha256=data.sha256, parents=parents)
+                Run.begin(
+                    out.parent,
+                    "base",
+                    out.name,
+                    settings,
+                    dataset_sha256=data.sha256,
+                    manifest_sha256=data.manifest_sha256,
+                    parents=parents,
+                )
             )
         plan = _plan(recipe, place, state, team)
         text = (

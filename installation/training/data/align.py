@@ -17,12 +17,16 @@ from installation.errors import ConfigError, OutputError
 from installation.training.data import pool
 from installation.training.data.crop import cut, ffhq_quad
 from installation.training.data.manifest import Entry, Manifest
+from installation.training.data.rules import Rules
 from installation.training.dataset import FACE_MARK
 from installation.training.picture import PictureError, read_picture
+from installation.training.records import mark_made
 
 Progress = Callable[[int, int, str], None]
 # Of the wanted size: a fifth less detail than pixels still looks whole.
 TRUE_SIZE = 0.8
+# Share of a crop outside its picture above which no rule asks: what somebody kept by hand may have so much.
+_MOST_OUTSIDE = Rules().outside[0]
 MIN_SIZE, MAX_SIZE = 16, 4096
 
 
@@ -58,12 +62,14 @@ def align(
     """Cut the faces of the kept pictures (and of the uncertain ones if `uncertain`) to size × size px into out_folder.
 
     A face is passed over if its crop has fewer than `size` px or less than 0.8 × size px of detail, lies outside the picture by more
-    than max_outside of its area, or has a larger face in it. Crops that are there and belong to the same picture stay. The manifest gets
-    each crop's file and sha256. OutputError if the disk is full or refuses; killed anywhere, the same command goes on.
+    than max_outside of its area (kept by hand: than 0.2), or has a larger face in it. Crops that are there and belong to the same
+    picture stay. The manifest gets each crop's file and sha256. OutputError if the disk is full or refuses; killed anywhere, the same
+    command goes on.
     """
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise ConfigError(f"size {size} px is not between {MIN_SIZE} and {MAX_SIZE}")
     folder = Path(out_folder).resolve()
+    mark_made(folder)
     with Manifest.writing(manifest_path) as manifest:
         wanted = [
             e for e in manifest.entries.values() if e.decision == "keep" or (uncertain and e.decision == "uncertain")
@@ -104,7 +110,7 @@ def _plan(
             passed[f"smaller than {size} px"] += 1
         elif face["side"] * detail < TRUE_SIZE * size:
             passed["too little detail"] += 1
-        elif face["outside"] > max_outside:
+        elif face["outside"] > (max(max_outside, _MOST_OUTSIDE) if entry.by == "hand" else max_outside):
             passed["too near the edge"] += 1
         elif i > 0 and face["others"]:
             passed["a larger face in the crop"] += 1

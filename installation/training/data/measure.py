@@ -7,6 +7,7 @@ detail; jpeg_quality, blockiness; cues and drawing (see `drawing`); text (None w
 from __future__ import annotations
 
 import hashlib
+import stat
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,8 @@ def measure(task: Task) -> Entry:
         return Entry(task.name, error="its name is not Unicode: rename the file")
     try:
         facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # reading from a pipe would wait for ever
+            return Entry(task.name, error="is no file")
         data = path.read_bytes()
     except OSError as error:
         return Entry(task.name, error=f"cannot be read: {error.strerror or error}")

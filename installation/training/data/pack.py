@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from installation.errors import OutputError
+from installation.errors import ConfigError, OutputError
 from installation.training.data.extra import versions
 from installation.training.data.manifest import Manifest
 from installation.training.dataset import FACE_MARK, Dataset, write_dataset
@@ -29,12 +29,18 @@ def pack(
     """Write `out` (.safetensors) from the crops of kept pictures, at size × size px; larger crops are reduced, none is enlarged.
 
     licences: of the sources, by folder name; they go into the manifest and so into a model card. Beside the dataset lies a copy of the
-    whole manifest, `NAME.manifest.jsonl`: every picture, every score, every reason. OutputError if there is no crop of that size, if one
-    was changed since `align`, or if the disk is full.
+    whole manifest, `NAME.manifest.jsonl`: every picture, every score, every reason. ConfigError on an unknown folder,
+    OutputError if there is no crop of that size, if one was changed since `align`, or if the disk is full.
     """
     out = Path(out)
     manifest = Manifest.read(manifest_path)
     chosen = _choose(manifest, size)
+    if unknown := sorted(set(licences or {}) - set(manifest.sources)):
+        raise ConfigError(
+            f"there is no folder {', '.join(map(repr, unknown))}",
+            where="--licence",
+            fix=f"The pictures' folders are {', '.join(manifest.sources)}",
+        )
     if not chosen:
         what = f"no kept picture has a crop of {size} px or more"
         raise OutputError(what, where=str(manifest.path), fix=f"Run `installation data align` with --size {size}")

@@ -15,6 +15,7 @@ from installation.training.data.extra import versions
 from installation.training.data.manifest import Entry, Manifest
 from installation.training.data.measure import Task, check_tools, died, measure, one_thread
 from installation.training.data.rules import Rules, decide_all
+from installation.training.records import MADE
 
 # Done, all, the name last done.
 Progress = Callable[[int, int, str], None]
@@ -48,9 +49,10 @@ def scan(
 ) -> Summary:
     """Measure what is new or changed, then decide all anew; decisions by hand stay. Killed anywhere, the same command goes on.
 
-    folders: one or several, searched with their subfolders; hidden files are left out. workers: processes, None for one a core.
-    resume False: measure everything again. OutputError if a folder cannot be read or no file in it is a picture; MissingExtraError if
-    the extra is not installed. A file that cannot be read is an entry with its reason, never the end.
+    folders: one or several, searched with their subfolders; hidden files are left out, and below them what was made here
+    (`MADE`). workers: processes, None for one a core. resume False: measure everything again. OutputError if a folder cannot be read or
+    no file in it is a picture; MissingExtraError if the extra is not installed. A file that cannot be read is an entry with its reason,
+    never the end.
     """
     sources = _sources(folders)
     missing = check_tools()
@@ -60,6 +62,7 @@ def scan(
         raise OutputError(
             "the folder holds no file", where=", ".join(sources.values()), fix="Name the folder of your pictures"
         )
+    fresh = not Path(out_manifest).exists()
     facts: dict[str, Any] = {"sources": sources, "tools": versions()}
     with Manifest.writing(out_manifest, new=facts) as manifest:
         _same_sources(manifest, sources)
@@ -81,6 +84,8 @@ def scan(
         manifest.entries = decide_all(entries, groups(entries, limits), rules or Rules())
         manifest.save()
         if all(entry.error for entry in entries):
+            if fresh:  # it would bind the name to these folders
+                manifest.path.unlink(missing_ok=True)
             example = entries[0]
             what = f"none of the {len(entries)} files is a picture ({example.name}: {example.error})"
             raise OutputError(what, where=", ".join(sources.values()), fix="Name the folder of your pictures")
@@ -119,7 +124,9 @@ def _files(sources: dict[str, str]) -> Iterator[tuple[str, Path]]:
 
     for source, folder in sources.items():
         for place, subfolders, files in os.walk(folder, onerror=refuse):
-            subfolders[:] = sorted(each for each in subfolders if not each.startswith("."))
+            subfolders[:] = sorted(
+                each for each in subfolders if not each.startswith(".") and not Path(place, each, MADE).exists()
+            )
             for file in sorted(files):
                 if not file.startswith("."):
                     path = Path(place, file)

@@ -142,6 +142,12 @@ def warnings_of(checkpoint: Path, kit: Kit) -> list[str]:
     if run is not None and run.get("dataset_sha256") != kit.facts["dataset_sha256"]:
         found.append("trained on another dataset than the kit's: it may have seen the held-out pictures")
     config = run.get("config", {}) if run is not None else {}
+    kept_back = config.get("held_out") if isinstance(config, dict) else None
+    split = kit.facts["held_out"]
+    if isinstance(kept_back, (int, float)) and (kept_back < split["share"] or split["seed"]):
+        found.append(
+            f"trained on some of the held-out pictures: its held_out was {kept_back:g}, the kit's {split['share']:g}"
+        )
     if kit.trained and isinstance(config, dict) and _uses_features(config):
         found.append("trained with the features it is judged by: KD and SW2 flatter it; trust LB-FD and people")
     return found

@@ -27,7 +27,7 @@ class Crops:
     def __init__(self, dataset: Dataset, indices: np.ndarray, side: int, device: torch.device) -> None:
         """ConfigError if the dataset's pictures are smaller than `side` px, or there are none."""
         if dataset.size < side:
-            fix = f"Set crop to at most {dataset.size}, or pack larger pictures: they are never enlarged"
+            fix = "Set a smaller crop (scale more than it is read), or pack larger pictures: they are never enlarged"
             raise ConfigError(
                 f"its pictures are {dataset.size} px, crops of {side} px are needed", where=str(dataset.path), fix=fix
             )

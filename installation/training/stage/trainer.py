@@ -63,6 +63,13 @@ def train_stage(
     learn, held = data.split(recipe.held_out)
     if len(held) == 0:  # so few sources that none fell on that side
         held = learn
+    if data.size < recipe.crop + scale:
+        most = (data.size - scale) // scale * scale
+        raise ConfigError(
+            f"its pictures are {data.size} px; crops of {recipe.crop} px, and {scale} more to shift them, are needed",
+            where=str(data.path),
+            fix=f"Set crop to at most {most}, or pack larger pictures: they are never enlarged",
+        )
     crops = Crops(data, learn, recipe.crop + scale, place)
     paths = [previous] if isinstance(previous, Path) else list(previous or [])
     before = Previous(paths, place) if paths else None
@@ -78,7 +85,15 @@ def train_stage(
     facts = {"name": config, "scale": scale, "seed": seed, "perceptual_features": ruler is not None, **asdict(recipe)}
     if not recipe.calm:
         del facts["calm"]  # runs of before have none, and go on with calm=0
-    begun = Run.begin(out.parent, "stage", out.name, facts, dataset_sha256=data.sha256, parents=parents)
+    begun = Run.begin(
+        out.parent,
+        "stage",
+        out.name,
+        facts,
+        dataset_sha256=data.sha256,
+        manifest_sha256=data.manifest_sha256,
+        parents=parents,
+    )
     with enough_memory(out), begun as run:
         trainee = StageTrainee(recipe, scale, seed, crops, previous=before, features=ruler)
         sheets = Sheets(

@@ -89,6 +89,40 @@ def test_what_is_smaller_than_asked_is_passed_over_not_enlarged(manifest: Path) 
     assert found.passed == {"smaller than 240 px": 5}
 
 
+def test_what_was_kept_by_hand_though_it_lies_near_the_edge_is_cut(manifest: Path) -> None:
+    name = "mine/sub/00174.jpg"
+    with Manifest.writing(manifest) as opened:
+        faces = [{**opened.entries[name].faces[0], "outside": 0.15}]
+        opened.put(replace(opened.entries[name], faces=faces))
+    assert aligned(manifest).passed == {}
+    with Manifest.writing(manifest) as opened:
+        opened.put(replace(opened.entries[name], by="rule", crops=[]))
+    assert aligned(manifest).passed == {"too near the edge": 1}
+
+
+def test_the_same_scan_after_align_finds_the_pictures_and_not_the_crops(
+    scanned: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(scanned[0], tmp_path / "mine"))
+    manifest = Path(shutil.copy(scanned[1], folder / "m.jsonl"))
+    with Manifest.writing(manifest) as opened:
+        opened.facts["sources"] = {"mine": str(folder)}
+        opened.save()
+    before = scan(folder, manifest, workers=1, with_text=False).counts
+    aligned(manifest)
+    assert (folder / "crops64" / "mine").is_dir()
+    assert scan(folder, manifest, workers=1, with_text=False).counts == before
+    # Named itself, a folder of crops is a source like any other.
+    assert sum(scan(folder / "crops64", tmp_path / "crops.jsonl", workers=1, with_text=False).counts.values()) == 5
+
+
+def test_a_licence_of_no_folder_is_refused(manifest: Path) -> None:
+    aligned(manifest)
+    with pytest.raises(ConfigError, match=r"no folder 'theirs'.*mine"):
+        pack(manifest, manifest.parent / "d.safetensors", size=SIZE, licences={"mine": "CC0", "theirs": "CC0"})
+    assert not (manifest.parent / "d.safetensors").exists()
+
+
 def test_a_picture_dropped_since_is_left_out(manifest: Path) -> None:
     aligned(manifest)
     with Manifest.writing(manifest) as opened:

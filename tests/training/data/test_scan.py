@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +193,30 @@ def test_a_manifest_of_other_folders_is_refused(
     (tmp_path / "b/x.txt").write_text("x")
     with pytest.raises(ConfigError, match="other folders"):
         scan(tmp_path / "b", curated[1], workers=1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
+def test_a_pipe_among_the_pictures_is_passed_over(
+    tmp_path: Path, portrait: np.ndarray, detector: MTCNN, hashing: None
+) -> None:
+    (tmp_path / "one").mkdir()
+    Image.fromarray(portrait).save(tmp_path / "one/a.png")
+    os.mkfifo(tmp_path / "one/b.jpg")
+    found = scan(tmp_path / "one", tmp_path / "m.jsonl", workers=1, with_text=False)
+    assert found.counts["keep"] == 1
+    assert found.unreadable == {"one/b.jpg": "is no file"}
+
+
+def test_a_folder_without_pictures_does_not_bind_the_manifest(
+    tmp_path: Path, portrait: np.ndarray, detector: MTCNN, hashing: None
+) -> None:
+    for name in ("texts", "photographs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "texts/a.txt").write_text("no picture")
+    Image.fromarray(portrait).save(tmp_path / "photographs/a.png")
+    with pytest.raises(OutputError, match="none of the 1 files is a picture"):
+        scan(tmp_path / "texts", tmp_path / "m.jsonl", workers=1, with_text=False)
+    assert scan(tmp_path / "photographs", tmp_path / "m.jsonl", workers=1, with_text=False).counts["keep"] == 1
 
 
 def test_one_picture_is_enough(tmp_path: Path, portrait: np.ndarray, detector: MTCNN, hashing: None) -> None:

@@ -86,6 +86,17 @@ def test_a_file_of_text_is_refused(kit: Kit, tmp_path: Path) -> None:
         judge_base(tmp_path / "t.safetensors", kit)
 
 
+@pytest.mark.parametrize(("share", "told"), [(0.0, True), (None, False), (0.9, False)])
+def test_a_run_that_kept_back_less_than_the_kit_is_marked(
+    kit: Kit, tmp_path: Path, share: float | None, told: bool
+) -> None:
+    config = {} if share is None else {"held_out": share}
+    facts = {"dataset_sha256": kit.facts["dataset_sha256"], "config": config}
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    warnings = warnings_of(tmp_path / "G_ema.safetensors", kit)
+    assert any("held_out was 0, the kit's" in text for text in warnings) is told
+
+
 @pytest.mark.parametrize(("used", "told"), [(True, True), (False, False)])
 def test_a_run_that_had_the_judges_features_in_its_loss_is_marked(
     kit: Kit, tmp_path: Path, used: bool, told: bool
