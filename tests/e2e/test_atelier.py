@@ -14,7 +14,9 @@ from PIL import Image
 
 from installation.training.data.extra import installed
 from installation.training.runs import list_runs
+from tests.e2e.running import running
 from tests.test_cli import command, refused
+from tests.xserver import until, xvfb
 
 ROOT = Path(__file__).resolve().parents[2]
 FACES = 60
@@ -119,6 +121,17 @@ def test_the_show_can_be_seen(begun: Path, finished: str, home: Path) -> None:
         frame = np.asarray(picture.convert("RGB"))
     assert frame.shape[0] in (64, 128)
     assert frame.std() > 2
+
+
+@pytest.mark.slow
+def test_the_wall_shows_it(begun: Path, finished: str) -> None:
+    show = (begun / "show.toml").read_text(encoding="utf-8")
+    with xvfb(320, 180) as server, running(begun, show, server=server) as run:
+        run.wait_for_frames(5)
+        first = server.screenshot()
+        assert first[:, 70:250].std() > 2
+        assert first[:, :60].max() <= 2  # the picture is square and stands in the middle
+        assert until(lambda: bool((server.screenshot() != first).any()))
 
 
 @pytest.mark.slow
