@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -225,6 +228,7 @@ def atelier(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="base.KEY=VALUE or stage.KEY=VALUE changes a config's field.")
     ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Then play the show on the wall.")] = False,
 ) -> None:
     """The whole way: photographs judged and cropped, a base and a stage trained and judged, a show for the wall.
 
@@ -266,7 +270,16 @@ def atelier(
         answer(f"{judgement.kind}: {judgement.headline()}")
     if not made.scale:
         answer("no stage: too few faces are large enough for one; `installation train stage` takes any large pictures")
-    answer(f"{made.show}\nplay it:  installation run {made.show}")
+    if not run:
+        answer(f"{made.show}\nplay it:  installation run {made.show}")
+        return
+    answer(str(made.show))
+    sys.stdout.flush()
+    words = [sys.executable, "-m", "installation", "run", str(made.show)]
+    if sys.platform == "win32":  # where exec leaves the shell without waiting
+        raise typer.Exit(subprocess.call(words))
+    # In this process's place: the show gets its signals, and nothing of the training stays in memory.
+    os.execv(sys.executable, words)
 
 
 @contextmanager

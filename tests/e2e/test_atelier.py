@@ -14,7 +14,7 @@ from PIL import Image
 
 from installation.training.data.extra import installed
 from installation.training.runs import list_runs
-from tests.e2e.running import running
+from tests.e2e.running import home as places
 from tests.test_cli import command, refused
 from tests.xserver import until, xvfb
 
@@ -124,14 +124,28 @@ def test_the_show_can_be_seen(begun: Path, finished: str, home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_wall_shows_it(begun: Path, finished: str) -> None:
-    show = (begun / "show.toml").read_text(encoding="utf-8")
-    with xvfb(320, 180) as server, running(begun, show, server=server) as run:
-        run.wait_for_frames(5)
-        first = server.screenshot()
-        assert first[:, 70:250].std() > 2
-        assert first[:, :60].max() <= 2  # the picture is square and stands in the middle
-        assert until(lambda: bool((server.screenshot() != first).any()))
+def test_the_same_command_puts_it_on_the_wall(begun: Path, finished: str, photographs: Path, home: Path) -> None:
+    words = ["atelier", str(photographs), "-o", str(begun), *WORDS, "--kimg", "0.1", "--run"]
+    with xvfb(320, 180) as server:
+        show = subprocess.Popen(
+            [sys.executable, "-m", "installation", *words],
+            env={**server.environment(), **places(home), "PYTHONPATH": str(ROOT), "TERM": "dumb"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            assert until(lambda: show.poll() is not None or server.screenshot()[:, 70:250].std() > 2, 120)
+            first = server.screenshot()
+            assert first[:, :60].max() <= 2  # the picture is square and stands in the middle
+            assert until(lambda: bool((server.screenshot() != first).any()))
+            show.terminate()
+            said, _ = show.communicate(timeout=60)
+        finally:
+            show.kill()
+            show.wait()
+    assert show.returncode == 0, said
+    assert "base: Q" in said
 
 
 @pytest.mark.slow
