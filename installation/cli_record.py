@@ -374,7 +374,7 @@ def _length(show: Show, wish: Wish, fps: Fraction, leader: int, say: Callable[[s
         raise ConfigError(
             "how long it is to be is wanted once",
             where="record",
-            fix="Give --seconds, --frames, --to, or --loop (with --seconds or --frames for a turn of that length)",
+            fix="Give --seconds, --frames, --to, or --loop (with --seconds, --frames or --to for a turn of that length)",
         )
     frames = wish.frames
     if wish.seconds is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from PIL import Image
 
 from installation import cli, cli_record
 from installation.models import random_weights
@@ -146,7 +147,14 @@ def test_models_are_swapped_without_a_gap_and_what_is_gone_leaves_the_old_one(wa
     assert recording.shown == ("faces", "hills")
     assert [name for name, _ in recording.session.refused] == ["doomed"]
     cli_record.run(recording, resume=False, keep=False, workers=1, executor="local", say=lambda line: None)
-    assert len(decode(recording.out).pts) == recording.frames
+    film = [planes[0].astype(int) for planes in decode(recording.out).planes]
+    assert len(film) == recording.frames
+    # In the film's BT.709, without the wall's black at both sides: the evening began with this face, and showed another.
+    grey = Image.fromarray((16 + 219 / 255 * (rest[:, 70:250] @ [0.2126, 0.7152, 0.0722])).astype(np.float32))
+    began = np.asarray(grey.resize(film[0].shape[::-1], Image.Resampling.BOX))
+    apart = [float(np.abs(frame - began).mean()) for frame in film]
+    assert min(apart[: len(apart) // 2]) < 3
+    assert max(apart) > 8
 
 
 def test_a_model_that_is_not_there_is_said_before_the_show_begins(tmp_path, folder):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import time
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -11,8 +13,9 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from PIL import Image
 
-from installation import opening
+from installation import cli_record, opening
 from installation import record as recorder
 from installation.cli_record import parse_fps
 from installation.errors import ConfigError, OutputError
@@ -209,6 +212,8 @@ def test_an_encoder_that_dies_ends_the_recording_and_keeps_what_was_closed(tmp_p
         ({"frames": 5, "fps": "1/0"}, ConfigError, "is no frame rate"),
         ({"frames": 5, "fps": "1000"}, ConfigError, "1 to 240"),
         ({"frames": 5, "size": "63x64"}, ConfigError, "Use 64 or 62"),
+        ({"frames": 5, "size": "254x128", "preset": "dnxhr-hqx"}, ConfigError, "takes 256 px or more"),
+        ({"frames": 5, "size": "256x118", "preset": "dnxhr-hqx"}, ConfigError, "takes 120 px or more"),
         ({"frames": 5, "preset": "prores"}, ConfigError, "no such preset"),
         ({"frames": 5, "leader": "long"}, ConfigError, "is no time"),
         ({"loop": True, "leader": "1s"}, ConfigError, "does not close"),
@@ -225,6 +230,49 @@ def test_a_wish_that_cannot_be_met_is_said_before_anything_is_written(tmp_path, 
     with pytest.raises(error, match=wrong):
         record(show, **wish)
     assert [path.name for path in tmp_path.iterdir()] == ["show.toml"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["3840x2160", "2160x3840", "4096x4096"])
+def test_the_large_formats_stand_upright_whole_and_in_the_middle(tmp_path, show, size):
+    width, height = (int(side) for side in size.split("x"))
+    out = tmp_path / "film.mov"
+    record(show, frames=2, size=size, preset="prores-422hq", out=out)
+    film = decode(out)
+    assert len(film.pts) == 2
+    luma = film.planes[0][0].astype(int)
+    assert luma.shape == (height, width)
+    assert film.planes[0][1].shape == (height, width // 2)
+    side = min(width, height)
+    top, left = (height - side) // 2, (width - side) // 2
+    picture = luma[top : top + side, left : left + side]
+    assert picture.std() > 20
+    for black in (
+        luma[: max(top - 8, 0)],
+        luma[:, : max(left - 8, 0)],
+        luma[top + side + 8 :],
+        luma[:, left + side + 8 :],
+    ):
+        assert not black.size or abs(black - 64).max() <= 8  # 64 is black in 10 bits
+    # Larger, and the same picture: shrunk, it is the film of a small size.
+    record(show, frames=1, size="64x64", preset="png", out=tmp_path / "small")
+    small = np.stack(decode(tmp_path / "small" / "frame_00000000.png").planes[0], axis=-1) / 65535
+    expected = 64 + 876 * (small @ np.array([0.2126, 0.7152, 0.0722]))
+    shrunk = Image.fromarray(picture.astype(np.float32)).resize((64, 64), Image.Resampling.BOX)
+    assert np.abs(np.asarray(shrunk) - expected).mean() < 12
+
+
+def test_a_log_gets_a_line_with_rate_time_left_and_size_now_and_then(capsys, monkeypatch):
+    monkeypatch.setattr(cli_record, "_SAY_EVERY_S", 0.0)
+    with cli_record.bar("film.mp4", 100) as progress:
+        time.sleep(0.05)
+        progress(25, 3_000_000)
+    said = capsys.readouterr().err
+    found = re.search(r"film\.mp4: 25 of 100 frames · ([\d.]+) fps · 3(?:\.0)? MB closed · ([\d.]+) s left", said)
+    assert found, said
+    rate, left = map(float, found.groups())
+    assert 0 < rate < 25 / 0.05
+    assert left == pytest.approx(75 / rate, abs=1)
 
 
 def test_a_film_that_is_there_is_not_written_over(tmp_path, show):

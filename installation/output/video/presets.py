@@ -30,9 +30,9 @@ class Preset:
 
     suffix: of the finished file; "" is a folder of numbered pictures. encoder: FFmpeg's name of it. pix_fmt: what it
     stores. depth: bits a channel of the frames it is given, 8 or 16. sides: width and height must be multiples of
-    these. filters: before the encoder. options: the encoder's. muxer: options of the finished file's container.
-    picture: suffix of one picture, for a folder of them. bits: rough bits a pixel, for the disk space needed. about:
-    one line for people.
+    these; least: the smallest it takes. filters: before the encoder. options: the encoder's. muxer: options of the finished
+    file's container. picture: suffix of one picture, for a folder of them. bits: rough bits a pixel, for the disk
+    space needed. about: one line for people.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Preset:
     bits: float
     about: str
     muxer: tuple[str, ...] = ()
+    least: tuple[int, int] = (1, 1)
     picture: str = ""
 
     @property
@@ -126,6 +127,7 @@ _ALL = (
         filters=_yuv("yuv422p10le"),
         options=("-profile:v", "dnxhr_hqx"),
         muxer=("-movflags", "+write_colr"),
+        least=(256, 120),
         bits=4.4,
         about="Avid DNxHR HQX, 10 bits 4:2:2, MOV: post-production; from 256x120 px on",
     ),

@@ -51,9 +51,16 @@ class VideoSpec:
         return cls(size, fps, preset, depth or preset.depth, frames, threads)
 
     def __post_init__(self) -> None:
-        for side, multiple, name in zip(self.size, self.preset.sides, ("width", "height"), strict=True):
+        rules = zip(self.size, self.preset.sides, self.preset.least, ("width", "height"), strict=True)
+        for side, multiple, least, name in rules:
             if not 1 <= side <= _MOST_SIDE:
                 raise ConfigError(f"the {name} is {side}; it must be 1 to {_MOST_SIDE} px", where="size")
+            if side < least:
+                raise ConfigError(
+                    f"the {name} is {side} px, and {self.preset.name} takes {least} px or more",
+                    where="size",
+                    fix="Make it larger, or use another preset",
+                )
             if side % multiple:
                 below, above = side - side % multiple, side - side % multiple + multiple
                 fix = f"Use {above}" + (f" or {below}" if below else "") + ", or a preset that takes any size (png)"
