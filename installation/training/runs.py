@@ -72,15 +72,16 @@ class Run:
         *,
         dataset_sha256: str,
         manifest_sha256: str = "",
+        inherited_licence: str = "",
         parents: Mapping[str, str] | None,
         tensorboard: bool = True,
     ) -> Self:
         """Makes the folder root/name, or goes on in it when it holds the same run.
 
         config: JSON; everything that defines the run, its seed included, and not how long it is to last. parents: the networks it began
-        from, by role ("warm_start", "previous"), as sha256 of their files; None for those it has. manifest_sha256: of what the dataset
-        says of its pictures, kept for the record: one with another licence may go on. tensorboard: also write event files,
-        where it is installed.
+        from, by role ("warm_start", "previous"), as sha256 of their files; None for those it has. manifest_sha256: of what the
+        dataset says of its pictures, kept for the record: one with another licence may go on. inherited_licence: of the network it
+        began from; what comes of it owes that too. tensorboard: also write event files, where it is installed.
 
         ConfigError on a name no file system likes, on a config that is not JSON, and where the folder holds a run that differs (every
         difference is named); OutputError where another process writes the run, where run.json is damaged, and where the disk refuses.
@@ -119,13 +120,18 @@ class Run:
                 _mend(folder / METRICS_FILE)
             else:
                 facts.setdefault("parents", {})
-                facts["manifest_sha256"] = manifest_sha256
+                facts |= {"manifest_sha256": manifest_sha256, "inherited_licence": inherited_licence}
                 made = {"format": FORMAT, "name": name, **facts, "code": code_version(), "machine": machine()}
                 write_json(folder / RUN_FILE, {**made, "started": now()})
         except BaseException:
             lock.release()
             raise
         return cls(folder, lock, _tensorboard(folder) if tensorboard else None, begun=begun)
+
+    @property
+    def inherited_licence(self) -> str:
+        """As it was when the run began."""
+        return str(_run_json(self.folder).get("inherited_licence", ""))
 
     def log(self, nimg: int, **numbers: float) -> None:
         """Appends one line of numbers, at once and whole. NaN and infinity are kept as null. OutputError where the disk refuses."""

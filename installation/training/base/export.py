@@ -18,20 +18,33 @@ from installation.training.base.config import BaseConfig
 from installation.training.base.generator import Generator, exported, exported_config
 from installation.training.base.trainee import BaseTrainee, load_parameters
 from installation.training.dataset import Dataset
-from installation.training.runs import STATE_NAME
+from installation.training.runs import EXPORT_NAME, STATE_NAME
 from installation.training.state import State, load_state, misfit
+
+_FOLLOWS, _NOT_STATED = "follows its training data: ", "not stated by its training data"
 
 
 def export(
-    path: Path, generator: Generator, config: BaseConfig, *, name: str, nimg: int, dataset: Dataset, recipe: str
+    path: Path,
+    generator: Generator,
+    config: BaseConfig,
+    *,
+    name: str,
+    nimg: int,
+    dataset: Dataset,
+    recipe: str,
+    inherited_licence: str = "",
 ) -> None:
-    """Write a checkpoint, weights as float16; the header tells the data's licences, nimg and the recipe. OutputError: the disk refuses."""
+    """Write a checkpoint, weights as float16; the header tells whose licences it follows, nimg and the recipe.
+
+    OutputError: the disk refuses.
+    """
     network = exported(generator, config)
-    licences = licence_text(dataset.manifest)
+    licences = licence_text(dataset.manifest, inherited_licence)
     header = checkpoint.describe(
         network,
         name=re.sub(r"[^A-Za-z0-9._+-]", "-", name).lstrip("._+-")[:100] or "base",
-        licence=f"follows its training data: {licences}" if licences else "not stated by its training data",
+        licence=f"{_FOLLOWS}{licences}" if licences else _NOT_STATED,
         source="trained by installation train base",
         training_data=f"{dataset.path.name}, {len(dataset)} pictures of {dataset.size} px, sha256 {dataset.sha256}",
         nimg=nimg,
@@ -42,8 +55,18 @@ def export(
     checkpoint.save(path, tensors, header)
 
 
-def licence_text(manifest: Mapping[str, Any]) -> str:
-    """The licences that a dataset's manifest names (`sources` with a `licence` each, or plain `licences`), each once; "" if none."""
+def inherited_from(path: Path) -> str:
+    """The licence of the network that a run begins with, a checkpoint or a run's folder; "" where a folder holds no network yet.
+
+    CheckpointError where the file cannot be read.
+    """
+    file = path / EXPORT_NAME if path.is_dir() else path.with_name(EXPORT_NAME) if path.name == STATE_NAME else path
+    return read_header(file).licence if file.is_file() else ""
+
+
+def licence_text(manifest: Mapping[str, Any], inherited: str = "") -> str:
+    """The licences that a dataset's manifest names (`sources` with a `licence` each, or plain `licences`), then the inherited ones, each
+    once; "" if none."""
     sources, plain = manifest.get("sources"), manifest.get("licences")
     found = [one.get("licence") for one in sources if isinstance(one, Mapping)] if isinstance(sources, list) else []
     if isinstance(plain, Mapping):
@@ -52,6 +75,12 @@ def licence_text(manifest: Mapping[str, Any]) -> str:
         found += plain
     elif isinstance(plain, str):
         found.append(plain)
+    inherited = inherited.removeprefix(_FOLLOWS)
+    if inherited == _NOT_STATED:
+        inherited = "not stated for what it began with" if found else ""
+    for own in found:  # a licence may have a semicolon of its own
+        inherited = inherited.replace(str(own), "")
+    found += inherited.split("; ")
     return "; ".join(dict.fromkeys(str(one) for one in found if one))
 
 

@@ -15,7 +15,7 @@ from installation.errors import CheckpointError, ConfigError
 from installation.files import fingerprint
 from installation.models import device as devices
 from installation.training.base.config import BaseConfig, resolve
-from installation.training.base.export import warm_start
+from installation.training.base.export import inherited_from, warm_start
 from installation.training.base.gallery import Gallery
 from installation.training.base.plan import Plan, device_name
 from installation.training.base.probe import probe
@@ -82,6 +82,7 @@ def train_base(
         run = None
         if team.leads:
             settings = {"config": config, **_settings(recipe), "seed": seed}
+            inherited = "" if warm_start_from is None or parents is None else inherited_from(warm_start_from)
             run = stack.enter_context(
                 Run.begin(
                     out.parent,
@@ -90,6 +91,7 @@ def train_base(
                     settings,
                     dataset_sha256=data.sha256,
                     manifest_sha256=data.manifest_sha256,
+                    inherited_licence=inherited,
                     parents=parents,
                 )
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,37 @@ def test_the_checkpoint_says_where_it_comes_from(finished: Path) -> None:
 )
 def test_licences_are_found_wherever_a_manifest_keeps_them(manifest: dict[str, Any], text: str) -> None:
     assert licence_text(manifest) == text
+
+
+@pytest.mark.parametrize(
+    ("inherited", "text"),
+    [
+        ("", "by age; none stated"),
+        ("follows its training data: MIT; CC0-1.0", "by age; none stated; MIT; CC0-1.0"),
+        ("follows its training data: MIT; by age; none stated", "by age; none stated; MIT"),
+        ("non-commercial", "by age; none stated; non-commercial"),
+        ("not stated by its training data", "by age; none stated; not stated for what it began with"),
+    ],
+)
+def test_what_a_network_began_with_is_owed_too(inherited: str, text: str) -> None:
+    assert licence_text({"licences": "by age; none stated"}, inherited) == text
+
+
+def test_a_warm_start_hands_the_licence_on_and_resuming_keeps_it(
+    finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs.safetensors"
+    network = checkpoint.load(finished / EXPORT_NAME)
+    header = replace(read_header(finished / EXPORT_NAME), licence="non-commercial, theirs")
+    checkpoint.save(theirs, network.state_dict(), header)
+    run(disc_data, tmp_path / "warm", small, kimg=0.008, warm_start_from=theirs)
+    theirs.unlink()
+    run(disc_data, tmp_path / "warm", small, kimg=0.016, warm_start_from=theirs)
+    assert read_header(tmp_path / "warm" / EXPORT_NAME).licence == (
+        "follows its training data: CC0-1.0; non-commercial, theirs"
+    )
+    run(disc_data, tmp_path / "second", small, kimg=0.008, warm_start_from=tmp_path / "warm")
+    assert read_header(tmp_path / "second" / EXPORT_NAME).licence.endswith("CC0-1.0; non-commercial, theirs")
 
 
 def test_weights_are_stored_in_16_bits(finished: Path) -> None:
