@@ -21,6 +21,7 @@ from installation.cli_record import parse_fps
 from installation.errors import ConfigError, OutputError
 from installation.models import random_weights
 from installation.output.video.manifest import read_segments
+from installation.output.video.presets import PRESETS
 from installation.render.film import FilmRenderer
 from installation.render.renderer import Renderer
 from installation.still import picture
@@ -64,17 +65,26 @@ def test_a_frame_of_the_film_is_the_still_of_that_moment(tmp_path, show):
     assert np.abs(film / 257 - still).max() <= 1.6  # half a code value, and the still's dither
 
 
-def test_ten_bits_come_from_the_network_to_the_file(tmp_path, show):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "prores-422hq",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("hevc-10bit", "prores-4444", "dnxhr-hqx", "av1")),
+    ],
+)
+def test_ten_bits_come_from_the_network_to_the_file(tmp_path, show, name):
     """A network that makes a dark ramp over 6 of 255 code values: 8 bits would leave 7 steps of it, 10 bits 21."""
     network = random_weights.dcgan(1)
     ramp = torch.linspace(40, 46, 32).expand(1, 3, 32, 32) / 127.5 - 1
     network.synthesis = lambda ws: ramp.clone()
-    made = plan(show, frames=2, size="1024x1024", preset="prores-422hq", out=tmp_path / "film.mov")
+    made = plan(show, frames=2, size="1024x1024", preset=name, out=tmp_path / f"film{PRESETS[name].suffix}")
     small = made.session.model_copy(update={"size": (32, 32)})
     made = made.model_copy(update={"session": small})
     recorder.make(made, [0], FilmRenderer(Renderer(small.show, network, ()), made.picture))
     recorder.finish(made)
-    luma = np.median(frames_of(made.out)[0], axis=0)
+    film = decode(made.out)
+    assert film.bits >= 10
+    luma = np.median(film.planes[0][0].astype(int), axis=0) / 2 ** (film.bits - 10)
     assert len(np.unique(luma)) >= 19
     assert luma[[8, -8]] == pytest.approx(64 + 876 * np.array([40, 46]) / 255, abs=1.5)
 

@@ -86,6 +86,7 @@ _HEVC = Preset(
     filters=_yuv("yuv420p10le"),
     options=("-preset", "medium", "-crf", "16", "-profile:v", "main10"),
     muxer=("-movflags", "+faststart+write_colr", "-tag:v", "hvc1"),
+    least=(16, 16),
     bits=0.12,
     about="H.265 Main 10, 10 bits 4:2:0, MP4: screens and players that take it",
 )
