@@ -8,6 +8,8 @@ as hair.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -55,4 +57,4 @@ class Grid:
     def learn(self, apart: Tensor, team: Team) -> Tensor:
         """Takes in made minus real of one batch; gives the standard deviation of `apart` in dB. In place: a recorded step reads it."""
         self.apart.lerp_(team.average(apart), _NEWS)
-        return self.apart.std(correction=0) * (10 / torch.log(torch.tensor(10.0)).item())
+        return self.apart.std(correction=0) * (10 / math.log(10))

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from installation.errors import ConfigError
 from installation.training.base.grid import Grid
+from installation.training.base.train import train_base
+from installation.training.runs import STATE_NAME
+from installation.training.state import load_state
 from installation.training.team import Team
+from tests.training.base.conftest import gone_on
 
 CPU = torch.device("cpu")
 
@@ -86,3 +92,28 @@ def test_it_is_made_for_every_size_and_even_pictures_do_no_harm(size: int) -> No
     grid.loss(spectrum).backward()
     assert even.grad is not None
     assert bool(even.grad.isfinite().all())
+
+
+def test_a_run_with_it_goes_on_as_if_never_stopped(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
+    whole = gone_on(disc_data, tmp_path, {**small, "grid": "8"})
+    assert float(whole.tensors["grid"].abs().max()) > 0
+    assert '"grid"' in (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def test_a_finished_network_is_kept_but_for_its_patterns_and_nobody_judges(
+    disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    train_base(disc_data, tmp_path / "first", kimg=0.08, device="cpu", set=small)
+    recipe = {**small, "grid": "8", "keep": "500"}
+    with pytest.raises(ConfigError, match="keep needs eyes or grid"):
+        train_base(disc_data, tmp_path / "even", kimg=0.08, device="cpu", set={**small, "keep": "500"})
+    train_base(disc_data, tmp_path / "even", kimg=0.16, device="cpu", set=recipe, warm_start_from=tmp_path / "first")
+    text = (tmp_path / "even" / "metrics.jsonl").read_text()
+    assert '"moved"' in text
+    assert "loss_critic" not in text
+    before, after = (load_state(tmp_path / name / STATE_NAME) for name in ("first", "even"))
+    assert before is not None
+    assert after is not None
+    kept, moved = after.part("anchor"), after.part("generator")
+    changed = {name.split(".")[1] for name in kept if not torch.equal(kept[name].float(), moved[name].float())}
+    assert changed == {"b8", "b16", "b32"}
