@@ -54,6 +54,11 @@ class StageConfig:
     held_out: float = 0.08
     show_kimg: float = 20.0
 
+    @property
+    def crop_multiple(self) -> int:
+        """Of what `crop` must be a multiple, for either scale."""
+        return 4 * 2 ** (len(self.widths) - 1)
+
 
 CONFIGS: dict[str, StageConfig] = {
     # Live on two CPU cores: 256 -> 1024 px is 4.0 GFLOP and 23 ms there (a plain 3 x 32 compact net 12 ms), 128 -> 512 px 6 ms; with a
@@ -81,7 +86,7 @@ def resolve(name: str, overrides: Mapping[str, str]) -> StageConfig:
 
 
 def _faults(config: StageConfig) -> list[str]:
-    multiple = 4 * 2 ** (len(config.widths) - 1)  # for either scale
+    multiple = config.crop_multiple
     rules = {
         "widths and blocks need as many numbers, 1..6, of at least 1 and 0": len(config.widths) == len(config.blocks)
         and 1 <= len(config.widths) <= 6

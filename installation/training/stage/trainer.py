@@ -64,7 +64,7 @@ def train_stage(
     if len(held) == 0:  # so few sources that none fell on that side
         held = learn
     if data.size < recipe.crop + scale:
-        most = (data.size - scale) // scale * scale
+        most = (data.size - scale) // recipe.crop_multiple * recipe.crop_multiple
         raise ConfigError(
             f"its pictures are {data.size} px; crops of {recipe.crop} px, and {scale} more to shift them, are needed",
             where=str(data.path),

@@ -205,7 +205,7 @@ def test_the_perceptual_loss_is_there_where_the_features_are(dataset: Dataset, t
     ("changes", "message"),
     [
         ({"set": {"w_dim": "8"}}, "conditioned on w learns it from the previous"),
-        ({"set": {"crop": "96"}}, "64 px, crops of 98 px"),
+        ({"set": {"crop": "96"}}, "64 px; crops of 96 px, and 2 more .* at most 56"),
         ({"config": "nanno"}, "did you mean 'nano'"),
         ({"scale": 3}, "enlarges by 2 or 4"),
         ({"resume": "maybe"}, "auto or never"),
