@@ -36,12 +36,15 @@ run: setup
 
 test-setup: $(VENV)/.system-dev $(VENV)/.installed-dev
 
-# Most tests wait for a process, a clock or a disk: three at a time keep two cores busy. The slow ones want the machine for themselves.
-FAST = $(BIN)/python -m pytest -m 'not slow and not network' -n 3 --dist loadfile
-SLOW = $(BIN)/python -m pytest -m 'slow or network'
+# Most tests wait for a process, a clock or a disk: three at a time keep two cores busy. Slow ones of whole walls and films want the machine
+# for themselves.
+ALONE := tests/control tests/e2e tests/engine tests/output tests/service
+FAST = $(BIN)/python -m pytest -n 3 --dist loadfile -m 'not slow and not network'
+SLOW = $(BIN)/python -m pytest -n 3 --dist loadfile -m 'slow or network' $(addprefix --ignore=,$(ALONE))
+WALLS = $(BIN)/python -m pytest -m 'slow or network' $(ALONE)
 
 test: lint
-	@$(FAST); fast=$$?; $(SLOW) && exit $$fast
+	@failed=0; $(FAST) || failed=1; $(SLOW) || failed=1; $(WALLS) || failed=1; exit $$failed
 
 test-fast: test-setup
 	@$(FAST)
