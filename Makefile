@@ -42,6 +42,7 @@ APART := tests/training tests/models tests/e2e/test_atelier.py tests/test_cli_da
 
 test: lint
 	@log=$$(mktemp); nice -n 19 $(BIN)/python -m pytest $(APART) >"$$log" 2>&1 & apart=$$!; \
+	trap 'kill $$apart; rm -f "$$log"; exit 130' INT TERM; \
 	$(BIN)/python -m pytest $(addprefix --ignore=,$(APART)); rest=$$?; \
 	wait $$apart; apart=$$?; cat "$$log"; rm -f "$$log"; [ $$rest = 0 ] && [ $$apart = 0 ]
 

@@ -40,7 +40,7 @@ def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
     except Timeout:
         raise OutputError("another process is joining this film", where=str(folder), fix="Wait for it") from None
     except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", where=str(folder)) from error
+        raise OutputError(f"cannot be written ({error.strerror or error})", where=str(folder)) from error
     try:
         _remove(part)  # what a kill left: as large as the film
         disk.require(out.parent, sum(segment.bytes for segment in segments) if kind.suffix else 0)

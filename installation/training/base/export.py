@@ -40,11 +40,10 @@ def export(
     OutputError: the disk refuses.
     """
     network = exported(generator, config)
-    licences = licence_text(dataset.manifest, inherited_licence)
     header = checkpoint.describe(
         network,
         name=re.sub(r"[^A-Za-z0-9._+-]", "-", name).lstrip("._+-")[:100] or "base",
-        licence=f"{_FOLLOWS}{licences}" if licences else _NOT_STATED,
+        licence=licence_line(dataset.manifest, inherited_licence),
         source="trained by installation train base",
         training_data=f"{dataset.path.name}, {len(dataset)} pictures of {dataset.size} px, sha256 {dataset.sha256}",
         nimg=nimg,
@@ -62,6 +61,12 @@ def inherited_from(path: Path) -> str:
     """
     file = path / EXPORT_NAME if path.is_dir() else path.with_name(EXPORT_NAME) if path.name == STATE_NAME else path
     return read_header(file).licence if file.is_file() else ""
+
+
+def licence_line(manifest: Mapping[str, Any], inherited: str = "") -> str:
+    """What a checkpoint's header says of `licence_text`."""
+    licences = licence_text(manifest, inherited)
+    return f"{_FOLLOWS}{licences}" if licences else _NOT_STATED
 
 
 def licence_text(manifest: Mapping[str, Any], inherited: str = "") -> str:

@@ -29,8 +29,13 @@ class Gallery:
     def __call__(self, trainee: BaseTrainee) -> Mapping[str, float]:
         """Numbers for the curves. The checkpoint comes first: it is what a kill must not cost."""
         generator, nimg, folder = trainee.average, trainee.nimg, self.run.folder
-        facts = {"name": self.name, "nimg": nimg, "dataset": self.dataset, "recipe": self.recipe}
-        facts["inherited_licence"] = self.run.inherited_licence
+        facts = {
+            "name": self.name,
+            "nimg": nimg,
+            "dataset": self.dataset,
+            "recipe": self.recipe,
+            "inherited_licence": self.run.inherited_licence,
+        }
         export(folder / EXPORT_NAME, generator, trainee.config, **facts)
         every = int(1000 * trainee.config.show_kimg)
         kept = (int(path.stem[-10:]) for path in (folder / SNAPSHOTS).glob(f"G_ema-{'[0-9]' * 10}.safetensors"))

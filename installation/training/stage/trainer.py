@@ -10,7 +10,7 @@ from pathlib import Path
 from installation.errors import ConfigError
 from installation.models import checkpoint, projection
 from installation.models import device as devices
-from installation.training.base.export import licence_text
+from installation.training.base.export import licence_line
 from installation.training.dataset import Dataset, open_dataset
 from installation.training.features.efficientnet import Features
 from installation.training.loop import Outcome, Pace, Progress, train
@@ -138,11 +138,10 @@ def _check_w(recipe: StageConfig, previous: Previous | None) -> None:
 def _export(path: Path, trainee: StageTrainee, data: Dataset, previous: Sequence[Path]) -> None:
     """The average as a checkpoint, in half precision, with what its pictures' licences ask for."""
     stage = trainee.average
-    licences = licence_text(data.manifest)
     header = checkpoint.describe(
         stage,
         name=path.parent.name,
-        licence=f"follows its training data: {licences}" if licences else "not stated by its training data",
+        licence=licence_line(data.manifest),
         source="trained by installation train stage",
         training_data=f"{data.path.name}, {len(data)} pictures of {data.size} px, sha256 {data.sha256}",
         nimg=trainee.nimg,
