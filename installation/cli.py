@@ -191,7 +191,9 @@ PresetName = Annotated[str | None, typer.Option(help="The deliverable (--presets
 FitName = Annotated[str | None, typer.Option(help="contain, cover, fill or native; the show's own if not given.")]
 FilmSeed = Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=4294967295)]
 FilmOut = Annotated[Path | None, typer.Option("--out", "-o", help="The file, or folder of pictures.")]
-FilmedTake = Annotated[Path | None, typer.Option(help="The performance in this folder; of SHOW only [record] counts.")]
+FilmedTake = Annotated[
+    Path | None, typer.Option(help="The performance in this folder; of SHOW only \\[record] counts.")
+]
 EncoderThreads = Annotated[int, typer.Option(help="Threads of the encoder; 0 = its own choice.", min=0, max=256)]
 
 

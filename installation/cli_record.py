@@ -243,7 +243,6 @@ def _farm(
     recording: Recording, wanted: Collection[int], workers: int, executor: str, say: Callable[[str], None]
 ) -> None:
     from installation import farm
-    from installation.recording import FILE
 
     shards = [number for number in range(recording.shards) if not set(recording.shard(number)).isdisjoint(wanted)]
     workers = workers or min(len(shards), max((os.cpu_count() or 2) // 2, 1))
@@ -253,7 +252,7 @@ def _farm(
         if executor == "ray":
             farm.run_ray(recording, shards, workers=workers, progress=progress)
         else:
-            farm.run_local(recording.folder / FILE, shards, workers=workers, progress=progress)
+            farm.run_local(recording, shards, workers=workers, progress=progress)
 
 
 def _make(
@@ -307,7 +306,7 @@ def bar(name: str, frames: int) -> Iterator[Callable[[int, int], None]]:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]} · {task.fields[size]} · left"),
-        TimeRemainingColumn(elapsed_when_finished=True),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
         task = shown.add_task(name, total=frames, rate="", size="")

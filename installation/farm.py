@@ -12,20 +12,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from installation.errors import InstallationError, OutputError
-from installation.recording import Recording
+from installation.output.video.manifest import read_segments
+from installation.recording import FILE, Recording
 
 MOST_TRIES = 4
 """So often a shard is begun before its worker's death is put down to the shard."""
 HANG_S = 900.0
 """A worker that says nothing for so long, and it says every frame, is taken for dead: a driver that hangs."""
 _LISTEN_S = 0.2  # on Windows a wait without a limit would not hear Ctrl-C
+_LOOK_S = 2.0
 
 Progress = Callable[[int, int], None]
 
@@ -38,28 +39,49 @@ class WorkerError(InstallationError):
         self.exit_code = code
 
 
+class _Closed:
+    """What this run closed, as the manifests say it, whichever machine wrote them. shards: the segments wanted of each."""
+
+    def __init__(self, recording: Recording, shards: Sequence[int]) -> None:
+        self._folder = recording.folder
+        before = read_segments(self._folder)
+        self._wanted = {shard: set(recording.shard(shard)) - set(before) for shard in shards}
+
+    def of(self, shards: Collection[int]) -> tuple[int, int]:
+        """(frames, bytes) of these shards' segments."""
+        named = read_segments(self._folder)
+        closed = [named[index] for shard in shards for index in self._wanted[shard] if index in named]
+        return sum(segment.frames for segment in closed), sum(segment.bytes for segment in closed)
+
+
 def run_local(
-    plan: Path,
+    recording: Recording,
     shards: Sequence[int],
     *,
     workers: int,
     progress: Progress,
     started: Callable[[int], None] = lambda pid: None,
 ) -> None:
-    """Makes the shards in `workers` processes. progress(frames, bytes) counts all of them; started(pid): of each worker, also of one
-    started for one that died. The first error of a worker ends all; closed segments stay."""
-    _Local(plan, shards, progress, started).run(min(workers, len(shards)))
+    """Makes the shards in `workers` processes, of a recording whose description is written. progress(frames, bytes) counts all of
+    them, and frames that a worker's death takes no more; started(pid): of each worker, also of one started for one that died.
+    The first error of a worker ends all; closed segments stay."""
+    _Local(recording, shards, progress, started).run(min(workers, len(shards)))
 
 
 class _Local:
-    def __init__(self, plan: Path, shards: Sequence[int], progress: Progress, started: Callable[[int], None]) -> None:
-        self._plan, self._progress, self._started = plan, progress, started
+    def __init__(
+        self, recording: Recording, shards: Sequence[int], progress: Progress, started: Callable[[int], None]
+    ) -> None:
+        self._plan, self._progress, self._started = recording.folder / FILE, progress, started
         self._todo: queue.SimpleQueue[int] = queue.SimpleQueue()
         for shard in shards:
             self._todo.put(shard)
         self._left = len(shards)
         self._tries = dict.fromkeys(shards, 0)
-        self._written: dict[tuple[int, int], tuple[int, int]] = {}
+        self._closed = _Closed(recording, shards)
+        # Of each shard: what workers that died had closed, and what the one that makes it now says. Frames and bytes.
+        self._before: dict[int, tuple[int, int]] = {}
+        self._now: dict[int, tuple[int, int]] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._error: Exception | None = None
@@ -118,7 +140,6 @@ class _Local:
         assert process.stdout
         with self._lock:
             self._tries[shard] += 1
-            attempt = (shard, self._tries[shard])
             self._heard[process] = time.monotonic()
         try:
             process.stdin.write(f"{shard}\n")
@@ -132,8 +153,9 @@ class _Local:
             if word == "frames":
                 frames, size = rest.split()
                 with self._lock:
-                    self._written[attempt] = int(frames), int(size)
-                    totals = [sum(column) for column in zip(*self._written.values(), strict=True)]
+                    self._now[shard] = int(frames), int(size)
+                    counts = (*self._before.values(), *self._now.values())
+                    totals = [sum(column) for column in zip(*counts, strict=True)]
                 self._progress(*totals)
             elif word == "done":
                 with self._lock:
@@ -182,12 +204,16 @@ class _Local:
                 where=str(self._plan),
                 fix=f"`installation shard run PLAN {shard}` shows what happens there",
             )
+        closed = self._closed.of([shard])
+        with self._lock:
+            self._before[shard], self._now[shard] = closed, (0, 0)
         self._todo.put(shard)
 
 
 def run_ray(recording: Recording, shards: Sequence[int], *, workers: int, progress: Progress) -> None:
     """Makes the shards on the Ray cluster this machine belongs to, or on a Ray of its own. The film's folder must be one that all of
-    the cluster's machines see under the same path. OutputError without the extra `farm`."""
+    the cluster's machines see under the same path. progress(frames, bytes): of closed segments. A worker that dies is
+    followed by another; one that hangs is Ray's to notice. OutputError without the extra `farm`."""
     try:
         # By name: the type checker runs where the extra is not installed, too.
         ray: Any = import_module("ray")
@@ -219,11 +245,14 @@ def run_ray(recording: Recording, shards: Sequence[int], *, workers: int, progre
         Worker.options(num_gpus=1 if gpus else 0, num_cpus=1).remote(text) for _ in range(min(workers, len(shards)))
     ]
     pool = ray.util.ActorPool(actors)
-    frames = 0
+    closed = _Closed(recording, shards)
     try:
-        for made in pool.map_unordered(lambda actor, shard: actor.make.remote(shard), list(shards)):
-            frames += int(made)
-            progress(frames, 0)
+        for shard in shards:
+            pool.submit(lambda actor, number: actor.make.remote(number), shard)
+        while pool.has_next():
+            with suppress(TimeoutError):
+                pool.get_next_unordered(timeout=_LOOK_S)
+            progress(*closed.of(shards))
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
         raise cause if isinstance(cause, InstallationError) else OutputError(str(error), where="ray") from error

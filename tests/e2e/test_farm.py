@@ -40,7 +40,7 @@ def whole(show, tmp_path_factory) -> bytes:
 def made(recording: Recording, **more) -> None:
     recording.write()
     farm.run_local(
-        recording.folder / "recording.json",
+        recording,
         range(recording.shards),
         **{"workers": 2, "progress": lambda frames, size: None} | more,
     )
@@ -70,8 +70,10 @@ def test_workers_that_are_killed_are_followed_by_others(show, tmp_path, whole):
     recording = plan(show, out=tmp_path / "film.mp4", shards=3, **WISH)
     workers: list[int] = []
     killed: list[int] = []
+    totals: list[tuple[int, int]] = []
 
     def progress(frames: int, size: int) -> None:
+        totals.append((frames, size))
         # One at the beginning, and one that came later: by frames, for a busy machine tells of many at a time.
         if frames >= 40 * len(killed) and len(killed) < 2 and workers[-1] not in killed:
             killed.append(workers[-1])
@@ -81,8 +83,32 @@ def test_workers_that_are_killed_are_followed_by_others(show, tmp_path, whole):
     assert len(set(killed)) == 2
     assert len(workers) >= 3
     assert recorder.missing(recording) == []
+    closed = read_segments(recording.folder).values()
+    assert max(totals) == (130, sum(segment.bytes for segment in closed)), (
+        "what a dead worker took is not counted twice"
+    )
     join(recording.folder, recording.out, frames=130)
     assert recording.out.read_bytes() == whole
+
+
+def test_a_worker_opens_the_networks_once(show, tmp_path):
+    own = tmp_path / "own.safetensors"
+    named = next(line for line in show.read_text().splitlines() if line.startswith("base"))
+    own.write_bytes(Path(named.split("'")[1]).read_bytes())
+    (tmp_path / "show.toml").write_text(show.read_text().replace(named, f"base = '{own}'"))
+    recording = plan(tmp_path / "show.toml", out=tmp_path / "film.mp4", shards=3, **WISH)
+    recording.write()
+    command = [sys.executable, "-m", "installation", "shard", "work", str(recording.folder / "recording.json")]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdin
+        assert worker.stdout
+        for number in (0, 2, 1):
+            worker.stdin.write(f"{number}\n")
+            worker.stdin.flush()
+            said = next(line for line in worker.stdout if not line.startswith("frames"))
+            assert said == f"done {number}\n"
+            own.unlink(missing_ok=True)  # whoever wanted it again would say so
+    assert recorder.missing(recording) == []
 
 
 @pytest.mark.slow

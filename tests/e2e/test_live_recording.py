@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -160,6 +161,21 @@ def test_a_frozen_encoder_costs_frames_of_the_film_and_none_of_the_wall(wall):
     assert until(lambda: _dropped(wall) > 0), wall.meet().status("wall")
     wall.say("/installation/record/stop", "true")
     assert until(lambda: bool(films(wall)), 60)
+
+
+def test_the_wall_turns_as_often_while_it_is_filmed(wall):
+    def turns(seconds: float = 4.0) -> int:
+        board = wall.meet()
+        first = board.pulse("wall").count
+        time.sleep(seconds)
+        return board.pulse("wall").count - first
+
+    alone = turns()
+    wall.say("/installation/record/start", "true")
+    assert until(lambda: recording(wall, 1), 60), wall.log()
+    # Again where the machine was busy with something else; a recorder for which the wall waits never gets there.
+    assert until(lambda: turns() >= 0.95 * alone, 60), (alone, turns())
+    assert recording(wall, 3)
 
 
 def _dropped(run: Running) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import psutil
 import pytest
@@ -26,7 +29,7 @@ from installation.output.video.presets import PRESETS
 from installation.render.film import FilmRenderer
 from installation.render.renderer import Renderer
 from installation.still import picture
-from tests.e2e.filming import plan, record, started, wait_for_segments
+from tests.e2e.filming import ROOT, plan, record, started, wait_for_segments
 from tests.output.video.pictures import decode
 
 
@@ -105,22 +108,24 @@ def test_the_shows_own_stages_climb_to_the_size(tmp_path, show, networks):
     assert "Lanczos enlarges it 4.00 times" in said[0]
 
 
-def test_the_last_frame_of_a_loop_joins_the_first(tmp_path, show):
+@pytest.mark.parametrize("start_s", [0.0, 1.7])
+def test_the_last_frame_of_a_loop_joins_the_first(tmp_path, show, start_s):
     show.write_text(show.read_text() + "[walk]\nloop_keyframes = 3\n")
-    out = tmp_path / "film"
-    said = record(show, loop=True, preset="png", out=out)
-    films = [iio.imread(file).astype(int) for file in sorted(out.iterdir())]
-    assert len(films) == round(3 / 2.0 * 25)
-    assert said[0].startswith(f"a loop of {len(films)} frames")
-    moved = [np.abs(a - b).mean() for a, b in zip(films, films[1:] + films[:1], strict=True)]
+    said: list[str] = []
+    turn = plan(show, said, loop=True, start_s=start_s, preset="png", out=tmp_path / "film")
+    count = round(3 / 2.0 * 25)
+    assert turn.frames == count
+    assert said[0].startswith(f"a loop of {count} frames")
+    beyond = turn.model_copy(update={"frames": count + 1})
+    recorder.make(beyond, range(beyond.segments), recorder.open_renderer(beyond))
+    recorder.finish(beyond)
+    film = [np.stack(decode(file).planes[0], axis=-1).astype(int) for file in sorted(beyond.out.iterdir())]
+    assert len(film) == count + 1
+    assert film[0].max() > 20_000, "16 bits"
+    moved = [np.abs(a - b).mean() for a, b in itertools.pairwise(film)]
     assert moved[-1] < 1.5 * np.median(moved), "the seam moves as every other frame does"
-    two = tmp_path / "two"
-    turned = plan(show, loop=True, frames=len(films), preset="png", out=two)
-    record_beyond = turned.model_copy(update={"frames": len(films) + 1})
-    recorder.make(record_beyond, range(record_beyond.segments), recorder.open_renderer(record_beyond))
-    recorder.finish(record_beyond)
-    beyond = iio.imread(two / f"frame_{len(films):08d}.png").astype(int)
-    assert np.abs(beyond - films[0]).max() <= 32, "the frame after the last is the first, to an eighth of 8 bits"
+    assert min(moved) > 0.1 * np.median(moved)
+    assert np.abs(film[-1] - film[0]).max() <= 8, "the frame after the last is the first, to 8 of 65535"
 
 
 def test_a_leader_is_black_before_and_after(tmp_path, show):
@@ -160,6 +165,27 @@ def test_what_was_stopped_goes_on_and_becomes_the_film_of_one_never_stopped(tmp_
     said = record(show, out=out, resume=True, **LONG)
     assert any("segments are closed already" in line for line in said)
     assert out.read_bytes() == whole
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
+@pytest.mark.parametrize("name", ["museum-h264", "hevc-10bit", "av1", "prores-422hq", "png"])
+def test_every_kind_of_film_goes_on_after_a_kill_with_the_encoders_own_threads(tmp_path, show, name):
+    wish = {"frames": 70, "size": "128x128", "preset": name, "threads": 0}
+    whole, out = (tmp_path / f"{which}{PRESETS[name].suffix}" for which in ("whole", "film"))
+    record(show, out=whole, **wish)
+    arguments = ("--frames", "70", "--size", "128x128", "--preset", name, "--out", out)
+    with started(show, *arguments) as process:
+        wait_for_segments(out, 2, process)
+        process.kill()
+    assert not out.exists()
+    said = record(show, out=out, resume=True, **wish)
+    assert any("segments are closed already" in line for line in said)
+    assert bytes_of(out) == bytes_of(whole)
+
+
+def bytes_of(film: Path) -> list[bytes]:
+    return [file.read_bytes() for file in (sorted(film.iterdir()) if film.is_dir() else [film])]
 
 
 def test_a_changed_show_is_not_gone_on_with(tmp_path, show):
@@ -284,6 +310,31 @@ def test_a_log_gets_a_line_with_rate_time_left_and_size_now_and_then(capsys, mon
     rate, left = map(float, found.groups())
     assert 0 < rate < 25 / 0.05
     assert left == pytest.approx(75 / rate, abs=1)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a pseudo-terminal is POSIX's")
+def test_a_terminal_gets_a_bar_with_rate_time_left_and_size(tmp_path, show):
+    import pty
+
+    out, (ours, theirs) = tmp_path / "film.mkv", pty.openpty()
+    options = ("--frames", "60", "--size", "256x256", "--preset", "ffv1", "--threads", "1", "--out", str(out))
+    command = [sys.executable, "-m", "installation", "record", str(show), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError):  # EIO, when the other side has closed it
+            while piece := os.read(ours, 1 << 16):
+                seen += piece
+    os.close(ours)
+    assert process.returncode == 0, seen
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    shown = re.findall(r"film\.mkv \S+ +(\d+)/60 ([\d.]+) fps · ([\d.]+) MB · left ([\d:-]+)", text)
+    assert any(int(done) < 60 and left != "-:--:--" for done, _, _, left in shown), text
+    done, rate, size, left = shown[-1]
+    assert (done, left) == ("60", "0:00:00"), "at the end nothing is left"
+    assert float(rate) > 0
+    assert float(size) == pytest.approx(out.stat().st_size / 1e6, rel=0.1)
 
 
 def test_a_film_that_is_there_is_not_written_over(tmp_path, show):

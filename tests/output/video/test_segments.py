@@ -153,6 +153,32 @@ def test_a_full_disk_is_one_clear_error_and_what_was_closed_stays(tmp_path):
     assert not children()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a limit on file sizes is POSIX's")
+def test_a_disk_that_fills_while_the_film_is_joined_keeps_the_segments_and_the_film_before(tmp_path):
+    import resource
+
+    folder, out = tmp_path / "segments", tmp_path / "film.mkv"
+    out.write_bytes(b"the film before")
+    noise = np.random.default_rng(1).integers(0, 65536, (128, 256, 3), np.uint16)
+    writer = SegmentWriter(folder, spec("ffv1"))
+    fill(writer, [noise] * 16)
+    writer.close()
+    closed = read_segments(folder)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (closed[0].bytes + 100_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match="the segments cannot be joined") as caught:
+            join(folder, out, frames=16)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "--resume" in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mkv", "segments"]
+    assert out.read_bytes() == b"the film before"
+    assert all(intact(folder, segment) for segment in closed.values())
+    assert join(folder, out, frames=16) == 16
+    assert len(decode(out).pts) == 16
+
+
 def test_too_little_free_space_is_said_before_the_first_frame(tmp_path):
     writer = SegmentWriter(tmp_path, spec(), reserve_bytes=1 << 60)
     with pytest.raises(OutputError, match=r"are free on the disk and .* are needed"):
