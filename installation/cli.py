@@ -19,7 +19,7 @@ import typer
 
 from installation import cli_judging, cli_models, cli_training, opening
 from installation.errors import InstallationError, OutputError
-from installation.terminal import answer, log_to_stderr, say
+from installation.terminal import answer, cell, log_to_stderr, say
 
 if TYPE_CHECKING:
     from installation.session import Session
@@ -396,7 +396,7 @@ def monitors() -> None:
     for row in list_monitors():
         table.add_row(
             str(row.index),
-            row.name,
+            cell(row.name),
             f"+{row.x}+{row.y}",
             f"{row.width}x{row.height}",
             f"{row.refresh_hz:g} Hz" if row.refresh_hz else "unknown",

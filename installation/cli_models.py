@@ -10,7 +10,7 @@ import typer
 
 from installation import opening
 from installation.errors import ModelError
-from installation.terminal import answer, say
+from installation.terminal import answer, cell, say
 
 models_app = typer.Typer(name="models", help="The networks on this machine.", no_args_is_help=True)
 
@@ -31,7 +31,12 @@ def models_list() -> None:
         header = entry.header
         makes = f"{header.size} px" if header.role == "generator" else f"×{header.scale}"
         table.add_row(
-            entry.name, header.arch, makes, header.licence, words[header.commercial_use], str(entry.path.parent)
+            entry.name,
+            header.arch,
+            makes,
+            cell(header.licence),
+            words[header.commercial_use],
+            cell(str(entry.path.parent)),
         )
     for name in CATALOGUE:
         if name not in {entry.name for entry in entries}:
@@ -51,7 +56,7 @@ def models_info(name: Annotated[str, typer.Argument(help="A model's name or file
     path = library.find(name, [checkpoints_dir()])
     table = Table(show_header=False, box=None, padding=(0, 2))
     for heading, text in library.describe(library.Entry(path.stem, path, read_header(path))):
-        table.add_row(f"[bold]{heading}[/]", text)
+        table.add_row(f"[bold]{heading}[/]", cell(text))
     answer(table)
 
 

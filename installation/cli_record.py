@@ -302,7 +302,7 @@ def bar(name: str, frames: int) -> Iterator[Callable[[int, int], None]]:
     console = Console(stderr=True)
     began, said, lock = time.monotonic(), [time.monotonic()], threading.Lock()
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]} · {task.fields[size]} · left"),
@@ -322,6 +322,7 @@ def bar(name: str, frames: int) -> Iterator[Callable[[int, int], None]]:
             left = (frames - done) / max(rate, 1e-6)
             console.print(
                 f"{name}: {done} of {frames} frames · {rate:.2f} fps · {megabytes(size)} closed · {left:.0f} s left",
+                markup=False,
                 highlight=False,
                 soft_wrap=True,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from installation.show.params import Param, ParamTable
+from installation.terminal import cell
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,7 +52,7 @@ def as_table(table: ParamTable) -> Table:
 
     out = Table(Column("address", no_wrap=True), "kind", "range", "default", "smoothing", "what it does")
     for row in table:
-        out.add_row(row.address, *_cells(row))
+        out.add_row(row.address, *map(cell, _cells(row)))
     return out
 
 

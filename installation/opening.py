@@ -142,15 +142,16 @@ def _bring(name: str, fix: str) -> str:
 
 
 def add_model(name: str, *, again: bool = False, family: str | None = None, called: str | None = None) -> Path:
-    """`library.add` behind a progress bar."""
+    """`library.add` behind a progress bar. A name that ships with the program is not for another network."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from installation.models import library
+    from installation.resources import checkpoints_dir
 
     console = Console(stderr=True)
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TimeElapsedColumn(),
         console=console,
@@ -164,10 +165,16 @@ def add_model(name: str, *, again: bool = False, family: str | None = None, call
         def progress(what: str, share: float | None) -> None:
             if what not in said:
                 said.add(what)
-                console.print(what, markup=False, highlight=False, soft_wrap=True)
-            bar.update(task, description=what[:60], total=None if share is None else 1.0, completed=share or 0.0)
+                console.print(terminal.printable(what), markup=False, highlight=False, soft_wrap=True)
+            bar.update(
+                task,
+                description=terminal.printable(what)[:60],
+                total=None if share is None else 1.0,
+                completed=share or 0.0,
+            )
 
-        return library.add(name, progress=progress, again=again, family=family, called=called)
+        places = [checkpoints_dir()]
+        return library.add(name, progress=progress, again=again, family=family, called=called, extra_dirs=places)
 
 
 def state_folder() -> Path:

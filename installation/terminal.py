@@ -45,9 +45,21 @@ def answer(what: Any) -> None:
         raise OutputError(f"cannot be written ({error.strerror})", where="standard output") from error
 
 
+def cell(text: str) -> str:
+    """What others wrote, for a table of rich's: its brackets are brackets."""
+    from rich.markup import escape
+
+    return escape(printable(text))
+
+
+def printable(text: str) -> str:
+    """What a file says may hold commands for the terminal; they are shown as the replacement character."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+
+
 def say(text: str) -> None:
     """A remark for people; a full or closed standard error is no reason to end a show."""
     try:
-        typer.echo(text, err=True)
+        typer.echo(printable(text), err=True)
     except OSError:
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from installation.models import random_weights
+from installation.models import checkpoint, random_weights
 from tests.e2e.networks import save, save_tiny_networks
 
 # pip asks here, and nobody answers.
@@ -201,6 +201,23 @@ def test_a_value_sent_to_nobody_is_told(home: Path) -> None:
 
 def test_an_unknown_host_is_told(home: Path) -> None:
     refused(home, 6, "cannot send", "osc-send", "/a", "1", "--host", "wall.invalid")
+
+
+def test_brackets_in_what_is_shown_are_brackets(home: Path, networks: Path) -> None:
+    assert "[classes]" in (shown := command(home, "params").stdout)
+    assert "[[models]]" in shown
+    assert "[record]" in command(home, "record", "--help").stdout
+    network = random_weights.stylegan2(3)
+    header = checkpoint.describe(network, name="style", licence="[see] the [/author]", training_data="a\x1b]0;b\x07")
+    path = home / "data" / "installation" / "models" / "style.safetensors"
+    path.parent.mkdir(parents=True)
+    checkpoint.save(path, network.state_dict(), header)
+    for words in (("info", "style"), ("list",)):
+        done = command(home, "models", *words)
+        assert done.returncode == 0, done.stderr
+        assert "[see] the [/author]" in done.stdout
+        assert "\x1b" not in done.stdout
+    refused(home, 5, "x\ufffdy.safetensors: no such file", "models", "info", "x\x1by.safetensors")
 
 
 @pytest.mark.parametrize("words", [["params"], ["models", "list"]])

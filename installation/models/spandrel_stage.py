@@ -6,6 +6,7 @@ ours the tensors have the prefix `net.` and the config names the architecture th
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
 from collections.abc import Iterator, Mapping
@@ -135,6 +136,17 @@ class SpandrelUpscaler(Upscaler):
             return cls.from_state(state)
         except ModelError as error:
             raise CheckpointError(error.what, where=str(path)) from error
+
+    def macs(self, side: int) -> int | None:
+        """Multiply-adds for a picture of side x side px, counted by torch on tensors without contents. None where contents decide."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        try:
+            with FlopCounterMode(display=False) as counter, torch.inference_mode():
+                copy.deepcopy(self.net).to("meta")(torch.empty(1, 3, side, side, device="meta"))
+        except (NotImplementedError, RuntimeError):
+            return None
+        return counter.get_total_flops() // 2
 
     def place(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Self:
         half = {torch.float16: self._descriptor.supports_half, torch.bfloat16: self._descriptor.supports_bfloat16}

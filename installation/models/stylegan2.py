@@ -107,6 +107,7 @@ class StyleGAN2(Generator):
             embed = tensors.get("mapping.embed.weight")
             z_dim = tensors["mapping.fc0.weight"].shape[1] - (0 if embed is None else w_dim)
             width = tensors["mapping.fc0.weight"].shape[0]
+            c_dim = 0 if embed is None else embed.shape[1]
         except (KeyError, IndexError) as error:
             raise ModelError(f"not a StyleGAN2 state dict: no tensor {error}") from error
         return {
@@ -115,7 +116,7 @@ class StyleGAN2(Generator):
             "channels": channels,
             "mapping_layers": layers,
             "mapping_width": width,
-            "c_dim": 0 if embed is None else embed.shape[1],
+            "c_dim": c_dim,
             "base": list(const.shape[1:]),
             "conv_clamp": conv_clamp,
             "noise": "synthesis.b4.conv1.noise_const" in tensors,

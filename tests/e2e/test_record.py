@@ -316,7 +316,7 @@ def test_a_log_gets_a_line_with_rate_time_left_and_size_now_and_then(capsys, mon
 def test_a_terminal_gets_a_bar_with_rate_time_left_and_size(tmp_path, show):
     import pty
 
-    out, (ours, theirs) = tmp_path / "film.mkv", pty.openpty()
+    out, (ours, theirs) = tmp_path / "film[x].mkv", pty.openpty()
     options = ("--frames", "60", "--size", "256x256", "--preset", "ffv1", "--threads", "1", "--out", str(out))
     command = [sys.executable, "-m", "installation", "record", str(show), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "120"}
@@ -329,7 +329,7 @@ def test_a_terminal_gets_a_bar_with_rate_time_left_and_size(tmp_path, show):
     os.close(ours)
     assert process.returncode == 0, seen
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
-    shown = re.findall(r"film\.mkv \S+ +(\d+)/60 ([\d.]+) fps · ([\d.]+) MB · left ([\d:-]+)", text)
+    shown = re.findall(r"film\[x\]\.mkv \S+ +(\d+)/60 ([\d.]+) fps · ([\d.]+) MB · left ([\d:-]+)", text)
     assert any(int(done) < 60 and left != "-:--:--" for done, _, _, left in shown), text
     done, rate, size, left = shown[-1]
     assert (done, left) == ("60", "0:00:00"), "at the end nothing is left"

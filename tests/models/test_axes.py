@@ -54,6 +54,12 @@ def test_axes_are_the_principal_axes_of_other_samples_too() -> None:
     assert float(moved.norm()) == pytest.approx(float(spread.sigma[2]), rel=1e-3)
 
 
+def test_there_are_64_of_a_w_that_has_as_many() -> None:
+    spread = measure(random_weights.stylegan2(1, w_dim=80), 4000)
+    assert spread.axes.shape == (64, 80)
+    assert spread.sigma.shape == (64,)
+
+
 def test_classes_are_part_of_the_spread() -> None:
     network = random_weights.stylegan2(1, c_dim=3)
     mean = measure(network, 3000).mean

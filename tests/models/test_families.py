@@ -22,8 +22,9 @@ from installation.errors import CheckpointError, ModelError, OutputError
 from installation.files import fingerprint
 from installation.models import checkpoint, library, random_weights, stylegan2_reference
 from installation.models.header import read_header
-from installation.models.importers import families
-from installation.models.importers.safe_pickle import read_file
+from installation.models.importers import average, families
+from installation.models.importers.inert import Inert
+from installation.models.importers.safe_pickle import read_file, read_pickle
 from installation.models.network import Generator
 from installation.models.stylegan2 import StyleGAN2
 from tests.models import nvidia_pickle
@@ -364,6 +365,8 @@ def test_another_tensorflow_network_is_refused(change: dict, words: str, tmp_pat
         ({"architecture": "resnet"}, "architecture is 'resnet'"),
         ({"activation": "relu"}, "activation is 'relu'"),
         ({"bias_gain": 0.1}, "learning rate"),
+        ({"bias_gain": 0.1, "only": "mapping.fc1."}, "learning rate"),
+        ({"activation": "linear", "only": "mapping.fc1."}, "the mapping's activation is 'linear'"),
         ({"conv_clamp": "x"}, "conv_clamp"),
     ],
 )
@@ -388,6 +391,64 @@ def test_weights_that_do_not_fit_are_refused_with_the_files_name(fault: str, tmp
     network.state_dict = lambda: state  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(CheckpointError, match=r"mine\.pkl: taken for R3GAN, but"):
         families.convert(read_file(r3gan_file(tmp_path / "mine.pkl", network)))
+
+
+SPOILT = [
+    None,
+    -1,
+    1.5,
+    math.nan,
+    "x",
+    [],
+    {},
+    10**9,
+    torch.zeros(2),
+    torch.zeros(()),
+    torch.zeros(0),
+    torch.zeros([1] * 8),
+]
+
+
+@pytest.mark.parametrize("make", [stylegan2_file, stylegan3_file, r3gan_file])
+def test_any_value_of_any_kind_gives_a_network_or_a_clear_error(
+    make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(average, "SAMPLES", 64)
+    kind = make.__name__.removesuffix("_file")
+    network = random_weights.stylegan2(c_dim=2) if kind == "stylegan2" else getattr(random_weights, kind)()
+    source = read_file(make(tmp_path / "mine.pkl", network))
+    value = read_pickle(source)
+    monkeypatch.setattr(families, "read_pickle", lambda source: value)
+    refused = 0
+    for number, (place, key) in enumerate(_places(value["G_ema"])):
+        honest = place[key]
+        for spoilt in [
+            *SPOILT[number % 4 :: 4],
+            *([honest[None], honest.flatten(), honest[:0]] if _sides(honest) else []),
+        ]:
+            place[key] = spoilt
+            try:
+                families.convert(source)
+            except ModelError:
+                refused += 1
+        place[key] = honest
+    assert families.convert(source)
+    assert refused > 50
+
+
+def _sides(value: Any) -> int:
+    return value.ndim if isinstance(value, Tensor) else 0
+
+
+def _places(module: Inert) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every value in a stored module and those below: the dict that holds it, and its key."""
+    for key, value in module.state.items():
+        yield module.state, key
+        if isinstance(value, dict):
+            for name, part in value.items():
+                yield value, name
+                if isinstance(part, Inert):
+                    yield from _places(part)
 
 
 def test_a_forced_family_is_tried_and_said_to_be_wrong(tmp_path: Path) -> None:

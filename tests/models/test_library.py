@@ -330,6 +330,46 @@ def model(folder: Path, name: str, *, seed: int = 0) -> Path:
     return path
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
+@pytest.mark.parametrize("suffix", [".pkl", ".pth", ".pt", ".ckpt", ".onnx", ".safetensors", ".param", ".bin", ".whl"])
+def test_a_pipe_or_a_folder_is_no_file_of_a_network(tmp_path: Path, folder: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"folder{suffix}").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(ModelError, match="not a file"):
+            add(str(tmp_path / f"{name}{suffix}"), folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
+def test_the_other_half_of_an_ncnn_network_is_no_pipe(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "mine.param").write_text("7767517")
+    os.mkfifo(tmp_path / "mine.bin")
+    with pytest.raises(ModelError, match=r"mine\.bin: not a file"):
+        add(str(tmp_path / "mine.param"), folder)
+
+
+def test_a_model_is_not_named_as_another_kind_of_file(tmp_path: Path, folder: Path) -> None:
+    for name in ("my.axes", "my.safetensors"):
+        (tmp_path / f"{name}.pkl").write_bytes(b"")
+        with pytest.raises(ModelError, match=rf"'{name}' cannot be a model's name"):
+            add(str(tmp_path / f"{name}.pkl"), folder)
+
+
+def test_an_own_file_takes_no_name_of_a_network_that_ships_or_is_catalogued(
+    entry: Catalogued, tmp_path: Path, folder: Path
+) -> None:
+    model(tmp_path / "shipped", "portraits")
+    for name, whose in (("portraits", "the program's own"), (entry.name, "the catalogue's")):
+        (tmp_path / f"{name}.pkl").write_bytes(b"")
+        with pytest.raises(ModelError, match=f"{name} is the name of {whose} network. Give yours another with --name"):
+            library.add(
+                str(tmp_path / f"{name}.pkl"),
+                progress=lambda what, share: None,
+                data_dir=folder,
+                extra_dirs=[tmp_path / "shipped"],
+            )
+
+
 def test_find_looks_in_the_extra_folders_first(tmp_path: Path, folder: Path) -> None:
     repository = model(tmp_path / "checkpoints", "both")
     model(folder, "both")

@@ -265,7 +265,7 @@ def test_either_file_of_the_two_names_the_upscaler(files: tuple[Path, Path], tmp
 
 def test_a_file_without_its_other_half_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
     files[1].unlink()
-    with pytest.raises(ModelError, match=r"mine\.bin: cannot be read .*two files of one name"):
+    with pytest.raises(ModelError, match=r"mine\.bin: cannot be read: .*two files of one name"):
         added(files[0], tmp_path / "models")
 
 

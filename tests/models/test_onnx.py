@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -90,6 +91,53 @@ def test_weights_in_other_files_are_refused(tmp_path: Path, location: str) -> No
     assert not list((tmp_path / "models").glob("*.safetensors"))
 
 
+def elsewhere() -> onnx.TensorProto:
+    return external(model(), "weights.bin").graph.initializer[0]
+
+
+def test_weights_in_other_files_are_found_wherever_a_tensor_may_stand(tmp_path: Path) -> None:
+    constant = helper.make_node("Constant", [], ["c"], value=elsewhere())
+    list_of_them = helper.make_node("Constant", [], ["c"])
+    list_of_them.attribute.append(
+        onnx.AttributeProto(name="values", type=onnx.AttributeProto.TENSORS, tensors=[elsewhere()])
+    )
+    sparse = onnx.SparseTensorProto(values=elsewhere(), indices=numpy_helper.from_array(np.array([0]), "i"), dims=[5])
+    thin = helper.make_node("Constant", [], ["c"])
+    thin.attribute.append(
+        onnx.AttributeProto(name="sparse_value", type=onnx.AttributeProto.SPARSE_TENSOR, sparse_tensor=sparse)
+    )
+    thin_list = helper.make_node("Constant", [], ["c"])
+    thin_list.attribute.append(
+        onnx.AttributeProto(name="sparse_values", type=onnx.AttributeProto.SPARSE_TENSORS, sparse_tensors=[sparse])
+    )
+    in_graphs = helper.make_node("If", ["yes"], ["c"])
+    graphs = [external(model(), "weights.bin").graph]
+    in_graphs.attribute.append(onnx.AttributeProto(name="graphs", type=onnx.AttributeProto.GRAPHS, graphs=graphs))
+    with_sparse = model()
+    with_sparse.graph.sparse_initializer.append(sparse)
+    indices = model()
+    indices.graph.sparse_initializer.append(
+        onnx.SparseTensorProto(values=numpy_helper.from_array(WEIGHT[0], "v"), indices=elsewhere(), dims=[5])
+    )
+    made = [model(nodes=[node]) for node in (constant, list_of_them, thin, thin_list, in_graphs)]
+    for one in [*made, with_sparse, indices]:
+        with pytest.raises(CheckpointError, match="weights that lie in another file"):
+            add(one, tmp_path)
+
+
+def test_functions_and_training_parts_are_refused(tmp_path: Path) -> None:
+    with_function = model()
+    with_function.functions.append(
+        helper.make_function("local", "f", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], [])
+    )
+    with pytest.raises(CheckpointError, match="a function part, which no generator needs"):
+        add(with_function, tmp_path)
+    trained = model()
+    trained.training_info.append(onnx.TrainingInfoProto())
+    with pytest.raises(CheckpointError, match="a training part, which no generator needs"):
+        add(trained, tmp_path)
+
+
 def test_a_checkpoint_that_reaches_outside_is_refused_too(tmp_path: Path) -> None:
     path = add(model(), tmp_path)
     data = external(model(), "weights.bin").SerializeToString()
@@ -104,6 +152,79 @@ def test_operators_of_other_domains_are_refused(tmp_path: Path) -> None:
     strange = helper.make_node("Shell", ["z"], ["x"], domain="com.example")
     with pytest.raises(CheckpointError, match=r"an operator of 'com.example', which is not standard"):
         add(model(nodes=[strange]), tmp_path)
+
+
+def test_what_may_never_end_or_draws_chance_is_refused(tmp_path: Path) -> None:
+    body = helper.make_graph([helper.make_node("Identity", ["going"], ["goes"])], "body", [], [])
+    endless = helper.make_node("Loop", ["trips", "going", "square"], ["x"], body=body)
+    with pytest.raises(CheckpointError, match="an operator Loop, which may never end"):
+        add(model(nodes=[endless]), tmp_path)
+    branch = helper.make_graph([helper.make_node("RandomNormal", [], ["r"], shape=[2])], "branch", [], [])
+    for node in (
+        helper.make_node("RandomNormalLike", ["square"], ["x"]),
+        helper.make_node("If", ["yes"], ["x"], then_branch=branch, else_branch=branch),
+    ):
+        with pytest.raises(
+            CheckpointError, match=r"RandomNormal.*the same z would give other pictures.*noise_mode='const'"
+        ):
+            add(model(nodes=[node]), tmp_path)
+
+
+def test_a_graph_of_a_few_bytes_cannot_take_all_memory(tmp_path: Path) -> None:
+    made = model()
+    for source in ("count", "z"):  # known to the optimiser before anything runs, and only while it runs
+        bomb = onnx.ModelProto.FromString(made.SerializeToString())
+        bomb.graph.initializer.append(numpy_helper.from_array(np.array([3_000_000_000]), "count"))
+        nodes = [helper.make_node("ConstantOfShape", ["count"], ["zeros"])]
+        if source == "z":  # as many again as z has rows
+            nodes = [
+                helper.make_node("Shape", ["z"], ["sides"], end=1),
+                helper.make_node("Mul", ["sides", "count"], ["many"]),
+                helper.make_node("ConstantOfShape", ["many"], ["zeros"]),
+            ]
+        nodes += [
+            helper.make_node("ReduceMax", ["zeros"], ["zero"], keepdims=0),
+            helper.make_node("Add", ["square", "zero"], ["more"]),
+        ]
+        bomb.graph.node[-1].input[0] = "more"
+        for node in nodes:
+            bomb.graph.node.insert(len(bomb.graph.node) - 1, node)
+        before = psutil.Process().memory_info().rss
+        with pytest.raises(ModelError, match=r"onnxruntime (refuses|cannot run) the graph .*memory"):
+            add(bomb, tmp_path)
+        assert psutil.Process().memory_info().rss - before < 1 << 30
+
+
+def test_its_parameters_are_those_of_the_graph(tmp_path: Path) -> None:
+    path = add(model(), tmp_path)
+    rows = dict(library.describe(library.Entry("mine", path, read_header(path))))
+    assert rows["parameters"].startswith(f"{WEIGHT.size:,} (")
+    assert rows["work"] == f"{2 * WEIGHT.size / 1e9:.3g} GFLOP a picture"
+
+
+def test_the_work_of_a_graph_is_that_of_its_convolutions_and_products(tmp_path: Path) -> None:
+    weights = {"lin": (80, 6), "up": (5, 4, 4, 4), "grouped": (8, 2, 3, 3), "colours": (3, 8, 1, 1)}
+    nodes = [
+        helper.make_node("Gemm", ["z", "lin"], ["row"], transB=1),
+        helper.make_node("Reshape", ["row", "shape"], ["x4"]),
+        helper.make_node("ConvTranspose", ["x4", "up"], ["x8"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["x8", "grouped"], ["wide"], group=2, pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["wide", "colours"], ["img"]),
+    ]
+    constants = [
+        numpy_helper.from_array(RNG.standard_normal(s).astype(np.float32), name) for name, s in weights.items()
+    ]
+    constants.append(numpy_helper.from_array(np.array([-1, 5, 4, 4]), "shape"))
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 6])
+    img = helper.make_tensor_value_info("img", TensorProto.FLOAT, ["N", 3, 8, 8])
+    graph = helper.make_graph(nodes, "generator", [z], [img], constants)
+    path = add(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]), tmp_path)
+    network = checkpoint.load(path)
+    assert isinstance(network, OnnxGenerator)
+    assert network.macs() == 6 * 80 + 5 * 4 * 16 * 16 + 8 * 2 * 9 * 64 + 8 * 3 * 64
+    assert network.synthesis(torch.zeros(2, 1, 6)).shape == (2, 3, 8, 8), "and it can be run again"
+    rows = dict(library.describe(library.Entry("mine", path, read_header(path))))
+    assert rows["parameters"].startswith(f"{sum(np.prod(s) for s in weights.values()):,} (")
 
 
 def test_graphs_that_are_no_generators_are_named(tmp_path: Path) -> None:

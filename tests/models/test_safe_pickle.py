@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import io
 import os
 import pickle
@@ -315,6 +316,45 @@ def _file(count: int) -> bytes:
     return struct.pack("<i", len(content)) + content
 
 
+@pytest.mark.parametrize("chained", [False, True], ids=["list", "chain"])
+def test_a_thousand_records_that_share_one_large_tuple_are_looked_at_once(chained: bool) -> None:
+    """Once for each of them, a file of 50 KB took hours or all memory."""
+    count = 20_000
+    shared = b"(" + b")" * count + b"tq\x01"
+    record = b"ctraining.X\nY\nq\x02" + b"0" + shared + b"0"
+    made = b"h\x02h\x01R"
+    if chained:  # each one is the state of the next
+        made += b"q\x030" + (made + b"h\x03bq\x030") * 90 + b"h\x03"
+    data = b"\x80\x02" + record + b"(" + made * (20 if chained else 2000) + b"l."
+    tracemalloc.start()
+    try:
+        assert len(read(data)) == (20 if chained else 2000)
+        assert tracemalloc.get_traced_memory()[1] < 60 * len(data) + 20 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_members_of_an_archive_that_lie_upon_one_another_are_refused() -> None:
+    """A thousand names for one kilobyte would be a megabyte, and a million names for a gigabyte more than any memory."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+        archive.writestr("archive/data/0", bytes(4000))
+        for i in range(1, 4):
+            again = copy.copy(archive.filelist[-1])
+            again.filename = again.orig_filename = f"archive/data/{i}"
+            archive.filelist.append(again)
+            archive.NameToInfo[again.filename] = again
+    refused(buffer.getvalue(), "members are larger than itself")
+
+
+def test_an_archive_of_too_many_members_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = saved({str(i): torch.ones(1) for i in range(20)})
+    assert len(read(content)) == 20
+    monkeypatch.setattr(safe_pickle, "MAX_MEMBERS", 20)
+    refused(content, "an archive of more than 20 members")
+
+
 def test_a_name_that_is_a_nest_of_tuples_is_not_spelt_out() -> None:
     nest = b")\x94" + b"".join(b"h%ch%c\x86\x94" % (i, i) for i in range(60))
     refused(b"\x80\x04cnumpy\ndtype\n(h\x3ctR.".replace(b"\x80\x04", b"\x80\x04" + nest, 1), "plain numbers")
@@ -453,6 +493,15 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
             file.write(b"more")
         return stat(handle)
 
-    monkeypatch.setattr(safe_pickle.os, "fstat", grow)
-    with pytest.raises(CheckpointError, match="changed while it was read"):
-        read_file(path)
+    def rewrite(handle: int) -> os.stat_result:
+        """Other bytes, and as many."""
+        before = stat(handle)
+        path.write_bytes(bytes(before.st_size))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000))
+        return before
+
+    for change in (grow, rewrite):
+        with monkeypatch.context() as patch:
+            patch.setattr(safe_pickle.os, "fstat", change)
+            with pytest.raises(CheckpointError, match="changed while it was read"):
+                read_file(path)

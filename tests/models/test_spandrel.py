@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from installation.errors import CheckpointError, ModelError
-from installation.models import checkpoint, tiles
+from installation.models import checkpoint, library, tiles
+from installation.models.header import read_header
 from installation.models.spandrel_stage import SpandrelUpscaler, require_spandrel
 
 # SwinIR's own code; torch says it once a process.
@@ -47,6 +48,21 @@ def _network(name: str) -> nn.Module:
 
 def _img(side: int = 24) -> Tensor:
     return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_work_is_told_of_every_kind(name: str, tmp_path: Path) -> None:
+    """Of convolutions at one size exactly: all of Compact's."""
+    path = tmp_path / "weights.safetensors"
+    stage = SpandrelUpscaler.from_state(_network(name).state_dict())
+    checkpoint.save(path, stage.state_dict(), checkpoint.describe(stage, name="weights"))
+    work = dict(library.describe(library.Entry("weights", path, read_header(path))))["work"]
+    told, _, words = work.partition(" ")
+    assert words == "GFLOP a picture of 256 × 256 px in"
+    if name == "Compact":
+        kernels = sum(parameter.numel() for parameter in _network(name).parameters() if parameter.ndim == 4)
+        assert told == f"{2 * kernels * 256**2 / 1e9:.3g}"
+    assert float(told) > 0.1
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -219,16 +235,14 @@ def test_no_stand_in_stays_behind() -> None:
 
 
 def test_models_add_takes_an_upscaler_s_file_and_keeps_another_of_its_name(tmp_path: Path) -> None:
-    from installation.models import library
-    from installation.models.header import read_header
-
     file, data = tmp_path / "my-esrgan.pth", tmp_path / "data"
     torch.save({"params_ema": _network("ESRGAN").state_dict()}, file)
     said: list[str] = []
     path = library.add(str(file), progress=lambda what, _: said.append(what), data_dir=data)
     assert path == library.find("my-esrgan", data_dir=data)
     assert read_header(path).scale == 4
-    assert "licence" in said[0]
+    assert said[0] == "my-esrgan: taken for ESRGAN, ×4"
+    assert "licence" in said[1]
     stage = checkpoint.load(path)
     assert isinstance(stage, SpandrelUpscaler)
     assert torch.allclose(stage(_img()), SpandrelUpscaler.from_file(file)(_img()), atol=1e-5)

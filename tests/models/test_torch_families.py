@@ -205,6 +205,16 @@ def test_fastgans_list_of_averaged_parameters_is_used(tmp_path: Path, monkeypatc
         fastgan.convert({"g": original.state_dict(), "g_ema": averaged[:-1]}, where="test")
 
 
+def test_a_fastgan_of_more_resolutions_than_there_are_makes_no_noise_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1 channel, 90 KB: its last map alone would be a gigabyte."""
+    monkeypatch.setattr(fastgan, "seeded_noise", lambda *size: pytest.fail("noise was made"))
+    state = dict(original_layouts.FastGAN(8, [1, 1, 1], projected=True).state_dict())
+    for level in range(3, 13):
+        state |= {name.replace("feat_16", f"feat_{4 << level}"): t for name, t in state.items() if "feat_16." in name}
+    with pytest.raises(ModelError, match="more than 9 resolutions"):
+        fastgan.convert({"g": state}, where="test")
+
+
 def inert(module: torch.nn.Module) -> Inert:
     """What the safe reader keeps of a module that was stored as an object."""
     state = {

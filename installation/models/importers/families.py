@@ -6,6 +6,7 @@ One row a family in FAMILIES: a look that recognises it, and the converter. Impo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,9 +77,26 @@ FAMILIES = (
 )
 
 
+# What one falls over in a file that was made for it to fall over.
+_TRIPS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
 def detect(value: Any) -> Family | None:
     """The family of what `read_pickle` gave, or None."""
-    return next((family for family in FAMILIES if family.matches(value)), None)
+    for family in FAMILIES:
+        with suppress(*_TRIPS):
+            if family.matches(value):
+                return family
+    return None
 
 
 def convert(source: SourceFile, family: str | None = None) -> Converted | None:
@@ -109,6 +127,9 @@ def convert(source: SourceFile, family: str | None = None) -> Converted | None:
                 f"not a {wanted.title} file ({error.what[:300]}): {looks}", where=where, fix=fix
             ) from error
         raise CheckpointError(f"taken for {wanted.title}, but {error.what}", where=where, fix=error.fix) from error
+    except _TRIPS as error:
+        what = f"taken for {wanted.title}, but damaged ({type(error).__name__}: {str(error)[:100]})"
+        raise CheckpointError(what, where=where) from error
     return converted
 
 

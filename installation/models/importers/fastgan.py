@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from installation.errors import CheckpointError, ModelError
-from installation.models.fastgan import FastGAN
+from installation.models.fastgan import MAX_LEVELS, FastGAN
 from installation.models.importers.inert import Inert, module_tensors
 from installation.models.importers.state import nothing_left, seeded_noise, state_under, take
 from installation.models.stylegan2 import normalise
@@ -79,6 +79,8 @@ class Plain:
         while (name := f"feat_{4 << len(channels)}.1.weight") in weights:
             double.append(f"feat_{4 << len(channels)}.5.weight" in weights)
             channels.append(weights[name].shape[0] // 2)
+            if len(channels) > MAX_LEVELS:  # before a map of noise is made for each
+                raise ModelError(f"more than {MAX_LEVELS} resolutions, which no FastGAN has")
         gates = [[i - 4, i] for i in range(len(channels)) if f"se_{4 << i}.main.1.weight" in weights and i >= 4]
         self.size = 4 << len(channels) - 1
         self.samples = max(128, min(4096, PIXELS // self.size**2))
@@ -90,6 +92,7 @@ class Plain:
             "normalise": normalise,
             "tanh": not normalise and self.size >= 1024,
         }
+        self._check_names()
         rng = torch.Generator().manual_seed(0)
         self.noise = {
             f"feat_{8 << i}.{position}": seeded_noise(8 << i, 8 << i, rng)
@@ -97,7 +100,6 @@ class Plain:
             if two
             for position in (2, 6)
         }
-        self._check_names()
 
     @torch.inference_mode()
     def estimate_statistics(self) -> None:

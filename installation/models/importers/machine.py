@@ -262,7 +262,7 @@ _CONTAINERS = (dict, list, tuple, set, frozenset, Inert)
 
 def _inside(value: Any) -> Iterable[Any]:
     if isinstance(value, Inert):
-        return (*value.args, value.state)
+        return (value.args, value.state)  # the tuple itself: a thousand records may share one of a million
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, (list, tuple)) else ()

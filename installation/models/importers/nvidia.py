@@ -127,14 +127,18 @@ def _names(module: Inert, *path: str) -> list[str]:
 
 
 def _mapping_agrees(generator: Inert, where: str) -> None:
-    rates = [_child(generator, "mapping", name).get("bias_gain", MAPPING_LR) for name in ("fc0", "fc1")]
-    _agree("the mapping's learning rate", rates, MAPPING_LR, where)
+    layers = [_child(generator, "mapping", name) for name in _names(generator, "mapping") if name.startswith("fc")]
+    _agree("the mapping's learning rate", [each.get("bias_gain", MAPPING_LR) for each in layers], MAPPING_LR, where)
+    _agree("the mapping's activation", [each.get("activation", "lrelu") for each in layers], "lrelu", where)
+
+
+_PLAIN = (str, int, float, type(None))
 
 
 def _agree(what: str, found: list[Any], ours: Any, where: str) -> None:
     """CheckpointError unless all are what our network does."""
     for item in found:
-        if item != ours:
+        if not isinstance(item, _PLAIN) or item != ours:  # a tensor of many numbers is neither equal nor not
             name = str(item)[:20] if isinstance(item, (str, int, float)) else type(item).__name__
             raise CheckpointError(f"{what} is {name!r}; only {ours!r} can be run", where=where)
 

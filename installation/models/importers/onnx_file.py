@@ -1,11 +1,13 @@
 """ONNX files as data: what a generator's graph takes and gives, and that nothing outside the file is read.
 
 A walk over the protobuf wire format, without the package onnx: tensors that lie in another file (`external_data`), operators outside the
-standard and functions of the file's own are refused before any runtime sees the bytes. Numpy is not needed; no torch.
+standard, those that may never end or that draw chance, and functions of the file's own are refused before any runtime sees the bytes.
+Numpy is not needed; no torch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -14,6 +16,8 @@ from installation.errors import CheckpointError
 MAX_DEPTH = 24
 MAX_FIELDS = 4_000_000
 STANDARD = ("", "ai.onnx")
+_ENDLESS = ("Loop", "Scan")
+_RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 
 # Message -> field number -> the message it holds: only what leads to tensors and nodes (onnx.proto, IR version 13).
 _MESSAGES: dict[str, dict[int, str]] = {
@@ -23,8 +27,8 @@ _MESSAGES: dict[str, dict[int, str]] = {
     "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "Sparse", 23: "Sparse"},
     "Sparse": {1: "Tensor", 2: "Tensor"},
 }
-_EXTERNAL, _LOCATION = 13, 14  # TensorProto
-_FLOAT = 1
+_DIMS, _TYPE, _EXTERNAL, _LOCATION = 1, 2, 13, 14  # TensorProto
+_FLOATS = (1, 10, 11, 16)  # of 32, 16 and 64 bits, and bfloat16
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +42,15 @@ class Value:
 
 @dataclass(slots=True)
 class Signature:
-    """inputs: without the graph's own weights."""
+    """inputs: without the graph's own weights. parameters: how many numbers those are, without whole ones."""
 
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
+    parameters: int = 0
 
 
-def signature(data: bytes | bytearray, *, where: str) -> Signature:
-    """What the graph takes and gives. CheckpointError for a damaged file, external data, or operators outside the standard."""
+def signature(data: bytes | bytearray | memoryview, *, where: str) -> Signature:
+    """What the graph takes and gives. CheckpointError for a damaged file, external data, or operators that are refused."""
     view = memoryview(data)
     found, weights = Signature(), set[str]()
     budget = [MAX_FIELDS]
@@ -53,12 +58,24 @@ def signature(data: bytes | bytearray, *, where: str) -> Signature:
     def walk(message: str, content: memoryview, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise CheckpointError("graphs nested too deeply", where=where)
+        dims, kind = 1, 0
         for number, value in _fields(content, budget, where):
+            if message == "Tensor" and number == _DIMS:
+                dims *= math.prod([value] if isinstance(value, int) else _varints(value, where))
+            if message == "Tensor" and number == _TYPE:
+                kind = value
             if message == "Tensor" and (number == _EXTERNAL or (number == _LOCATION and value not in (0, b""))):
                 fix = "Save the model as one file, with its weights in it"
                 raise CheckpointError("weights that lie in another file, which is not read", where=where, fix=fix)
             if message == "Node" and number == 7 and _text(value) not in STANDARD:
                 raise CheckpointError(f"an operator of {_text(value)[:60]!r}, which is not standard", where=where)
+            if message == "Node" and number == 4 and (operator := _text(value)) in (*_ENDLESS, *_RANDOM):
+                if operator in _ENDLESS:
+                    raise CheckpointError(f"an operator {operator}, which may never end", where=where)
+                fix = "Export it with constant noise (of StyleGAN2: noise_mode='const')"
+                raise CheckpointError(
+                    f"an operator {operator}: the same z would give other pictures", where=where, fix=fix
+                )
             inner = _MESSAGES.get(message, {}).get(number)
             if inner in ("Function", "Training"):
                 raise CheckpointError(f"a {inner.lower()} part, which no generator needs", where=where)
@@ -69,6 +86,8 @@ def signature(data: bytes | bytearray, *, where: str) -> Signature:
                 if message == "Graph" and inner == "Tensor" and depth == 1:
                     weights.update(_text(v) for n, v in _fields(part, budget, where) if n == 8)
                 walk(inner, part, depth + 1)
+        if message == "Tensor" and kind in _FLOATS:
+            found.parameters += dims
 
     walk("Model", view, 0)
     found.inputs = [value for value in found.inputs if value.name not in weights]
@@ -96,34 +115,45 @@ def _value(content: memoryview, budget: list[int], where: str) -> Value:
 def _fields(content: memoryview, budget: list[int], where: str) -> Iterator[tuple[int, int | memoryview]]:
     """(number, value) of one message: an int, or the bytes of a length-delimited field."""
     at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = 0
-        for shift in range(0, 70, 7):
-            if at >= len(content):
-                break
-            byte = content[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        raise CheckpointError("not an ONNX file, or a damaged one", where=where)
-
     while at < len(content):
         budget[0] -= 1
         if budget[0] < 0:
             raise CheckpointError("more parts than any network has", where=where)
-        key = varint()
+        key, at = _varint(content, at, where)
         number, kind = key >> 3, key & 7
         if kind == 0:
-            yield number, varint()
+            value, at = _varint(content, at, where)
+            yield number, value
             continue
-        length = {1: 8, 5: 4}.get(kind) if kind != 2 else varint()
+        length = {1: 8, 5: 4}.get(kind)
+        if kind == 2:
+            length, at = _varint(content, at, where)
         if length is None or number == 0 or at + length > len(content):
             raise CheckpointError("not an ONNX file, or a damaged one", where=where)
         yield number, content[at : at + length]
         at += length
+
+
+def _varint(content: memoryview, at: int, where: str) -> tuple[int, int]:
+    """The number at a position, seven bits a byte, and the position behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(content):
+            break
+        byte = content[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise CheckpointError("not an ONNX file, or a damaged one", where=where)
+
+
+def _varints(content: memoryview, where: str) -> Iterator[int]:
+    """Numbers one behind the other: a repeated field that was packed."""
+    at = 0
+    while at < len(content):
+        value, at = _varint(content, at, where)
+        yield value
 
 
 def _bytes(value: int | memoryview, where: str) -> memoryview:

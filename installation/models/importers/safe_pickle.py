@@ -177,7 +177,9 @@ class _Reader:
                 raise CheckpointError("a TorchScript file, which would have to be run", fix=fix)
             if "data.pkl" not in members:
                 raise CheckpointError("an archive, but not one of torch's: it holds no data.pkl", fix=_KINDS)
-            if len(members) > MAX_MEMBERS or any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
+            if len(members) > MAX_MEMBERS:
+                raise CheckpointError(f"an archive of more than {MAX_MEMBERS} members")
+            if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
                 raise CheckpointError("an archive with packed members, which torch never writes")
             if sum(info.file_size for info in archive.infolist()) > len(data):
                 raise CheckpointError("an archive whose members are larger than itself")
