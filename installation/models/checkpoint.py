@@ -74,8 +74,8 @@ def describe(network: Network, *, name: str, **facts: Any) -> Header:
     )
 
 
-def save(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
-    """Write a checkpoint, whole or not at all (files.replacing).
+def save(path: Path, tensors: Mapping[str, Tensor], header: Header, *, only_writer: bool = False) -> None:
+    """Write a checkpoint, whole or not at all; only_writer as of files.replacing.
 
     Counts the parameters into the header. CheckpointError if the header is wrong; OutputError if the disk refuses, and then the
     old file is untouched.
@@ -89,7 +89,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"the header's config cannot be written as JSON ({error})", where=str(path)) from error
     try:
-        with files.replacing(path) as draft:
+        with files.replacing(path, only_writer=only_writer) as draft:
             save_file(plain, draft, metadata=metadata)
     except (OSError, SafetensorError) as error:
         fix = "Is there space on the disk, and may this user write there?"

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import stat
 import struct
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -109,6 +110,8 @@ def read_index(path: Path) -> tuple[Header, dict[str, TensorInfo]]:
     """Header and tensor index of a checkpoint; reads at most MAX_INDEX_BYTES. CheckpointError on anything odd."""
     where = str(path)
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would be to wait for it
+            raise CheckpointError("not a file", where=where)
         with Path(path).open("rb") as file:
             total = os.fstat(file.fileno()).st_size
             prefix = file.read(8)

@@ -36,7 +36,7 @@ Progress = Callable[[str, float | None], None]
 
 SUFFIX = ".safetensors"
 PICKLED_FILES = (".pkl", ".pth", ".pt", ".ckpt", ".onnx")
-UPSCALER_FILES = (".pth", ".pt", SUFFIX)
+UPSCALER_FILES = (".pth", ".pt", ".ckpt", SUFFIX)
 NCNN_FILES = {".param": 1 << 20, ".bin": 256 << 20}  # a network is both; the most bytes of each
 LOCK_S = 1800.0  # 45 MB at the slowest line that people still wait for
 
@@ -314,6 +314,8 @@ def _came_from(target: Path, source_sha256: str) -> bool:
         found = read_header(target).source_sha256
     except CheckpointError:
         return False
+    if _noted_sum(target) not in (None, fingerprint(target)):
+        return False
     if found != source_sha256:
         fix = "Give this one another name with --name, or replace that one with --again"
         raise ModelError(f"another model named {target.stem} is there already", where=str(target), fix=fix)
@@ -323,15 +325,27 @@ def _came_from(target: Path, source_sha256: str) -> bool:
 def _add_upscaler(file: Path, progress: Progress, target: Path, *, again: bool) -> Path:
     """Converts an artist's own upscaler, a file of any family that spandrel knows."""
     from installation.models import checkpoint
+    from installation.models.importers.safe_pickle import read_file
     from installation.models.spandrel_stage import SpandrelUpscaler
 
-    network = SpandrelUpscaler.from_file(file)
-    source_sha256 = fingerprint(file)
-    if not again and _came_from(target, source_sha256):
+    source = read_file(file)
+    if not again and _came_from(target, source.sha256):
         return target
-    header = checkpoint.describe(network, name=target.stem, source=file.name, source_sha256=source_sha256)
+    if _is_ours(file):
+        fix = "Name its path in the show, or copy it into the models folder"
+        raise ModelError("is a network of this program's own format already", where=str(file), fix=fix)
+    network = SpandrelUpscaler.from_file(source)
+    header = checkpoint.describe(network, name=target.stem, source=file.name, source_sha256=source.sha256)
     progress(f"{target.stem}: taken for {network.config['architecture']}, ×{header.scale}", None)
     return _add_own(target, network.state_dict(), header, progress, again=again)
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        read_header(file)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _add_ncnn(file: Path, progress: Progress, target: Path, *, again: bool) -> Path:
@@ -381,7 +395,7 @@ def _put(target: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
     try:
         try:
             try:
-                checkpoint.save(unproved, tensors, header)
+                checkpoint.save(unproved, tensors, header, only_writer=True)  # we hold the lock of this model
             except OutputError as error:
                 raise OutputError(error.what, where=str(target.parent), fix=error.fix) from error
             checkpoint.load(unproved)
@@ -390,7 +404,11 @@ def _put(target: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
             os.replace(unproved, target)
         finally:
             unproved.unlink(missing_ok=True)
-        _note_sum(target)
+        try:
+            _note_sum(target)
+        except OSError as error:  # the model is whole, and is loaded once to find its sum anew
+            _sum_file(target).unlink(missing_ok=True)
+            _log.debug("no sum noted: %s", error)
     except OSError as error:
         raise _unwritable(error, target) from None
 
@@ -470,6 +488,9 @@ def _by_name(name: str) -> Catalogued:
     if Path(name).suffix.lower() == ".xml":
         fix = "`installation models add random-face` brings the one that can be read"
         raise ModelError("OpenVINO's files are read out of the catalogue's wheel alone", where=name, fix=fix)
+    if Path(name).is_file():
+        fix = "These may: " + ", ".join(dict.fromkeys((*PICKLED_FILES, *UPSCALER_FILES, *NCNN_FILES, ".whl")))
+        raise ModelError("no kind of file that holds a network", where=name, fix=fix)
     check_name(name)
     if name not in CATALOGUE:
         known = f"The catalogue has {', '.join(CATALOGUE)}"

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as tensors_of
 from torch import Tensor
 
 from installation.errors import CheckpointError, ModelError
 from installation.models.allowance import allowance
-from installation.models.importers.safe_pickle import read_pickle
+from installation.models.importers.safe_pickle import SourceFile, read_file, read_pickle
 from installation.models.network import Upscaler, check_faults
 from installation.models.receptive_field import trace
 
@@ -119,16 +119,19 @@ class SpandrelUpscaler(Upscaler):
         return network
 
     @classmethod
-    def from_file(cls, path: Path) -> Self:
+    def from_file(cls, file: Path | SourceFile) -> Self:
         """A foreign .pth, .ckpt, .pt or .safetensors of tensors only. CheckpointError on any other content; nothing in it is run."""
         spandrel = require_spandrel()
+        # Read, not mapped: a file that is made shorter meanwhile would end the process with SIGBUS.
+        source = file if isinstance(file, SourceFile) else read_file(file)
+        path = source.path
         if path.suffix.lower() == ".safetensors":
             try:
-                raw: Any = load_file(path)
-            except (OSError, SafetensorError) as error:
+                raw: Any = tensors_of(source.data)
+            except SafetensorError as error:
                 raise CheckpointError(f"damaged ({str(error)[:120]})", where=str(path), fix="Fetch it again") from error
         else:
-            raw = read_pickle(path)
+            raw = read_pickle(source)
         state = spandrel.canonicalize_state_dict(raw) if isinstance(raw, dict) else {}
         if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
             raise CheckpointError("the file holds no plain state dict", where=str(path))

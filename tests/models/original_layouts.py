@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
 State = dict[str, Tensor]
+FIR = torch.outer(*[torch.tensor([1.0, 3.0, 3.0, 1.0])] * 2) / 64
 
 
 def rosinality(channels: Sequence[int], style: int = 8, layers: int = 3, seed: int = 0) -> State:
@@ -48,10 +49,10 @@ def rosinality(channels: Sequence[int], style: int = 8, layers: int = 3, seed: i
     put("noises.noise_0", 1, 1, 4, 4)
     for m, outputs in enumerate(channels[1:]):
         layer(f"convs.{2 * m}", channels[m], outputs)
-        state[f"convs.{2 * m}.conv.blur.kernel"] = torch.ones(4, 4)
+        state[f"convs.{2 * m}.conv.blur.kernel"] = FIR * 4
         layer(f"convs.{2 * m + 1}", outputs, outputs)
         colours(f"to_rgbs.{m}", outputs)
-        state[f"to_rgbs.{m}.upsample.kernel"] = torch.ones(4, 4)
+        state[f"to_rgbs.{m}.upsample.kernel"] = FIR * 4
         for k in (1, 2):
             put(f"noises.noise_{2 * m + k}", 1, 1, 8 << m, 8 << m)
     return state

@@ -318,7 +318,7 @@ def test_missing_and_foreign_tensors_are_listed(tmp_path: Path) -> None:
 
 def test_a_folder_or_a_missing_file_is_a_checkpoint_error(tmp_path: Path) -> None:
     _refused(tmp_path / "none.safetensors", "cannot be read")
-    _refused(tmp_path, "cannot be read")
+    _refused(tmp_path, "not a file")
 
 
 def test_the_index_lists_tensors_without_reading_them(tmp_path: Path) -> None:

@@ -376,6 +376,55 @@ def test_a_network_built_otherwise_is_refused(changes: dict, words: str, tmp_pat
         families.convert(read_file(file))
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("synthesis",), {"output_scale": 0.5}, "output_scale is '0.5'"),
+        (("synthesis", "L1_14_6"), {"conv_clamp": 5}, "conv_clamp is '5'"),
+        (("mapping", "fc1"), {"activation": "relu"}, "the mapping's activation is 'relu'"),
+    ],
+)
+def test_a_stylegan3_built_otherwise_is_refused(
+    place: tuple[str, ...], value: dict, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = read_file(stylegan3_file(tmp_path / "mine.pkl", random_weights.stylegan3()))
+    content = read_pickle(source)
+    module = content["G_ema"]
+    for name in place:
+        names = list(module.state["_modules"])
+        module = module.state["_modules"][name if name in names else names[2]]
+    module.state |= value
+    monkeypatch.setattr(families, "read_pickle", lambda source: content)
+    with pytest.raises(CheckpointError, match=words):
+        families.convert(source)
+
+
+def test_another_filter_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = read_file(stylegan2_file(tmp_path / "mine.pkl", random_weights.stylegan2()))
+    content = read_pickle(source)
+    block = content["G_ema"].state["_modules"]["synthesis"].state["_modules"]["b8"]
+    block.state["_buffers"]["resample_filter"] = torch.full((4, 4), 1 / 16)
+    monkeypatch.setattr(families, "read_pickle", lambda source: content)
+    with pytest.raises(CheckpointError, match=r"synthesis\.b8\.resample_filter is not the filter"):
+        families.convert(source)
+
+
+@pytest.mark.parametrize("c_dim", [0, 3])
+def test_a_stylegan3_without_w_avg_is_given_the_mean_of_w(c_dim: int, tmp_path: Path) -> None:
+    network = random_weights.stylegan3(c_dim=c_dim)
+    state = {name: tensor for name, tensor in network.state_dict().items() if name != "mapping.w_avg"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "state_dict", lambda: state)
+        path, said = add(stylegan3_file(tmp_path / "mine.pkl", network), tmp_path / "models")
+    assert any("taken for StyleGAN3" in line and "w_avg estimated" in line for line in said)
+    z = torch.randn(4096, network.z_dim, generator=torch.Generator().manual_seed(3))
+    classes = (torch.eye(c_dim)[torch.arange(4096) % c_dim],) if c_dim else ()
+    network.eval().place("cpu")
+    w = network.mapping(z, *classes)[:, 0]
+    off = (checkpoint.load(path).state_dict()["mapping.w_avg"] - w.mean(dim=0)).abs() / w.std(dim=0)
+    assert float(off.max()) < 0.1
+
+
 @pytest.mark.parametrize("fault", ["shape", "NaN", "missing", "more"])
 def test_weights_that_do_not_fit_are_refused_with_the_files_name(fault: str, tmp_path: Path) -> None:
     network = random_weights.r3gan()

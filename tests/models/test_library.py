@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -11,7 +12,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 
@@ -338,6 +339,104 @@ def test_a_pipe_or_a_folder_is_no_file_of_a_network(tmp_path: Path, folder: Path
     for name in ("pipe", "folder"):
         with pytest.raises(ModelError, match="not a file"):
             add(str(tmp_path / f"{name}{suffix}"), folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
+def test_a_pipe_in_the_models_folder_is_passed_over(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    model(folder, "mine")
+    os.mkfifo(folder / "pipe.safetensors")
+    faults: list[InstallationError] = []
+    assert [entry.name for entry in library.installed(data_dir=folder, report=faults.append)] == ["mine"]
+    assert [fault.what for fault in faults] == ["not a file"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
+def test_what_a_kill_left_is_gone_after_the_next_time(
+    entry: Catalogued, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = by_hand(entry, tmp_path)
+    script = f"""
+import os, signal
+from pathlib import Path
+from installation.models import checkpoint
+save = checkpoint.save_file
+def killed(tensors, path, **more):
+    save(tensors, path, **more)
+    os.kill(os.getpid(), signal.SIGKILL)
+checkpoint.save_file = killed
+from installation.models import library, random_weights
+network = random_weights.dcgan()
+header = checkpoint.describe(network, name="{entry.name}")
+library._put(Path({str(folder)!r}) / "{entry.name}.safetensors", network.state_dict(), header)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, timeout=120)
+    assert done.returncode == -9
+    assert [path for path in folder.iterdir() if path.suffix == ".part"]
+    add(wheel, folder)
+    assert sorted(path.suffix for path in folder.iterdir()) == [".lock", ".safetensors", ".sha256"]
+
+
+def own(tmp_path: Path, seed: int) -> Path:
+    """A DCGAN's file of an artist's own."""
+    file = tmp_path / f"{seed}" / "mine.pth"
+    file.parent.mkdir(exist_ok=True)
+    state = tutorial_state()
+    state["main.0.weight"] += seed
+    file.write_bytes(saved(state))
+    return file
+
+
+def test_a_damaged_own_model_is_made_anew_by_the_same_command(tmp_path: Path, folder: Path) -> None:
+    path, _ = add(str(own(tmp_path, 1)), folder)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40] + bytes(40))
+    assert add(str(own(tmp_path, 1)), folder)[0] == path
+    assert path.read_bytes() == whole
+
+
+def test_of_two_own_files_of_one_name_at_once_the_second_is_told(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = library._locked
+
+    @contextlib.contextmanager
+    def late(target: Path, progress: library.Progress) -> Iterator[None]:
+        """Another process was first."""
+        with monkeypatch.context() as patch:
+            patch.setattr(library, "_locked", locked)
+            add(str(own(tmp_path, 1)), folder)
+        with locked(target, progress):
+            yield
+
+    monkeypatch.setattr(library, "_locked", late)
+    with pytest.raises(ModelError, match="another model named mine is there already"):
+        add(str(own(tmp_path, 2)), folder)
+    monkeypatch.setattr(library, "_locked", locked)
+    assert read_header(folder / "mine.safetensors").source_sha256 == fingerprint(own(tmp_path, 1))
+
+
+def test_without_room_for_its_sum_a_model_is_there_all_the_same(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        library._sum_file(path).write_text("")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "_note_sum", full)
+        path, _ = add(str(own(tmp_path, 1)), folder)
+    assert not library._sum_file(path).exists()
+    assert isinstance(checkpoint.load(path), DCGAN)
+
+
+def test_what_is_no_file_of_a_network_or_one_already_is_told(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(ModelError, match=r"letter\.txt: no kind of file that holds a network. These may: \.pkl"):
+        add(str(tmp_path / "letter.txt"), folder)
+    mine = model(tmp_path, "mine")
+    with pytest.raises(ModelError, match="is a network of this program's own format already"):
+        add(str(mine), folder)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -227,6 +228,22 @@ def test_without_spandrel_the_error_names_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert "upscalers" in done.stdout
     assert "spandrel" in done.stdout
+
+
+def test_a_file_that_is_made_shorter_while_it_is_read_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was mapped would be a bus error now."""
+    path = tmp_path / "weights.safetensors"
+    save_file(_network("ESRGAN").state_dict(), path)
+    make = SpandrelUpscaler.from_state.__func__
+
+    def shorten(cls: type[SpandrelUpscaler], state: dict[str, Tensor]) -> SpandrelUpscaler:
+        os.truncate(path, 100)
+        return make(cls, state)
+
+    monkeypatch.setattr(SpandrelUpscaler, "from_state", classmethod(shorten))
+    assert SpandrelUpscaler.from_file(path).scale == 4
 
 
 def test_no_stand_in_stays_behind() -> None:

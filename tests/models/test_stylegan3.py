@@ -149,6 +149,10 @@ def test_half_precision_stays_close_and_finite_for_large_weights() -> None:
     half = network.place("cpu", torch.float16).synthesis(ws)
     assert half.dtype == torch.float32
     assert _relative(half, exact) < 1e-2
+    layers = network.synthesis.layers
+    rates = [layer.plan.rate for layer in layers]
+    halves = {rate for rate, layer in zip(rates, layers, strict=True) if layer.compute == torch.float16}
+    assert halves == set(sorted(set(rates))[-4:]), "the upper four octaves"
 
 
 def test_a_checkpoint_gives_the_network_back(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from installation.errors import ModelError
+from installation.errors import CheckpointError, ModelError
 from installation.models.importers.average import estimated_w_avg
+from installation.models.importers.safe_pickle import read_file
 from installation.models.importers.state import nothing_left, state_under, take
 from installation.models.lucidrains import LucidrainsStyleGAN2
 
@@ -84,9 +85,9 @@ def convert(value: Any, *, where: str) -> tuple[type[LucidrainsStyleGAN2], dict[
 def _mapping_rate(where: str) -> float:
     """`lr_mlp` of the .config.json in the file's folder; MAPPING_LR where there is none that makes sense."""
     try:
-        with (Path(where).parent / ".config.json").open("rb") as file:
-            rate = json.loads(file.read(MAX_CONFIG)).get("lr_mlp", MAPPING_LR)
-    except (OSError, ValueError, AttributeError, RecursionError):
+        config = read_file(Path(where).parent / ".config.json", most=MAX_CONFIG)
+        rate = json.loads(config.data).get("lr_mlp", MAPPING_LR)
+    except (CheckpointError, ValueError, AttributeError, RecursionError):
         return MAPPING_LR
     good = isinstance(rate, (int, float)) and math.isfinite(rate) and 0 < rate <= 100
     return float(rate) if good else MAPPING_LR

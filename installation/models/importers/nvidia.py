@@ -62,10 +62,7 @@ def stylegan2(value: Any, *, where: str) -> Parts:
         if name.endswith("resample_filter") and not (tensor.shape == fir.shape and torch.allclose(tensor.float(), fir)):
             raise CheckpointError(f"{name} is not the filter [1, 3, 3, 1]", where=where)
     kept = {name: tensor for name, tensor in tensors.items() if not name.endswith("resample_filter")}
-    # Trained with w_avg_beta=None a mapping has no centre.
-    estimated = "mapping.w_avg" not in kept and "synthesis.b4.conv1.affine.weight" in kept
-    if estimated:
-        kept["mapping.w_avg"] = torch.zeros(kept["synthesis.b4.conv1.affine.weight"].shape[1:])
+    estimated = _without_centre(kept, "synthesis.b4.conv1.affine.weight")
     config = StyleGAN2.config_of(kept, conv_clamp=clamp)
     if estimated:
         kept["mapping.w_avg"] = estimated_w_avg(StyleGAN2, config, kept)
@@ -86,11 +83,23 @@ def stylegan3(value: Any, *, where: str) -> Parts:
     options = generator.get("_init_kwargs")
     given = options if isinstance(options, dict) else {}
     given = given | nested if isinstance(nested := given.get("synthesis_kwargs"), dict) else given
+    estimated = _without_centre(tensors, "synthesis.input.affine.weight")
     config = StyleGAN3.config_of(
         tensors, bands={ours: given[name] for name, ours in _BANDS.items() if type(given.get(name)) in (int, float)}
     )
+    if estimated:
+        tensors["mapping.w_avg"] = estimated_w_avg(StyleGAN3, config, tensors)
     title = {3: "StyleGAN3-T", 1: "StyleGAN3-R" if config["radial"] else "StyleGAN3 with 1x1 kernels"}
-    return StyleGAN3, config, tensors, title.get(config["kernel"], "StyleGAN3"), _facts(value)
+    title = title.get(config["kernel"], "StyleGAN3") + (", w_avg estimated" if estimated else "")
+    return StyleGAN3, config, tensors, title, _facts(value)
+
+
+def _without_centre(tensors: dict[str, Tensor], affine: str) -> bool:
+    """Whether the mapping was trained with w_avg_beta=None and has no w_avg; then it gets one of zeros, as wide as an affine takes w."""
+    if "mapping.w_avg" in tensors or affine not in tensors:
+        return False
+    tensors["mapping.w_avg"] = torch.zeros(tensors[affine].shape[1:])
+    return True
 
 
 def r3gan(value: Any, *, where: str) -> Parts:

@@ -12,8 +12,9 @@ from installation.errors import ModelError
 from installation.models.importers.average import estimated_w_avg
 from installation.models.importers.state import nothing_left, seeded_noise, state_under, take
 from installation.models.stylegan2 import StyleGAN2
+from installation.models.stylegan2_layers import blur_kernel
 
-_IGNORED = (".blur.kernel", ".upsample.kernel")  # the fixed [1, 3, 3, 1] filter
+_FILTERS = (".blur.kernel", ".upsample.kernel")  # with a gain of 1 or 4
 
 
 def matches(value: Any) -> bool:
@@ -26,7 +27,11 @@ def convert(value: Any, *, where: str) -> tuple[type[StyleGAN2], dict[str, Any],
     state = state_under(value, ("g_ema", "g"))
     if state is None:
         raise ModelError("no state dict under 'g_ema' or 'g'")
-    state = {name: tensor for name, tensor in state.items() if not name.endswith(_IGNORED)}
+    fir = blur_kernel(torch.device("cpu"))[0, 0]
+    for name in [name for name in state if name.endswith(_FILTERS)]:
+        filter_ = take(state, name, 4, 4).float()
+        if not torch.allclose(filter_ / filter_.sum(), fir, atol=1e-4):
+            raise ModelError(f"{name} is not the filter [1, 3, 3, 1]")
     found: dict[str, Tensor] = {}
     layers = 0
     while f"style.{layers + 1}.weight" in state:
