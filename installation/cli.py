@@ -356,9 +356,16 @@ def join_segments(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The film; NAME.mp4 if not given.")] = None,
 ) -> None:
     """Makes a film of the closed segments of a recording that was cut off. The segments stay."""
+    from installation import cli_record
     from installation.output.video.join import join
+    from installation.output.video.manifest import read_head
+    from installation.output.video.presets import preset
 
-    out = out or folder.with_name(folder.name.removesuffix(".segments"))
+    head = read_head(folder)
+    if head is None:
+        raise OutputError("holds no recording", where=str(folder))
+    name = folder.absolute().with_name(folder.absolute().name.removesuffix(".segments"))
+    out = cli_record.film_path(folder, out or name, preset(head.preset))
     if out.exists():
         raise OutputError("is there already", where=str(out), fix="Name another file with --out")
     say(f"{out}: {join(folder, out)} frames")

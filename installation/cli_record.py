@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from installation.session import Session
     from installation.show.config import Show
 
-# As broadcasters write them, and what they mean.
-_NTSC = {"23.976": "24000/1001", "23.98": "24000/1001", "29.97": "30000/1001", "59.94": "60000/1001"}
+_NTSC_NEAR = Fraction(5, 1000)  # 23.98 and 29.970 are ways to write 24000/1001 and 30000/1001
 # Below this a network's enlargement would cost sixteen times the pixels for what nobody sees.
 _CLIMB_FROM = 1.1
 _MOST_FRAMES = 100_000_000
@@ -77,7 +76,7 @@ def plan(path: Path, show: Show, wish: Wish, open_session: OpenSession, say: Cal
     size = wish.size or session.size
     spec = VideoSpec.of(size, fps, kind, threads=wish.threads)
     ffmpeg.require(kind)
-    out = _out(path, wish.out, kind)
+    out = film_path(path, wish.out, kind)
     session = _climb(session, size, open_session, say)
     return Recording(
         session=session,
@@ -346,9 +345,13 @@ def presets_table() -> Any:
 
 
 def parse_fps(text: str) -> Fraction:
-    """ "25", "30000/1001", "29.97" (which means 30000/1001). ConfigError."""
+    """ "25", "30000/1001", "29.97" (which means 30000/1001, as broadcasters write it). ConfigError."""
     try:
-        return Fraction(_NTSC.get(text.strip(), text))
+        fps = Fraction(text)
+        if "." in text and fps.denominator != 1:
+            ntsc = Fraction(round(fps * 1001 / 1000) * 1000, 1001)
+            fps = ntsc if abs(fps - ntsc) < _NTSC_NEAR else fps
+        return fps
     except (ValueError, ZeroDivisionError):
         fix = "For example 25, 30000/1001 or 59.94"
         raise ConfigError(f"{text[:40]!r} is no frame rate", where="--fps", fix=fix) from None
@@ -424,8 +427,9 @@ def _climb(session: Session, size: tuple[int, int], open_session: OpenSession, s
     return session
 
 
-def _out(path: Path, out: Path | None, kind: Preset) -> Path:
-    """Where the film goes: as asked, or named for the show in the folder we are in."""
+def film_path(path: Path, out: Path | None, kind: Preset) -> Path:
+    """Where the film goes: as asked, or named for the show in the folder we are in. ConfigError, OutputError: it cannot go there."""
+    from installation.output.video.join import draft
     from installation.output.video.presets import PRESETS
 
     out = out or Path(path.stem + (kind.suffix or f"-{kind.name}"))
@@ -442,4 +446,11 @@ def _out(path: Path, out: Path | None, kind: Preset) -> Path:
             raise ConfigError(f"{kind.name} makes {kind.suffix} files, not {out.suffix}", where="--out", fix=fix)
         if kind.suffix:
             out = out.with_name(out.name + kind.suffix)
-    return out.absolute()
+    out = out.absolute()
+    try:  # of all names that are made of it the longest
+        os.lstat(draft(out, kind))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise OutputError(f"no film can be there ({error.strerror})", where=str(out)) from error
+    return out

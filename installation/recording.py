@@ -97,14 +97,14 @@ class Recording(BaseModel):
         cascade, screen = self.session.show.cascade, self.session.show.screen
         facts: dict[str, Any] = {f"params.{name.replace('/', '.')}": value for name, value in show["params"].items()}
         facts |= {f"walk.{name}": value for name, value in show["walk"].items()}
-        facts |= {f"looks.{name}": look for name, look in show["looks"].items()}
+        facts |= {f"looks.{name}.{key}": value for name, look in show["looks"].items() for key, value in look.items()}
         facts |= {f"classes.{name}": number for name, number in show["classes"].items()}
         facts |= {f"cascade.{name}": getattr(cascade, name) for name in ("tile", "dtype", "device", "threads")}
         facts |= {f"models.{model.name}.tile": model.tile for model in self.session.show.models}
         # In order: the first is what the film begins with, and whose aspect it has.
         facts["models"] = self.session.show.model_names()
         facts |= {f"networks.{name}": [path.name for path in files] for name, files in self.session.files.items()}
-        facts |= {f"axes.{axis['name']}": axis for axis in show["axes"]}
+        facts |= {f"axes.{axis['name']}.{key}": value for axis in show["axes"] for key, value in axis.items()}
         facts |= {"screen.fit": screen.fit, "screen.rotate": screen.rotate}
         own = self.model_dump(mode="json", exclude={"session", "hashes", "out", "shards", "take"})
         return facts | own | {f"sha256 of {name}": value for name, value in self.hashes.items()}

@@ -20,6 +20,7 @@ SHOW: dict[str, Any] = {
     "models": [{"name": "hills", "base": "hills"}],
     "classes": {"cat": 3, "dog": 5},
     "axes": [{"name": "smile", "index": 1}],
+    "looks": {"silver": {"contrast": 1.2}},
 }
 
 
@@ -64,6 +65,7 @@ def test_a_recording_read_back_is_the_one_that_was_written(tmp_path):
         ({"classes": {"cat": 5, "dog": 3}}, "classes.cat: 3 was, 5 is"),
         ({"axes": [{"name": "smile", "index": 2}]}, "axes.smile"),
         ({"models": []}, "networks.hills"),
+        ({"looks": {"silver": {"contrast": 1.3}}}, "looks.silver.contrast: 1.2 was, 1.3 is"),
         ({"cascade": {"name": "hills", "base": "hills"}, "models": [{"name": "faces", "base": "faces"}]}, "models: "),
         ({"cascade": {**SHOW["cascade"], "device": "cuda"}}, "cascade.device: cpu was, cuda is"),
         ({"cascade": {**SHOW["cascade"], "threads": 3}}, "cascade.threads: 0 was, 3 is"),

@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,17 @@ def test_the_last_frame_of_a_loop_joins_the_first(tmp_path, show, start_s):
     assert moved[-1] < 1.5 * np.median(moved), "the seam moves as every other frame does"
     assert min(moved) > 0.1 * np.median(moved)
     assert np.abs(film[-1] - film[0]).max() <= 8, "the frame after the last is the first, to 8 of 65535"
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        *(("29.97", "30000/1001"), ("29.970", "30000/1001"), ("23.98", "24000/1001"), ("119.88", "120000/1001")),
+        *(("12.5", "25/2"), ("25.0", "25"), ("24.5", "49/2"), ("2997/100", "2997/100"), (" 50 ", "50")),
+    ],
+)
+def test_a_rate_is_what_broadcasters_mean_by_it(text, rate):
+    assert parse_fps(text) == Fraction(rate)
 
 
 def test_a_leader_is_black_before_and_after(tmp_path, show):
@@ -258,7 +270,10 @@ def test_an_encoder_that_dies_ends_the_recording_and_keeps_what_was_closed(tmp_p
         ({"frames": 5, "preset": "png", "out": Path("film.mp4")}, ConfigError, "makes a folder of pictures"),
         ({"frames": 5, "out": Path()}, ConfigError, "names no film"),
         ({"frames": 5, "out": Path("..")}, ConfigError, "names no film"),
-        ({"frames": 5, "fps": "23.9760239760239"}, ConfigError, "finer than a file can say"),
+        ({"frames": 5, "fps": "23.3333333333"}, ConfigError, "finer than a file can say"),
+        ({"frames": 5, "size": "3x4", "preset": "ffv1"}, ConfigError, "takes 4 px or more"),
+        ({"frames": 5, "size": "8x8", "preset": "av1"}, ConfigError, "takes 16 px or more"),
+        ({"frames": 5, "out": Path("x" * 246 + ".mp4")}, OutputError, "no film can be there"),
         ({"frames": 5, "executor": "ray"}, ConfigError, "Give --shards too"),
     ],
 )

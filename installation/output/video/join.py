@@ -34,7 +34,7 @@ def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
     segments = list(read_segments(folder).values())
     total = _check(folder, head, segments, frames)
     kind = preset(head.preset)
-    part = out.with_name(f".{out.name}.part{kind.suffix}")
+    part = draft(out, kind)
     try:
         lock = locks.take(folder / _LOCK)
     except Timeout:
@@ -59,6 +59,11 @@ def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
             _remove(part)
         lock.release()
     return total
+
+
+def draft(out: Path, kind: Preset) -> Path:
+    """The name that a film has while it is joined."""
+    return out.with_name(f".{out.name}.part{kind.suffix}")
 
 
 def _remove(part: Path) -> None:
@@ -105,6 +110,8 @@ def _concatenate(folder: Path, head: Head, segments: Sequence[Segment], kind: Pr
             "pipe:1",
         ]
         command += ["-f", "concat", "-i", str(listing.absolute()), "-map", "0:v", "-c", "copy", "-map_metadata", "-1"]
+        # The last frame's duration, which no frame behind it tells: FFmpeg would take 1/120 s for 1001/120000.
+        command += ["-bsf:v", f"setts=pts=PTS:dts=DTS:duration=round({head.fps.denominator}/{head.fps.numerator}/TB)"]
         command += ["-fflags", "+bitexact", "-r", rate, *kind.tags, *kind.muxer]
         if kind.suffix in (".mp4", ".mov"):
             command += ["-video_track_timescale", str(head.fps.numerator)]

@@ -122,8 +122,13 @@ def read_segments(folder: Path) -> dict[int, Segment]:
     """The closed segments by index, as the manifests name them; whether the files are there, `intact` says."""
     found: dict[int, Segment] = {}
     for path in _manifests(folder):
+        of_this: dict[int, Segment] = {}
         for segment in _read(path)[1]:
-            found[segment.index] = segment  # written again where the file had been lost: the newest line counts
+            of_this[segment.index] = segment  # written again where the file had been lost: the newest line counts
+        for index, segment in of_this.items():
+            # Written again by another writer: which was later the manifests do not say, but the file does.
+            if index not in found or (segment != found[index] and not intact(folder, found[index])):
+                found[index] = segment
     return dict(sorted(found.items()))
 
 

@@ -220,6 +220,19 @@ def test_a_segment_outside_the_folder_is_no_segment(tmp_path):
         read_segments(tmp_path)
 
 
+def test_a_segment_made_again_by_another_writer_counts_as_its_file_is(tmp_path):
+    write(tmp_path, 0, 8, writer="2")
+    write(tmp_path, 1, 8, writer="2")
+    manifest = tmp_path / "2.manifest.jsonl"
+    # On another machine the bytes were others.
+    good = read_segments(tmp_path)[0].sha256
+    manifest.write_text(manifest.read_text().replace(good, "0" * 64))
+    assert not intact(tmp_path, read_segments(tmp_path)[0])
+    write(tmp_path, 0, 8, writer="0")
+    assert read_segments(tmp_path)[0].sha256 == good
+    assert join(tmp_path, tmp_path / "film.mp4") == 16
+
+
 def test_two_writers_have_one_recording(tmp_path):
     write(tmp_path, 1, 8, writer="1")
     write(tmp_path, 0, 8, writer="0")
@@ -263,11 +276,28 @@ def made(folder: Path, whole: VideoSpec, frames: Iterable[np.ndarray]) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize("rate", ["30000/1001", "24000/1001", "60000/1001", "24"])
+@pytest.mark.parametrize("preset", ["museum-h264", "prores-422hq"])
+@pytest.mark.parametrize("rate", ["24", "30000/1001", "120000/1001", "2997/25", "50000/1001", "240000/1001", "101/3"])
+def test_every_rate_is_the_films_to_the_last_frame(tmp_path, rate, preset):
+    """Of some FFmpeg guesses another: 120 for 120000/1001, and a last frame of 1/120 s."""
+    fps = Fraction(rate)
+    whole = spec(preset, fps=fps, segment_frames=4)
+    made(tmp_path, whole, [frame(i, whole.depth) for i in range(11)])
+    out = tmp_path / f"film{whole.preset.suffix}"
+    join(tmp_path, out)
+    film = decode(out)
+    assert film.rate == fps
+    assert film.pts == list(range(11))
+    with av.open(str(out)) as container:
+        stream = container.streams.video[0]
+        assert Fraction(stream.duration or 0) * (stream.time_base or 0) == 11 / fps
+
+
+@pytest.mark.parametrize("rate", ["30000/1001", "24000/1001", "60000/1001", "120000/1001", "24"])
 def test_a_long_film_keeps_its_rate_to_the_last_frame(tmp_path, rate):
     fps = Fraction(rate)
     whole = VideoSpec.of((32, 32), fps, PRESETS["museum-h264"], threads=1)
-    made(tmp_path, whole, [np.full(whole.frame_shape, 5 * i, np.uint8) for i in range(whole.segment_frames)])
+    made(tmp_path, whole, [np.full(whole.frame_shape, 5 * i % 256, np.uint8) for i in range(whole.segment_frames)])
     # One segment over and over, 100 s of film: what is rounded at each adds up.
     manifest, count = tmp_path / "0.manifest.jsonl", round(100 / 0.8)
     head, line = manifest.read_text().splitlines()
