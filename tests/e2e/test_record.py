@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+import tracemalloc
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -27,6 +30,8 @@ from installation.errors import ConfigError, OutputError
 from installation.models import random_weights
 from installation.output.video.manifest import read_segments
 from installation.output.video.presets import PRESETS
+from installation.output.video.segments import SegmentWriter
+from installation.output.video.spec import VideoSpec
 from installation.render.film import FilmRenderer
 from installation.render.renderer import Renderer
 from installation.still import picture
@@ -271,6 +276,7 @@ def test_an_encoder_that_dies_ends_the_recording_and_keeps_what_was_closed(tmp_p
         ({"frames": 5, "out": Path()}, ConfigError, "names no film"),
         ({"frames": 5, "out": Path("..")}, ConfigError, "names no film"),
         ({"frames": 5, "fps": "23.3333333333"}, ConfigError, "finer than a file can say"),
+        ({"frames": 5, "size": "16384x16384", "preset": "png"}, ConfigError, "more pixels than FFmpeg takes"),
         ({"frames": 5, "size": "3x4", "preset": "ffv1"}, ConfigError, "takes 4 px or more"),
         ({"frames": 5, "size": "8x8", "preset": "av1"}, ConfigError, "takes 16 px or more"),
         ({"frames": 5, "out": Path("x" * 246 + ".mp4")}, OutputError, "no film can be there"),
@@ -364,6 +370,60 @@ def test_a_disk_that_is_too_small_is_said_before_the_first_frame(tmp_path, show)
     with pytest.raises(OutputError, match="are free on the disk"):
         record(show, frames=2_000_000, preset="png", size="4096x4096", out=tmp_path / "film")
     assert [path.name for path in tmp_path.iterdir()] == ["show.toml"]
+
+
+def test_drawing_look_and_encoding_overlap(tmp_path, show, monkeypatch):
+    """The first frame is not taken by the encoder before the third is drawn: one after the other, this waits for ever."""
+    third, drawn = threading.Event(), []
+    draw, write = FilmRenderer.draw, SegmentWriter.write
+
+    def count(self, state, out):
+        draw(self, state, out)
+        drawn.append(state)
+        if len(drawn) == 3:
+            third.set()
+
+    def wait(self, frame):
+        assert third.wait(60), "drawing waits for the encoder"
+        write(self, frame)
+
+    monkeypatch.setattr(FilmRenderer, "draw", count)
+    monkeypatch.setattr(SegmentWriter, "write", wait)
+    record(show, frames=6, out=tmp_path / "film.mp4")
+    assert len(frames_of(tmp_path / "film.mp4")) == 6
+
+
+def test_nothing_grows_with_the_films_length(tmp_path, show):
+    made = plan(show, frames=120, size="256x256", preset="ffv1", out=tmp_path / "film.mkv")
+    renderer, held = recorder.open_renderer(made), {}
+
+    def progress(frames: int, size: int) -> None:
+        gc.collect()
+        held[frames] = tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        recorder.make(made, range(made.segments), renderer, progress=progress)
+    finally:
+        tracemalloc.stop()
+    one = 256 * 256 * 6
+    early, late = (np.median([held[n] for n in span]) for span in (range(20, 40), range(80, 120)))
+    assert late - early < 2 * one
+
+
+@pytest.mark.parametrize("fps", [15, 24, 25, Fraction(30000, 1001), 50, 60, Fraction(120000, 1001)])
+def test_what_a_kill_can_take_is_two_seconds_at_most(fps):
+    """Two segments that are not closed, and the frames on their way to them."""
+    spec = VideoSpec.of((64, 64), Fraction(fps), PRESETS["museum-h264"])
+    waiting = 2 * (recorder._AHEAD + 1)
+    assert (2 * spec.segment_frames + waiting) / spec.fps <= 2
+
+
+def test_frames_larger_than_the_memory_are_said(tmp_path, show, monkeypatch):
+    monkeypatch.setattr("installation.service.doctor.machine.total_memory", lambda: 10_000_000)
+    said = record(show, frames=1, size="256x256", out=tmp_path / "film.mp4")
+    assert "frames of 256x256 need about 17.0 MB of memory, and there are 10.0 MB here" in said
+    assert not any("memory" in line for line in record(show, frames=1, size="64x64", out=tmp_path / "small.mp4"))
 
 
 def test_a_beginning_of_which_nothing_is_closed_binds_nobody(tmp_path, show, monkeypatch):

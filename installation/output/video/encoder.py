@@ -26,6 +26,8 @@ from installation.output.video.spec import VideoSpec
 STALL_S = 300.0
 """So long may the encoder take nothing: x265 at 4K needs seconds a frame and drains forty of them at the end."""
 _CHUNK = 1 << 20
+_SLICES = (16, 64, 144)
+_SLICE_PX = 2_500_000  # FFV1 of 16 bits holds 2.6 million in one
 _MESSAGES = 60
 _END_S = 10.0
 
@@ -49,6 +51,8 @@ def command(spec: VideoSpec, target: Path, *, first: int = 0) -> list[str]:
     line += spec.preset.options
     if "-g" not in spec.preset.options:
         line += ["-g", str(spec.segment_frames)]
+    if spec.preset.encoder == "ffv1":
+        line += ["-slices", str(next(count for count in _SLICES if width * height <= count * _SLICE_PX))]
     if spec.threads:
         line += ["-threads", str(spec.threads), "-filter_threads", str(spec.threads)]
         if spec.preset.encoder == "libx265":

@@ -152,7 +152,7 @@ _ALL = (
         depth=16,
         sides=(1, 1),
         filters=("format=gbrp16le", _TAGS_RGB),
-        options=("-level", "3", "-g", "1", "-slicecrc", "1", "-slices", "16"),
+        options=("-level", "3", "-g", "1", "-slicecrc", "1"),
         least=(4, 4),
         bits=30.0,
         about="FFV1 version 3, RGB 16 bits, lossless, MKV: archives; times rounded to 1 ms by the container",

@@ -15,6 +15,7 @@ SEGMENT_S = 0.8
 wait before them, at most 2 s of film are lost when everything is killed, at 15 frames a second and more."""
 
 _MOST_SIDE = 16384
+_MOST_AREA = 1 << 28  # with 128 px more a side: libavutil's av_image_check_size2
 _RATES = (Fraction(1), Fraction(240))
 _FINEST_RATE = (
     240_000  # a tick of a file's clock, in parts of a second: longer than the microseconds that FFmpeg joins by
@@ -69,6 +70,9 @@ class VideoSpec:
                     where="size",
                     fix=fix,
                 )
+        if math.prod(side + 128 for side in self.size) >= _MOST_AREA:
+            what = f"{self.size[0]}x{self.size[1]} are more pixels than FFmpeg takes"
+            raise ConfigError(what, where="size", fix="Up to 16000x16000 can be made")
         if not _RATES[0] <= self.fps <= _RATES[1]:
             raise ConfigError(f"{self.fps} frames a second; 1 to 240 are wanted", where="fps")
         if max(self.fps.numerator, self.fps.denominator) > _FINEST_RATE:

@@ -288,7 +288,7 @@ def _room(wanted: Path, least: int, refused: Status, why: str) -> Finding:
 def memory(ring_bytes: int) -> list[Finding]:
     """Main memory, and the shared memory that pictures cross from the engine to the wall in."""
     findings = []
-    total = _memory()
+    total = total_memory()
     if total is not None and total < MIN_MEMORY:
         findings.append(
             Finding("memory", "warn", f"{total / _GIB:.1f} GiB", "4 GiB are the least for a show; close other programs")
@@ -306,7 +306,7 @@ def memory(ring_bytes: int) -> list[Finding]:
     return findings
 
 
-def _memory() -> int | None:
+def total_memory() -> int | None:
     """Bytes of memory this process may use; None where the system does not tell."""
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
