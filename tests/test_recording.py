@@ -77,6 +77,45 @@ def test_what_would_change_a_frame_is_named(tmp_path, change, named):
     assert named in fault.value.what
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"size": (64, 32)}, "size: "),
+        ({"fps": "24/1"}, "fps: 25/1 was, 24/1 is"),
+        ({"frames": 11}, "frames: 10 was, 11 is"),
+        ({"start_s": 1.5}, "start_s: 0.0 was, 1.5 is"),
+        ({"leader_frames": 2}, "leader_frames: 0 was, 2 is"),
+        ({"preset": "png"}, "preset: ffv1 was, png is"),
+        ({"segment_frames": 4}, "segment_frames: 5 was, 4 is"),
+        ({"threads": 1}, "threads: 0 was, 1 is"),
+        ({"take_sha256": "b"}, "take_sha256: "),
+        ({"shown": ("hills",)}, "shown: "),
+        ({"hashes": {"faces.safetensors": "a"}}, "sha256 of hills.safetensors"),
+    ],
+)
+def test_what_would_change_the_film_is_named(tmp_path, change, named):
+    begun = recording(tmp_path)
+    with pytest.raises(ConfigError, match="not the recording that was begun") as fault:
+        begun.model_copy(update=change).check_unchanged(begun)
+    assert named in fault.value.what
+    assert begun.model_copy(update=change).digest() != begun.digest()
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({"screen": {"fit": "cover"}}, "screen.fit"),
+        ({"screen": {"rotate": 90}}, "screen.rotate"),
+        ({"walk": {"loop_keyframes": 3}}, "walk.loop_keyframes"),
+        ({"params": {"latent/psi": 0.4}}, "params.latent.psi"),
+    ],
+)
+def test_what_would_change_the_show_is_named(tmp_path, table, named):
+    with pytest.raises(ConfigError, match="not the recording that was begun") as fault:
+        recording(tmp_path, **table).check_unchanged(recording(tmp_path))
+    assert named in fault.value.what
+
+
 def test_a_shard_is_not_made_with_other_files_than_it_was_planned_with(tmp_path):
     for name in ("faces", "hills"):
         (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
