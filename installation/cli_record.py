@@ -166,25 +166,31 @@ def run(
     recording: Recording, *, resume: bool, keep: bool, workers: int, executor: str, say: Callable[[str], None]
 ) -> None:
     """Makes the film: in this process, or its shards in several."""
-    from installation.output.video.manifest import read_segments
-
     if executor not in ("local", "ray"):
         raise ConfigError("local or ray is wanted", where="--executor")
     if executor == "ray" and recording.shards == 1:
         raise ConfigError("ray makes shards, and there is one", where="--executor", fix="Give --shards too")
-    new = not recording.folder.exists()
-    wanted = begin(recording, resume=resume, say=say)
-    try:
+    with _beginning(recording):
+        wanted = begin(recording, resume=resume, say=say)
         if recording.shards == 1:
             _make(recording, wanted, say)
         elif wanted:
             _farm(recording, wanted, workers, executor, say)
+    join(recording, keep=keep, say=say)
+
+
+@contextmanager
+def _beginning(recording: Recording) -> Iterator[None]:
+    """A beginning of which nothing is closed binds nobody: after a fault the next may be another film."""
+    from installation.output.video.manifest import read_segments
+
+    new = not recording.folder.exists()
+    try:
+        yield
     except BaseException:
-        # A beginning of which nothing is closed binds nobody: the next may be another film.
-        if new and not read_segments(recording.folder):
+        if new and recording.folder.is_dir() and not read_segments(recording.folder):
             shutil.rmtree(recording.folder, ignore_errors=True)
         raise
-    join(recording, keep=keep, say=say)
 
 
 def join(recording: Recording, *, keep: bool, say: Callable[[str], None]) -> None:
@@ -201,11 +207,18 @@ def run_shard(recording: Recording, number: int, say: Callable[[str], None]) -> 
     """Makes one shard; what of it is closed already is left alone. The segments stay, for `shard join`."""
     from installation import record
 
-    settle(recording)
     shard = recording.shard(number)
-    wanted = record.missing(recording, shard)
-    record.require_space(recording, wanted)
-    _make(recording, wanted, say, writer=str(number), again="the same command goes on")
+    if not shard:
+        say(f"shard {number}: nothing to do, there are {recording.segments} segments for {recording.shards} shards")
+        return
+    if recording.out.exists() and not recording.folder.exists():
+        say(f"shard {number}: nothing to do, {recording.out} is there already")
+        return
+    with _beginning(recording):
+        settle(recording)
+        wanted = record.missing(recording, shard)
+        record.require_space(recording, wanted)
+        _make(recording, wanted, say, writer=str(number), again="the same command goes on")
     say(f"shard {number}: segments {shard.start} to {shard.stop - 1} are closed")
 
 
@@ -264,9 +277,9 @@ def _farm(
     frames = sum(map(recording.frames_of, wanted))
     with stoppable(), bar(recording.out.name, frames) as progress:
         if executor == "ray":
-            farm.run_ray(recording, shards, workers=workers, progress=progress)
+            farm.run_ray(recording, shards, wanted=wanted, workers=workers, progress=progress)
         else:
-            farm.run_local(recording, shards, workers=workers, progress=progress)
+            farm.run_local(recording, shards, wanted=wanted, workers=workers, progress=progress)
 
 
 def _make(
@@ -447,7 +460,7 @@ def film_path(path: Path, out: Path | None, kind: Preset) -> Path:
     from installation.output.video.join import draft
     from installation.output.video.presets import PRESETS
 
-    out = out or Path(path.stem + (kind.suffix or f"-{kind.name}"))
+    out = out or Path((path.name if path.is_dir() else path.stem) + (kind.suffix or f"-{kind.name}"))
     if not out.name or out.name == "..":
         raise ConfigError(
             f"{str(out)!r} names no film", where="--out", fix="Give a file's name, or a folder's for pictures"

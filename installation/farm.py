@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any
 
 from installation.errors import InstallationError, OutputError
-from installation.output.video.manifest import read_segments
+from installation.output.video.manifest import Segment, read_segments
 from installation.recording import FILE, Recording
 
 MOST_TRIES = 4
@@ -40,37 +40,55 @@ class WorkerError(InstallationError):
 
 
 class _Closed:
-    """What this run closed, as the manifests say it, whichever machine wrote them. shards: the segments wanted of each."""
+    """What this run closed, as the manifests say it, whichever machine wrote them. wanted: the segments it is to make."""
 
-    def __init__(self, recording: Recording, shards: Sequence[int]) -> None:
-        self._folder = recording.folder
-        before = read_segments(self._folder)
-        self._wanted = {shard: set(recording.shard(shard)) - set(before) for shard in shards}
+    def __init__(self, recording: Recording, wanted: Collection[int]) -> None:
+        self._recording, self._folder, self._wanted = recording, recording.folder, set(wanted)
+        # Some may be named already: their files were damaged, and are made again with the same bytes.
+        self._before = {index: self._stamp(segment) for index, segment in read_segments(self._folder).items()}
 
     def of(self, shards: Collection[int]) -> tuple[int, int]:
         """(frames, bytes) of these shards' segments."""
         named = read_segments(self._folder)
-        closed = [named[index] for shard in shards for index in self._wanted[shard] if index in named]
+        wanted = self._wanted & named.keys() & {index for shard in shards for index in self._recording.shard(shard)}
+        closed = [
+            named[index]
+            for index in wanted
+            if index not in self._before or self._stamp(named[index]) != self._before[index]
+        ]
         return sum(segment.frames for segment in closed), sum(segment.bytes for segment in closed)
+
+    def _stamp(self, segment: Segment) -> int:
+        try:
+            return (self._folder / segment.file).stat().st_mtime_ns
+        except OSError:
+            return 0
 
 
 def run_local(
     recording: Recording,
     shards: Sequence[int],
     *,
+    wanted: Collection[int],
     workers: int,
     progress: Progress,
     started: Callable[[int], None] = lambda pid: None,
 ) -> None:
-    """Makes the shards in `workers` processes, of a recording whose description is written. progress(frames, bytes) counts all of
+    """Makes the shards in `workers` processes, of a recording whose description is written. wanted: their segments that are not
+    closed. progress(frames, bytes) counts all of
     them, and frames that a worker's death takes no more; started(pid): of each worker, also of one started for one that died.
     The first error of a worker ends all; closed segments stay."""
-    _Local(recording, shards, progress, started).run(min(workers, len(shards)))
+    _Local(recording, shards, _Closed(recording, wanted), progress, started).run(min(workers, len(shards)))
 
 
 class _Local:
     def __init__(
-        self, recording: Recording, shards: Sequence[int], progress: Progress, started: Callable[[int], None]
+        self,
+        recording: Recording,
+        shards: Sequence[int],
+        closed: _Closed,
+        progress: Progress,
+        started: Callable[[int], None],
     ) -> None:
         self._plan, self._progress, self._started = recording.folder / FILE, progress, started
         self._todo: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -78,7 +96,7 @@ class _Local:
             self._todo.put(shard)
         self._left = len(shards)
         self._tries = dict.fromkeys(shards, 0)
-        self._closed = _Closed(recording, shards)
+        self._closed = closed
         # Of each shard: what workers that died had closed, and what the one that makes it now says. Frames and bytes.
         self._before: dict[int, tuple[int, int]] = {}
         self._now: dict[int, tuple[int, int]] = {}
@@ -210,7 +228,9 @@ class _Local:
         self._todo.put(shard)
 
 
-def run_ray(recording: Recording, shards: Sequence[int], *, workers: int, progress: Progress) -> None:
+def run_ray(
+    recording: Recording, shards: Sequence[int], *, wanted: Collection[int], workers: int, progress: Progress
+) -> None:
     """Makes the shards on the Ray cluster this machine belongs to, or on a Ray of its own. The film's folder must be one that all of
     the cluster's machines see under the same path. progress(frames, bytes): of closed segments. A worker that dies is
     followed by another; one that hangs is Ray's to notice. OutputError without the extra `farm`."""
@@ -245,7 +265,7 @@ def run_ray(recording: Recording, shards: Sequence[int], *, workers: int, progre
         Worker.options(num_gpus=1 if gpus else 0, num_cpus=1).remote(text) for _ in range(min(workers, len(shards)))
     ]
     pool = ray.util.ActorPool(actors)
-    closed = _Closed(recording, shards)
+    closed = _Closed(recording, wanted)
     try:
         for shard in shards:
             pool.submit(lambda actor, number: actor.make.remote(number), shard)

@@ -42,7 +42,7 @@ def made(recording: Recording, **more) -> None:
     farm.run_local(
         recording,
         range(recording.shards),
-        **{"workers": 2, "progress": lambda frames, size: None} | more,
+        **{"workers": 2, "progress": lambda frames, size: None, "wanted": recorder.missing(recording)} | more,
     )
 
 
@@ -178,6 +178,40 @@ def test_any_scheduler_can_run_a_plan(show, tmp_path, whole):
     joined = shard("join", file)
     assert joined.returncode == 0, joined.stderr
     assert out.read_bytes() == whole
+    said: list[str] = []
+    cli_record.run_shard(recording, 1, said.append)  # a scheduler that asks once more
+    assert said == [f"shard 1: nothing to do, {out} is there already"]
+    assert not recording.folder.exists()
+
+
+def test_damaged_segments_that_are_made_again_are_counted(show, tmp_path):
+    recording = plan(show, out=tmp_path / "film.mp4", frames=60, size="96x96", shards=2)
+    made(recording)
+    (recording.folder / "000001.nut").write_bytes(b"damaged")
+    (recording.folder / "000002.nut").unlink()
+    wanted = recorder.missing(recording)
+    assert wanted == [1, 2]
+    closed = farm._Closed(recording, wanted)
+    assert closed.of([0, 1]) == (0, 0)
+    made(recording, wanted=wanted)
+    segments = read_segments(recording.folder)
+    assert closed.of([0, 1]) == (40, segments[1].bytes + segments[2].bytes)
+    assert recorder.missing(recording) == []
+
+
+def test_a_shard_without_segments_has_nothing_to_do(show, tmp_path):
+    recording = plan(show, out=tmp_path / "film.mp4", frames=30, size="96x96", shards=5)
+    said: list[str] = []
+    cli_record.run_shard(recording, 0, said.append)
+    assert said == ["shard 0: nothing to do, there are 2 segments for 5 shards"]
+
+
+def test_a_shard_that_cannot_begin_leaves_nothing(show, tmp_path):
+    planned = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    other = planned.model_copy(update={"hashes": dict.fromkeys(planned.hashes, "0" * 64)})
+    with pytest.raises(ConfigError, match="not what the recording was planned with"):
+        cli_record.run_shard(other, 0, [].append)
+    assert not planned.folder.exists()
 
 
 def _segments(out: Path):

@@ -419,6 +419,14 @@ def test_what_a_kill_can_take_is_two_seconds_at_most(fps):
     assert (2 * spec.segment_frames + waiting) / spec.fps <= 2
 
 
+def test_a_film_is_named_for_its_show_or_its_take(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evening.2026.11").mkdir()
+    for path, name in (("evening.2026.11", "evening.2026.11.mp4"), ("my.show.toml", "my.show.mp4")):
+        assert cli_record.film_path(Path(path), None, PRESETS["museum-h264"]) == tmp_path / name
+    assert cli_record.film_path(Path("a.toml"), None, PRESETS["png"]) == tmp_path / "a-png"
+
+
 def test_frames_larger_than_the_memory_are_said(tmp_path, show, monkeypatch):
     monkeypatch.setattr("installation.service.doctor.machine.total_memory", lambda: 10_000_000)
     said = record(show, frames=1, size="256x256", out=tmp_path / "film.mp4")
