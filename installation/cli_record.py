@@ -68,6 +68,10 @@ def plan(path: Path, show: Show, wish: Wish, open_session: OpenSession, say: Cal
     from installation.recording import Recording
 
     kind = preset(wish.preset or show.record.preset)
+    if kind.live:
+        raise ConfigError(
+            "is for the wall's own films", where=kind.name, fix="museum-h264 is for those made afterwards"
+        )
     fps = parse_fps(wish.fps)
     leader = round(parse_seconds(wish.leader, "--leader") * fps)
     if wish.seed is not None:

@@ -176,6 +176,11 @@ def test_the_wall_turns_as_often_while_it_is_filmed(wall):
     # Again where the machine was busy with something else; a recorder for which the wall waits never gets there.
     assert until(lambda: turns() >= 0.95 * alone, 60), (alone, turns())
     assert recording(wall, 3)
+    process = recorder(wall)
+    assert process is not None
+    # It has what the others leave of the cores, and so have its encoders.
+    others = [psutil.Process(wall.pid(role)).nice() for role in ("wall", "engine")]
+    assert all(each.nice() > max(others) for each in (process, *process.children()))
 
 
 def _dropped(run: Running) -> int:

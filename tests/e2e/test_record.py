@@ -269,6 +269,7 @@ def test_an_encoder_that_dies_ends_the_recording_and_keeps_what_was_closed(tmp_p
         ({"frames": 5, "size": "254x128", "preset": "dnxhr-hqx"}, ConfigError, "takes 256 px or more"),
         ({"frames": 5, "size": "256x118", "preset": "dnxhr-hqx"}, ConfigError, "takes 120 px or more"),
         ({"frames": 5, "preset": "prores"}, ConfigError, "no such preset"),
+        ({"frames": 5, "preset": "live-h264"}, ConfigError, "is for the wall's own films"),
         ({"frames": 5, "leader": "long"}, ConfigError, "is no time"),
         ({"loop": True, "leader": "1s"}, ConfigError, "does not close"),
         ({"frames": 5, "preset": "prores-422hq", "out": Path("film.mp4")}, ConfigError, r"Name it film\.mov"),

@@ -32,7 +32,8 @@ class Preset:
     stores. depth: bits a channel of the frames it is given, 8 or 16. sides: width and height must be multiples of
     these; least: the smallest it takes. filters: before the encoder. options: the encoder's. muxer: options of the finished
     file's container. picture: suffix of one picture, for a folder of them. bits: rough bits a pixel, for the disk
-    space needed. about: one line for people.
+    space needed. about: one line for people. live: for the wall's own films alone; under a cap of its rate x264's frames
+    depend on the timing of its threads, and a film that was gone on with would be another.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Preset:
     muxer: tuple[str, ...] = ()
     least: tuple[int, int] = (1, 1)
     picture: str = ""
+    live: bool = False
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -202,6 +204,7 @@ _ALL = (
         name="live-h264",
         options=("-preset", "veryfast", "-crf", "17", "-maxrate", "100M", "-bufsize", "100M", "-profile:v", "high"),
         about="H.264 High, 8 bits 4:2:0, MP4, quickly encoded: the wall's own recordings",
+        live=True,
     ),
     replace(
         _H264,

@@ -71,7 +71,7 @@ def write_video(path: Path, frames: np.ndarray, fps: int = 24) -> None:
     height, width = frames.shape[1:3]
     options = {"fps": fps, "quality": 7, "macro_block_size": 2, "output_params": ["-f", "mp4"]}
     try:
-        with files.replacing(path) as draft:
+        with files.replacing(path, only_writer=True) as draft:  # the run is locked
             writer = imageio_ffmpeg.write_frames(str(draft), (width, height), **options)
             writer.send(None)
             for frame in frames:
