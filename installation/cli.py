@@ -368,7 +368,8 @@ def join_segments(
     out = cli_record.film_path(folder, out or name, preset(head.preset))
     if out.exists():
         raise OutputError("is there already", where=str(out), fix="Name another file with --out")
-    say(f"{out}: {join(folder, out)} frames")
+    with cli_record.stoppable("the same command makes the film"):
+        say(f"{out}: {join(folder, out)} frames")
 
 
 @app.command()

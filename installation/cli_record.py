@@ -203,7 +203,8 @@ def join(recording: Recording, *, keep: bool, say: Callable[[str], None]) -> Non
 
     if recording.out.exists():
         raise OutputError("is there already", where=str(recording.out), fix="Remove it to join again")
-    frames = record.finish(recording, keep=keep)
+    with stoppable():
+        frames = record.finish(recording, keep=keep)
     say(f"{recording.out}: {frames} frames, {recording.size[0]}x{recording.size[1]} at {recording.fps} fps")
 
 

@@ -201,6 +201,35 @@ def test_every_kind_of_film_goes_on_after_a_kill_with_the_encoders_own_threads(t
     assert bytes_of(out) == bytes_of(whole)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="SIGTERM is POSIX's")
+def test_what_is_stopped_while_it_is_joined_goes_on_too(tmp_path, show):
+    out = tmp_path / "film.mp4"
+    record(show, frames=45, out=out, keep=True)
+    whole = out.read_bytes()
+    out.unlink()
+    script = f"""
+import os, signal, subprocess, sys
+from pathlib import Path
+from installation.output.video import join
+run = subprocess.run
+def stopped(*arguments, **options):
+    if "concat" in arguments[0]:
+        Path({str(tmp_path)!r}, ".film.mp4.part.mp4").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGTERM)
+    return run(*arguments, **options)
+join.subprocess.run = stopped
+sys.argv = ["installation", "join", {str(out) + ".segments"!r}]
+from installation.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "stopped; every closed segment is kept: the same command makes the film" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4.segments", "show.toml"]
+    record(show, frames=45, out=out, resume=True)
+    assert out.read_bytes() == whole
+
+
 def bytes_of(film: Path) -> list[bytes]:
     return [file.read_bytes() for file in (sorted(film.iterdir()) if film.is_dir() else [film])]
 
