@@ -90,7 +90,7 @@ def models_axes(
     layers: Annotated[str, typer.Option(help="FIRST-LAST, for example 0-5; all if not given.")] = "",
     seed: Annotated[int, typer.Option(help="The portrait that is moved.", min=0, max=4294967295)] = 0,
     psi: Annotated[float, typer.Option(help="Its truncation.", min=0.0, max=1.5)] = 0.7,
-    side: Annotated[int, typer.Option(help="Size of a small picture, px.", min=16, max=512)] = 128,
+    side: Annotated[int, typer.Option(help="Size of a small picture, px.", min=64, max=512)] = 128,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The PNG; NAME_axes.png if not given.")] = None,
 ) -> None:
     """A contact sheet of a network's axes, to find names for them: rows are axes, columns -3 to +3 sigma.

@@ -65,7 +65,7 @@ def test_it_makes_its_picture_from_a_stylegan_of_ones_own(tmp_path):
     done = command(tmp_path, "still", str(tmp_path / "show.toml"), "-o", str(tmp_path / "out.png"))
     assert done.returncode == 0, done.stderr
     assert (place / "mine.axes.safetensors").is_file()
-    done = command(tmp_path, "models", "axes", "mine", "--count", "2", "--side", "32", "-o", str(tmp_path / "axes.png"))
+    done = command(tmp_path, "models", "axes", "mine", "--count", "2", "--side", "64", "-o", str(tmp_path / "axes.png"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "axes.png").is_file()
 
