@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from installation import machine
 from installation.errors import ConfigError, OutputError
 from installation.terminal import say
 
@@ -156,10 +157,9 @@ def begin(recording: Recording, *, resume: bool, say: Callable[[str], None]) -> 
 def _weigh(recording: Recording, say: Callable[[str], None]) -> None:
     """Says so where the frames on their way may be more than the machine's memory."""
     from installation.output.video.disk import megabytes
-    from installation.service.doctor.machine import total_memory
 
     width, height = recording.size
-    needed, there = width * height * _BYTES_A_PIXEL, total_memory()
+    needed, there = width * height * _BYTES_A_PIXEL, machine.total_memory()
     if there is not None and needed > there:
         say(
             f"frames of {width}x{height} need about {megabytes(needed)} of memory, and there are {megabytes(there)} here"

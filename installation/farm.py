@@ -257,7 +257,7 @@ def run_ray(
 
             return record.make_shard(self._recording, shard, self._renderer)
 
-    if not ray.is_initialized():
+    if begun := not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False)
     gpus = ray.cluster_resources().get("GPU", 0) > 0
     text = recording.model_dump_json()
@@ -283,3 +283,5 @@ def run_ray(
     finally:
         for actor in actors:
             ray.kill(actor)  # type: ignore[arg-type]
+        if begun:
+            ray.shutdown()

@@ -19,11 +19,12 @@ ROOMS = {"show", "control", "latent", "models", "render", "engine", "output", "s
 # Where sources and sinks are plugged together.
 WIRING = {"cli", "children", "wall"}
 
-# Room -> rooms it may import besides itself; all may import `errors`, `files` and `locks`. A room that is not named here fails.
+# Room -> rooms it may import besides itself; all may import `errors`, `files`, `locks` and `machine`. A room that is not named here fails.
 EDGES: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "locks": set(),
+    "machine": set(),
     "resources": set(),
     "show": set(),
     "control": {"show"},
@@ -44,7 +45,7 @@ EDGES: dict[str, set[str]] = {
     "cli_record": ROOMS - {"control", "service"} | {"terminal", "session", "recording", "record", "farm"},
     "opening": {"terminal", "session", "show", "models", "resources"},
     "terminal": set(),
-    "farm": {"recording", "record"},
+    "farm": {"recording", "record", "output"},
     "record": ROOMS - {"control", "service"} | {"session", "resources", "recording", "takes"},
     "recording": {"show", "session", "output"},
     "children": ROOMS | {"wall", "session", "resources"},
@@ -53,7 +54,7 @@ EDGES: dict[str, set[str]] = {
     "still": ROOMS - {"control", "service"} | {"session", "resources"},
     "session": {"show"},
     "takes": {"show", "control", "models", "resources"},
-    "listing": {"show"},
+    "listing": {"show", "terminal"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -151,7 +152,7 @@ each_module = pytest.mark.parametrize("path", MODULES, ids=_name)
 def test_a_room_imports_only_the_rooms_it_may(path: Path) -> None:
     room = _room(path)
     assert room in EDGES, f"{room} is a new room: say in EDGES what it may import"
-    allowed = EDGES[room] | {room, "errors", "files", "locks"}
+    allowed = EDGES[room] | {room, "errors", "files", "locks", "machine"}
     wrong = [
         f"line {line}: {room} → {other}"
         for other, line in _siblings(path)

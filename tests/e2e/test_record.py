@@ -458,7 +458,7 @@ def test_a_film_is_named_for_its_show_or_its_take(tmp_path, monkeypatch):
 
 
 def test_frames_larger_than_the_memory_are_said(tmp_path, show, monkeypatch):
-    monkeypatch.setattr("installation.service.doctor.machine.total_memory", lambda: 10_000_000)
+    monkeypatch.setattr("installation.machine.total_memory", lambda: 10_000_000)
     said = record(show, frames=1, size="256x256", out=tmp_path / "film.mp4")
     assert "frames of 256x256 need about 17.0 MB of memory, and there are 10.0 MB here" in said
     assert not any("memory" in line for line in record(show, frames=1, size="64x64", out=tmp_path / "small.mp4"))

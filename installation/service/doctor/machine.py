@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from installation import machine
 from installation.service.doctor.ask import ask, probe
 from installation.service.doctor.finding import Finding, Status
 
@@ -288,7 +289,7 @@ def _room(wanted: Path, least: int, refused: Status, why: str) -> Finding:
 def memory(ring_bytes: int) -> list[Finding]:
     """Main memory, and the shared memory that pictures cross from the engine to the wall in."""
     findings = []
-    total = total_memory()
+    total = machine.total_memory()
     if total is not None and total < MIN_MEMORY:
         findings.append(
             Finding("memory", "warn", f"{total / _GIB:.1f} GiB", "4 GiB are the least for a show; close other programs")
@@ -306,33 +307,16 @@ def memory(ring_bytes: int) -> list[Finding]:
     return findings
 
 
-def total_memory() -> int | None:
-    """Bytes of memory this process may use; None where the system does not tell."""
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return None
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = _cgroup("memory.max")
-    return min(total, int(limit[0])) if limit and limit[0].isdecimal() else total
-
-
 def processor() -> list[Finding]:
     """Cores this process may use: fewer than the machine has, in a container."""
     cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    quota = _cgroup("cpu.max")
+    quota = machine.container_limit("cpu.max")
     if len(quota) == 2 and quota[0].isdecimal():
         cores = min(cores, int(quota[0]) / int(quota[1]))
     what = f"{cores:g} cores, {platform.machine()}"
     if cores < 2:
         return [Finding("processor", "warn", what, "Two are the least: one for the wall, one for the engine")]
     return [Finding("processor", "ok", what)]
-
-
-def _cgroup(name: str) -> list[str]:
-    """The words of a container's limit; [] where there is none."""
-    try:
-        return Path("/sys/fs/cgroup", name).read_text().split()
-    except OSError:
-        return []
 
 
 def clock() -> list[Finding]:

@@ -220,6 +220,23 @@ def test_a_segment_outside_the_folder_is_no_segment(tmp_path):
         read_segments(tmp_path)
 
 
+@pytest.mark.parametrize(("preset", "last"), [("prores-422hq", 0), ("museum-h264", 12)])
+def test_the_film_holds_the_very_packets_of_its_segments(tmp_path, preset, last):
+    """last: so many bytes of each, 0 for all. In MP4 H.264 has lengths where NUT has start codes."""
+    whole = spec(preset, segment_frames=8)
+    made(tmp_path, whole, [frame(i, whole.depth) for i in range(20)])
+    out = tmp_path / f"film{whole.preset.suffix}"
+    join(tmp_path, out)
+
+    def packets(path: Path) -> list[bytes]:
+        with av.open(str(path)) as container:
+            return [bytes(packet)[-last:] for packet in container.demux(video=0) if packet.size]
+
+    segments = sorted(tmp_path.glob("*.nut"))
+    assert len(segments) == 3
+    assert packets(out) == [packet for segment in segments for packet in packets(segment)]
+
+
 def test_a_segment_made_again_by_another_writer_counts_as_its_file_is(tmp_path):
     write(tmp_path, 0, 8, writer="2")
     write(tmp_path, 1, 8, writer="2")
