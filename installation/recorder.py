@@ -25,6 +25,7 @@ from installation.output.intake import Intake
 from installation.output.playhead import Playhead
 from installation.output.video.join import join
 from installation.output.video.live import LiveFilm
+from installation.output.video.manifest import read_segments
 from installation.output.video.presets import preset
 from installation.output.video.spec import VideoSpec
 from installation.resources import shaders_dir
@@ -90,12 +91,22 @@ def _tell(line: str) -> None:
 def _film(session: Session, board: Board, path: Path, stop: threading.Event) -> None:
     folder = path.with_name(path.name + SEGMENTS)
     config = session.show.record
-    live = LiveFilm(folder, VideoSpec.of(session.size, Fraction(config.live_fps), preset(config.live_preset), depth=8))
-    log.info("recording: %s", path)
     try:
-        _run(session, board, live, stop)
-    finally:
-        live.close()
+        spec = VideoSpec.of(session.size, Fraction(config.live_fps), preset(config.live_preset), depth=8)
+        live = LiveFilm(folder, spec)
+        log.info("recording: %s", path)
+        try:
+            _run(session, board, live, stop)
+        finally:
+            live.close()
+    except OutputError as error:
+        # What is advised to a film that is made afterwards, to go on with it, cannot be done with an evening.
+        fix = "Put right what it says; the next recording begins a new film"
+        if folder.is_dir() and read_segments(folder):
+            fix = f"`installation join {folder}` makes a film of what is closed"
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise OutputError(error.what, where=error.where, fix=fix) from error
     if not live.written:
         shutil.rmtree(folder, ignore_errors=True)
         raise OutputError("no picture came while it was recorded", where=str(path))
