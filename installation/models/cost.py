@@ -34,7 +34,7 @@ def macs(header: Header, tensors: Mapping[str, TensorInfo], side: int = UPSCALER
     """Multiply-adds of one picture: a generator's own size, an upscaler's for an input of side x side px. None where it cannot be told.
 
     Convolutions only, and the filters of a StyleGAN3. What else there is, the filters of a StyleGAN2 above all, is a hundredth of the
-    work, and in networks of few channels up to 6 of them. A transposed convolution counts at its input's size.
+    work, and in networks of few channels several. A transposed convolution counts at its input's size.
     """
     try:
         count = _macs(header, tensors, side)

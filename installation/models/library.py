@@ -488,7 +488,7 @@ def _by_name(name: str) -> Catalogued:
     if Path(name).suffix.lower() == ".xml":
         fix = "`installation models add random-face` brings the one that can be read"
         raise ModelError("OpenVINO's files are read out of the catalogue's wheel alone", where=name, fix=fix)
-    if Path(name).is_file():
+    if name not in CATALOGUE and Path(name).is_file():
         fix = "These may: " + ", ".join(dict.fromkeys((*PICKLED_FILES, *UPSCALER_FILES, *NCNN_FILES, ".whl")))
         raise ModelError("no kind of file that holds a network", where=name, fix=fix)
     check_name(name)

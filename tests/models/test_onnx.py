@@ -268,6 +268,14 @@ def test_cut_and_damaged_files_give_a_clear_error(tmp_path: Path) -> None:
         signature(_field(7, deep), where="test")
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_tensor_of_endless_dims_is_refused_at_once(packed: bool) -> None:
+    sides = b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f"
+    dims = _field(1, sides * 100_000) if packed else (b"\x08" + sides) * 100_000
+    with pytest.raises(CheckpointError, match="more numbers than any file holds"):
+        signature(_field(7, _field(5, dims)), where="test")
+
+
 def _field(number: int, content: bytes) -> bytes:
     """A length-delimited field."""
     length, head = len(content), bytearray([number << 3 | 2])

@@ -7,7 +7,6 @@ Numpy is not needed; no torch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from installation.errors import CheckpointError
 
 MAX_DEPTH = 24
 MAX_FIELDS = 4_000_000
+MAX_NUMBERS = 1 << 40
 STANDARD = ("", "ai.onnx")
 _ENDLESS = ("Loop", "Scan")
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -61,7 +61,10 @@ def signature(data: bytes | bytearray | memoryview, *, where: str) -> Signature:
         dims, kind = 1, 0
         for number, value in _fields(content, budget, where):
             if message == "Tensor" and number == _DIMS:
-                dims *= math.prod([value] if isinstance(value, int) else _varints(value, where))
+                for side in [value] if isinstance(value, int) else _varints(value, where):
+                    dims *= side
+                    if dims > MAX_NUMBERS:  # and not a number of a million digits, which takes for ever
+                        raise CheckpointError("a tensor of more numbers than any file holds", where=where)
             if message == "Tensor" and number == _TYPE:
                 kind = value
             if message == "Tensor" and (number == _EXTERNAL or (number == _LOCATION and value not in (0, b""))):
