@@ -358,14 +358,12 @@ def join_segments(
     """Makes a film of the closed segments of a recording that was cut off. The segments stay."""
     from installation import cli_record
     from installation.output.video.join import join
-    from installation.output.video.manifest import read_head
+    from installation.output.video.manifest import require_head
     from installation.output.video.presets import preset
 
-    head = read_head(folder)
-    if head is None:
-        raise OutputError("holds no recording", where=str(folder))
+    kind = preset(require_head(folder).preset)
     name = folder.absolute().with_name(folder.absolute().name.removesuffix(".segments"))
-    out = cli_record.film_path(folder, out or name, preset(head.preset))
+    out = cli_record.film_path(folder, out or name, kind)
     if out.exists():
         raise OutputError("is there already", where=str(out), fix="Name another file with --out")
     with cli_record.stoppable("the same command makes the film"):

@@ -21,7 +21,7 @@ import typer
 
 from installation import machine
 from installation.errors import ConfigError, OutputError
-from installation.terminal import say
+from installation.terminal import cell, say
 
 if TYPE_CHECKING:
     from installation.output.video.presets import Preset
@@ -192,7 +192,7 @@ def _beginning(recording: Recording) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if new and recording.folder.is_dir() and not read_segments(recording.folder):
+        if new and not read_segments(recording.folder):
             shutil.rmtree(recording.folder, ignore_errors=True)
         raise
 
@@ -364,7 +364,6 @@ def bar(name: str, frames: int) -> Iterator[Callable[[int, int], None]]:
 
 def presets_table() -> Any:
     """The presets, and whether each works on this machine."""
-    from rich.markup import escape
     from rich.table import Table
 
     from installation.output.video import ffmpeg
@@ -373,7 +372,7 @@ def presets_table() -> Any:
     table = Table("preset", "what", "here")
     for kind in PRESETS.values():
         fault = ffmpeg.probe(kind)
-        table.add_row(kind.name, kind.about, f"[yellow]no:[/] {escape(fault)}" if fault else "yes")
+        table.add_row(kind.name, kind.about, f"[yellow]no:[/] {cell(fault)}" if fault else "yes")
     return table
 
 

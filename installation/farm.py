@@ -75,9 +75,8 @@ def run_local(
     started: Callable[[int], None] = lambda pid: None,
 ) -> None:
     """Makes the shards in `workers` processes, of a recording whose description is written. wanted: their segments that are not
-    closed. progress(frames, bytes) counts all of
-    them, and frames that a worker's death takes no more; started(pid): of each worker, also of one started for one that died.
-    The first error of a worker ends all; closed segments stay."""
+    closed. progress(frames, bytes): of all workers, without what one that died had not closed. started(pid): of each worker, also
+    of one started for one that died. The first error of a worker ends all; closed segments stay."""
     _Local(recording, shards, _Closed(recording, wanted), progress, started).run(min(workers, len(shards)))
 
 
@@ -252,10 +251,10 @@ def run_ray(
             self._recording = Recording.model_validate_json(text)
             self._renderer = record.open_renderer(self._recording)
 
-        def make(self, shard: int) -> int:
+        def make(self, shard: int) -> None:
             from installation import record
 
-            return record.make_shard(self._recording, shard, self._renderer)
+            record.make_shard(self._recording, shard, self._renderer)
 
     if begun := not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False)

@@ -99,7 +99,7 @@ def hashes(session: Session) -> dict[str, str]:
 
 def missing(recording: Recording, among: range | None = None) -> list[int]:
     """The segments that are not closed, or are not whole any more. Reads every one that is. among: None is all."""
-    closed = read_segments(recording.folder) if recording.folder.is_dir() else {}
+    closed = read_segments(recording.folder)
     return [
         index
         for index in (range(recording.segments) if among is None else among)
@@ -163,11 +163,10 @@ def make_shard(
     renderer: FilmRenderer,
     *,
     progress: Progress = lambda frames, size: None,
-) -> int:
-    """Makes what is missing of one shard; gives how many frames that was. Doing it again does nothing."""
+) -> None:
+    """Makes what is missing of one shard. Doing it again does nothing."""
     wanted = missing(recording, recording.shard(shard))
     make(recording, wanted, renderer, writer=str(shard), progress=progress)
-    return sum(map(recording.frames_of, wanted))
 
 
 def finish(recording: Recording, *, keep: bool = False) -> int:

@@ -102,7 +102,7 @@ def _film(session: Session, board: Board, path: Path, stop: threading.Event) -> 
     except OutputError as error:
         # What is advised to a film that is made afterwards, to go on with it, cannot be done with an evening.
         fix = "Put right what it says; the next recording begins a new film"
-        if folder.is_dir() and read_segments(folder):
+        if read_segments(folder):
             fix = f"`installation join {folder}` makes a film of what is closed"
         else:
             shutil.rmtree(folder, ignore_errors=True)

@@ -38,6 +38,19 @@ def require_onnxruntime() -> ModuleType:
         raise ModelError(f"this network needs onnxruntime, which cannot be imported ({error})", fix=fix) from error
 
 
+def _options() -> Any:
+    """How every session is opened."""
+    runtime = require_onnxruntime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = torch.get_num_threads()
+    # Idle threads of the runtime would spin, beside the wall's.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    _limit_memory(runtime)
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    return options
+
+
 @functools.cache
 def _limit_memory(runtime: ModuleType) -> None:
     """Bounds what sessions take that use the environment's allocators. Once a process; onnxruntime has no other limit."""
@@ -102,20 +115,10 @@ class OnnxGenerator(ZGenerator):
         self._session: Any = None
 
     def prepare(self) -> None:
-        runtime = require_onnxruntime()
-        self._open(runtime, self._options(runtime))
+        self._session = self._open(_options())
+        self._input = self._session.get_inputs()[0].name
 
-    def _options(self, runtime: ModuleType) -> Any:
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = torch.get_num_threads()
-        # Idle threads of the runtime would spin, beside the wall's.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        _limit_memory(runtime)
-        options.add_session_config_entry("session.use_env_allocators", "1")
-        return options
-
-    def _open(self, runtime: ModuleType, options: Any) -> None:
+    def _open(self, options: Any) -> Any:
         data = self.model.cpu().numpy().tobytes()
         try:
             signature(
@@ -124,27 +127,25 @@ class OnnxGenerator(ZGenerator):
         except CheckpointError as error:
             raise ModelError(error.what) from error
         try:
-            session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            return require_onnxruntime().InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions share no base class but this
             raise ModelError(f"onnxruntime refuses the graph ({_reason(error)})") from error
-        self._session, self._input = session, session.get_inputs()[0].name
 
     def macs(self) -> int:
         """Multiply-adds of one picture, of its convolutions and matrix products: a run under the runtime's profiler tells their shapes."""
-        runtime = require_onnxruntime()
-        with tempfile.TemporaryDirectory(prefix="installation-", ignore_cleanup_errors=True) as folder:
-            options = self._options(runtime)
-            options.graph_optimization_level = (
-                runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            )  # joined nodes have other names
-            options.add_session_config_entry(
-                "session.disable_prepacking", "1"
-            )  # a packed kernel is not among the shapes
-            options.enable_profiling, options.profile_file_prefix = True, str(Path(folder, "run"))
-            self._open(runtime, options)
-            self.synthesis(torch.zeros(1, 1, self.z_dim))
-            rows = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
-        self.prepare()
+        options = _options()
+        # Joined nodes have other names, and a packed kernel is not among the shapes.
+        options.graph_optimization_level = require_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        usual = self._session
+        try:
+            with tempfile.TemporaryDirectory(prefix="installation-", ignore_cleanup_errors=True) as folder:
+                options.enable_profiling, options.profile_file_prefix = True, str(Path(folder, "run"))
+                self._session = self._open(options)
+                self.synthesis(torch.zeros(1, 1, self.z_dim))
+                rows = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
+        finally:
+            self._session = usual
         nodes = (row["args"] for row in rows if row.get("cat") == "Node" and "output_type_shape" in row.get("args", {}))
         return sum(_node_macs(node["op_name"], _shapes(node, "input"), _shapes(node, "output")) for node in nodes)
 

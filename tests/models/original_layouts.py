@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -431,3 +432,20 @@ class LightweightGAN(nn.Module):
                 gates[i + 3] = modules["1"](x)
             x = x * gates.get(i, torch.ones(()))
         return self.out_conv(x).clamp(0, 1)
+
+
+def lightweight_state() -> dict[str, Tensor]:
+    original = LightweightGAN(8, [6, 5, 5, 4, 4], [1], frequencies=False)
+    return {f"GE.{name}": tensor for name, tensor in original.state_dict().items()}
+
+
+def files() -> dict[str, dict[str, Any]]:
+    """One small file of each family, as torch.load would give it."""
+    torch.manual_seed(0)
+    return {
+        "rosinality": {"g_ema": rosinality([8, 6])},
+        "lucidrains": {"GAN": lucidrains([6, 4])},
+        "lightweight-gan": {"GAN": lightweight_state()},
+        "pggan": {"avgG": ProgressiveGAN(6, [6, 4]).state_dict()},
+        "fastgan": {"g": FastGAN(6, [4, 4, 4], projected=False).state_dict()},
+    }

@@ -15,7 +15,7 @@ from installation.models.header import TensorInfo
 from installation.models.importers import average, families, fastgan
 from installation.models.importers.safe_pickle import SourceFile
 from installation.models.network import Generator, Network, Upscaler
-from tests.models import test_torch_families
+from tests.models import original_layouts
 
 SIDE = 64
 OURS = ("dcgan", "mobilestylegan", "r3gan", "srvgg", "stylegan2", "stylegan3")
@@ -27,7 +27,7 @@ def network(name: str, monkeypatch: pytest.MonkeyPatch) -> Network:
         return getattr(random_weights, name)()
     monkeypatch.setattr(average, "SAMPLES", 64)
     monkeypatch.setattr(fastgan, "PIXELS", 0)
-    monkeypatch.setattr(families, "read_pickle", lambda source: test_torch_families.files()[name])
+    monkeypatch.setattr(families, "read_pickle", lambda source: original_layouts.files()[name])
     converted = families.convert(SourceFile(Path("some.pth"), b"", ""))
     assert converted
     made = converted.kind(**converted.config)

@@ -263,22 +263,6 @@ def test_a_dcgan_of_any_width_is_told_from_its_shapes(tmp_path: Path, key: str |
     assert (config, title) == ({"z_dim": 7, "channels": [10, 6]}, "DCGAN, 16 px")
 
 
-def lightweight_state() -> dict[str, Tensor]:
-    original = original_layouts.LightweightGAN(8, [6, 5, 5, 4, 4], [1], frequencies=False)
-    return {f"GE.{name}": tensor for name, tensor in original.state_dict().items()}
-
-
-def files() -> dict[str, Any]:
-    torch.manual_seed(0)
-    return {
-        "rosinality": {"g_ema": original_layouts.rosinality([8, 6])},
-        "lucidrains": {"GAN": original_layouts.lucidrains([6, 4])},
-        "lightweight-gan": {"GAN": lightweight_state()},
-        "pggan": {"avgG": original_layouts.ProgressiveGAN(6, [6, 4]).state_dict()},
-        "fastgan": {"g": original_layouts.FastGAN(6, [4, 4, 4], projected=False).state_dict()},
-    }
-
-
 Spoil = Callable[[dict[str, Tensor], str], None]
 
 
@@ -306,7 +290,7 @@ def rename(state: dict[str, Tensor], name: str) -> None:
 @pytest.mark.parametrize("family", ["rosinality", "lucidrains", "lightweight-gan", "pggan", "fastgan"])
 def test_every_spoilt_tensor_gives_a_clear_error(family: str, spoil: Spoil, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fastgan, "PIXELS", 0)
-    content = files()[family]
+    content = original_layouts.files()[family]
     (key,) = content
     # What a network may do without, and what is not looked at.
     free = ("kernel", "num_batches_tracked", "to_128", "noises", "upsample.1.f", "0.1.f", "toRGBLayers.0")
@@ -325,7 +309,7 @@ def test_every_spoilt_tensor_gives_a_clear_error(family: str, spoil: Spoil, monk
 @pytest.mark.parametrize("name", ["rosinality", "lucidrains", "lightweight-gan", "pggan", "fastgan"])
 def test_models_add_finds_the_family_out_by_itself(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fastgan, "PIXELS", 0)
-    torch.save(files()[name], tmp_path / "mine.pt")
+    torch.save(original_layouts.files()[name], tmp_path / "mine.pt")
     said: list[str] = []
     path = library.add(
         str(tmp_path / "mine.pt"), progress=lambda what, share: said.append(what), data_dir=tmp_path / "m"
@@ -341,7 +325,7 @@ def test_models_add_finds_the_family_out_by_itself(name: str, tmp_path: Path, mo
 def test_half_precision_makes_nearly_the_same_picture(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """StyleGAN2, which rosinality's becomes, has a test of its own."""
     monkeypatch.setattr(fastgan, "PIXELS", 64)
-    network = build(MODULES[name].convert(files()[name], where="test"))
+    network = build(MODULES[name].convert(original_layouts.files()[name], where="test"))
     ws = network.mapping(torch.randn(3, network.z_dim, generator=torch.Generator().manual_seed(1)))
     img = network.place("cpu").synthesis(ws)
     half = network.place("cpu", torch.float16).synthesis(ws)
@@ -351,7 +335,7 @@ def test_half_precision_makes_nearly_the_same_picture(name: str, monkeypatch: py
 
 def test_a_cut_file_is_refused_at_every_length(tmp_path: Path) -> None:
     buffer = io.BytesIO()
-    torch.save(files()["pggan"], buffer)
+    torch.save(original_layouts.files()["pggan"], buffer)
     data = buffer.getvalue()
     for length in range(0, len(data), max(1, len(data) // 40)):
         (tmp_path / "cut.pth").write_bytes(data[:length])

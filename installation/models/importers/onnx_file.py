@@ -27,6 +27,7 @@ _MESSAGES: dict[str, dict[int, str]] = {
     "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "Sparse", 23: "Sparse"},
     "Sparse": {1: "Tensor", 2: "Tensor"},
 }
+_OPERATOR, _DOMAIN = 4, 7  # NodeProto
 _DIMS, _TYPE, _EXTERNAL, _LOCATION = 1, 2, 13, 14  # TensorProto
 _FLOATS = (1, 10, 11, 16)  # of 32, 16 and 64 bits, and bfloat16
 
@@ -58,27 +59,12 @@ def signature(data: bytes | bytearray | memoryview, *, where: str) -> Signature:
     def walk(message: str, content: memoryview, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise CheckpointError("graphs nested too deeply", where=where)
-        dims, kind = 1, 0
+        if message == "Tensor":
+            found.parameters += _parameters(content, budget, where)
+            return
         for number, value in _fields(content, budget, where):
-            if message == "Tensor" and number == _DIMS:
-                for side in [value] if isinstance(value, int) else _varints(value, where):
-                    dims *= side
-                    if dims > MAX_NUMBERS:  # and not a number of a million digits, which takes for ever
-                        raise CheckpointError("a tensor of more numbers than any file holds", where=where)
-            if message == "Tensor" and number == _TYPE:
-                kind = value
-            if message == "Tensor" and (number == _EXTERNAL or (number == _LOCATION and value not in (0, b""))):
-                fix = "Save the model as one file, with its weights in it"
-                raise CheckpointError("weights that lie in another file, which is not read", where=where, fix=fix)
-            if message == "Node" and number == 7 and _text(value) not in STANDARD:
-                raise CheckpointError(f"an operator of {_text(value)[:60]!r}, which is not standard", where=where)
-            if message == "Node" and number == 4 and (operator := _text(value)) in (*_ENDLESS, *_RANDOM):
-                if operator in _ENDLESS:
-                    raise CheckpointError(f"an operator {operator}, which may never end", where=where)
-                fix = "Export it with constant noise (of StyleGAN2: noise_mode='const')"
-                raise CheckpointError(
-                    f"an operator {operator}: the same z would give other pictures", where=where, fix=fix
-                )
+            if message == "Node":
+                _check_operator(number, _text(value), where)
             inner = _MESSAGES.get(message, {}).get(number)
             if inner in ("Function", "Training"):
                 raise CheckpointError(f"a {inner.lower()} part, which no generator needs", where=where)
@@ -89,14 +75,40 @@ def signature(data: bytes | bytearray | memoryview, *, where: str) -> Signature:
                 if message == "Graph" and inner == "Tensor" and depth == 1:
                     weights.update(_text(v) for n, v in _fields(part, budget, where) if n == 8)
                 walk(inner, part, depth + 1)
-        if message == "Tensor" and kind in _FLOATS:
-            found.parameters += dims
 
     walk("Model", view, 0)
     found.inputs = [value for value in found.inputs if value.name not in weights]
     if not found.outputs:
         raise CheckpointError("not an ONNX model: it has no output", where=where)
     return found
+
+
+def _check_operator(number: int, text: str, where: str) -> None:
+    """CheckpointError where this field of a node names an operator that is refused."""
+    if number == _DOMAIN and text not in STANDARD:
+        raise CheckpointError(f"an operator of {text[:60]!r}, which is not standard", where=where)
+    if number == _OPERATOR and text in _ENDLESS:
+        raise CheckpointError(f"an operator {text}, which may never end", where=where)
+    if number == _OPERATOR and text in _RANDOM:
+        fix = "Export it with constant noise (of StyleGAN2: noise_mode='const')"
+        raise CheckpointError(f"an operator {text}: the same z would give other pictures", where=where, fix=fix)
+
+
+def _parameters(tensor: memoryview, budget: list[int], where: str) -> int:
+    """How many floating-point numbers a tensor has. CheckpointError where they lie in another file."""
+    count, kind = 1, 0
+    for number, value in _fields(tensor, budget, where):
+        if number == _EXTERNAL or (number == _LOCATION and value not in (0, b"")):
+            fix = "Save the model as one file, with its weights in it"
+            raise CheckpointError("weights that lie in another file, which is not read", where=where, fix=fix)
+        if number == _TYPE:
+            kind = value
+        elif number == _DIMS:
+            for side in [value] if isinstance(value, int) else _varints(value, where):
+                count *= side
+                if count > MAX_NUMBERS:  # and not a number of a million digits, which takes for ever
+                    raise CheckpointError("a tensor of more numbers than any file holds", where=where)
+    return count if kind in _FLOATS else 0
 
 
 def _value(content: memoryview, budget: list[int], where: str) -> Value:

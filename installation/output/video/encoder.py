@@ -38,14 +38,8 @@ def command(spec: VideoSpec, target: Path, *, first: int = 0) -> list[str]:
     line = [ffmpeg.program(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-progress", "pipe:1"]
     line += ["-f", "rawvideo", "-pixel_format", "rgba" if spec.depth == 8 else "rgb48le"]
     rate = f"{spec.fps.numerator}/{spec.fps.denominator}"
-    line += [
-        "-video_size",
-        f"{width}x{height}",
-        "-framerate",
-        rate,
-        "-r",
-        rate,
-    ]  # without the second, 120000/1001 is taken for 120
+    # Without the second rate 120000/1001 is taken for 120.
+    line += ["-video_size", f"{width}x{height}", "-framerate", rate, "-r", rate]
     line += ["-i", "pipe:0", "-an", "-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact"]
     line += ["-vf", ",".join(spec.preset.filters), "-fps_mode", "passthrough", "-c:v", spec.preset.encoder]
     line += spec.preset.options

@@ -15,7 +15,7 @@ from installation import locks
 from installation.errors import OutputError
 from installation.files import flush_folder
 from installation.output.video import disk, ffmpeg
-from installation.output.video.manifest import Head, Segment, intact, read_head, read_segments
+from installation.output.video.manifest import Head, Segment, intact, read_segments, require_head
 from installation.output.video.presets import Preset, preset
 
 _LISTING, _LOCK = "join.ffconcat", "join.lock"
@@ -28,9 +28,7 @@ def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
     sha256 first. OutputError when one is missing, damaged or out of turn, or when the disk refuses; a file already
     at `out` then stays as it was.
     """
-    head = read_head(folder)
-    if head is None:
-        raise OutputError("holds no recording", where=str(folder))
+    head = require_head(folder)
     segments = list(read_segments(folder).values())
     total = _check(folder, head, segments, frames)
     kind = preset(head.preset)

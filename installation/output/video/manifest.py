@@ -118,8 +118,17 @@ def read_head(folder: Path) -> Head | None:
     return heads.pop() if heads else None
 
 
+def require_head(folder: Path) -> Head:
+    """As `read_head`, OutputError where there is none."""
+    head = read_head(folder)
+    if head is None:
+        raise OutputError("holds no recording", where=str(folder))
+    return head
+
+
 def read_segments(folder: Path) -> dict[int, Segment]:
-    """The closed segments by index, as the manifests name them; whether the files are there, `intact` says."""
+    """The closed segments by index, as the manifests name them; none where there is no folder. Whether the files are there, `intact`
+    says."""
     found: dict[int, Segment] = {}
     for path in _manifests(folder):
         of_this: dict[int, Segment] = {}
