@@ -158,6 +158,7 @@ class GlfwSurface:
             glfw.window_hint(hint, value)
         for hint in (glfw.X11_CLASS_NAME, glfw.X11_INSTANCE_NAME, glfw.WAYLAND_APP_ID):
             glfw.window_hint_string(hint, "installation")
+        release_egl()  # GLFW makes the new window's context current already while it creates it
         window = glfw.create_window(*size, title, handle, None)
         if not window:
             raise DisplayError(
@@ -165,7 +166,6 @@ class GlfwSurface:
                 where="display",
                 fix=f"Install the graphics driver or the packages {glfw_library.PACKAGES}",
             )
-        release_egl()
         glfw.make_context_current(window)
         return window
 

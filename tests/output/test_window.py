@@ -125,6 +125,25 @@ def test_the_screen_shows_exactly_what_was_drawn_and_read_back(wall: GlfwSurface
     assert until(lambda: painter.shown(server))
 
 
+def test_it_opens_where_a_context_without_a_window_is_current(server: XServer) -> None:
+    """Without care Xlib ends the process here, without a word: so in one of its own."""
+    code = """
+from installation.output.headless import HeadlessSurface
+from installation.output.window import GlfwSurface
+first = HeadlessSurface((16, 16))
+surface = GlfwSurface("wall", windowed_size=(160, 100))
+surface.close()
+first.ctx.__enter__()
+first.framebuffer.clear(1.0, 0.0, 0.0, 1.0)
+print(first.read()[0, 0].tolist())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=server.environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[255, 0, 0, 255]"
+
+
 def test_it_covers_its_monitor_at_the_monitors_own_mode(wall: GlfwSurface, server: XServer) -> None:
     assert (wall.size, wall.state, wall.refresh_hz) == (SIZE, "fullscreen", 0.0)
     assert "current 320 x 200" in server.xrandr()
