@@ -1,8 +1,6 @@
 """`installation data review`: a page on this machine that asks about the uncertain pictures, one after the other, by keyboard.
 
-The standard library's HTTP server on the loopback, one thread a request; every change goes through one lock into the manifest and is on the
-disk before the answer. The page names pictures by number only: no path comes from outside. Requests whose Host is not this machine's, or
-whose Origin is another page's, are refused, so that no web page can reach it through the browser.
+Every change goes through one lock into the manifest and is on the disk before the answer. See `local_page` for who is answered.
 """
 
 from __future__ import annotations
@@ -11,10 +9,7 @@ import io
 import json
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import replace
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,11 +17,10 @@ from typing import Any
 from installation.errors import OutputError
 from installation.training.data.manifest import Entry, Manifest
 from installation.training.data.sheet import sheet as sheet
+from installation.training.local_page import LocalPage, number
 from installation.training.picture import PictureError, read_picture, resize, to_uint8
 
-HOST = "127.0.0.1"
 _SHOWN_PX = 900
-_MAX_BODY = 4096
 
 
 class Review:
@@ -117,110 +111,33 @@ def serve(
             raise OutputError(
                 "no picture is uncertain", where=str(manifest.path), fix="There is nothing to review: go on with align"
             )
-        with _server(review, port) as server:
-            if ready:
-                ready(f"http://{HOST}:{server.server_port}/")
-            try:
-                (stop or threading.Event()).wait()
-            except KeyboardInterrupt:
-                pass
+        _page(review, port).serve(stop or threading.Event(), ready or (lambda address: None))
         manifest.save()
         return manifest.counts()
 
 
-@contextmanager
-def _server(review: Review, port: int):
-    try:
-        server = ThreadingHTTPServer((HOST, port), _handler(review))
-    except (OSError, OverflowError) as error:
-        raise OutputError(
-            f"port {port} cannot be used ({error})", where=HOST, fix="Name another port, or 0 for any"
-        ) from error
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="review")
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def _handler(review: Review) -> type[BaseHTTPRequestHandler]:
+def _page(review: Review, port: int) -> LocalPage:
     page = resources.files("installation.training.data").joinpath("review.html").read_bytes()
 
-    class Handler(BaseHTTPRequestHandler):
-        server: ThreadingHTTPServer
-        protocol_version = "HTTP/1.1"
-        timeout = 30
+    def get(path: str) -> tuple[str, bytes]:
+        match path.split("/"):
+            case ["", ""]:
+                return "text/html; charset=utf-8", page
+            case ["", "state"]:
+                return "application/json", json.dumps(review.state()).encode()
+            case ["", "picture", picture]:
+                try:
+                    return "image/jpeg", review.picture(number(picture))
+                except (ValueError, PictureError) as error:
+                    raise LookupError(path) from error
+        raise LookupError(path)
 
-        def do_GET(self) -> None:
-            if not self._ours():
-                return
-            path = self.path.partition("?")[0]
-            try:
-                if path == "/":
-                    self._send(page, "text/html; charset=utf-8")
-                elif path == "/state":
-                    self._json(review.state())
-                elif path.startswith("/picture/"):
-                    self._send(review.picture(_number(path.removeprefix("/picture/"))), "image/jpeg")
-                else:
-                    self.send_error(HTTPStatus.NOT_FOUND)
-            except (IndexError, ValueError, PictureError):
-                self.send_error(HTTPStatus.NOT_FOUND)
+    def post(path: str, said: Any) -> dict[str, Any]:
+        match path:
+            case "/answer":
+                return review.answer(number(str(said["number"])), said["decision"])
+            case "/undo":
+                return review.undo()
+        raise LookupError(path)
 
-        def do_POST(self) -> None:
-            if not self._ours():
-                return
-            try:
-                length = _number(self.headers.get("Content-Length", ""))
-                if length > _MAX_BODY:
-                    raise ValueError(length)
-                body = json.loads(self.rfile.read(length) or b"{}")
-                if self.path == "/answer":
-                    self._json(review.answer(_number(str(body["number"])), body["decision"]))
-                elif self.path == "/undo":
-                    self._json(review.undo())
-                else:
-                    self.send_error(HTTPStatus.NOT_FOUND)
-            except (IndexError, ValueError, KeyError, TypeError):
-                self.send_error(HTTPStatus.BAD_REQUEST)
-            except OutputError as error:  # the disk is full: the page says so, and nothing was lost
-                self.send_error(HTTPStatus.INSUFFICIENT_STORAGE, explain=str(error))
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """A line for every picture would drown what the command says."""
-
-        def _ours(self) -> bool:
-            port = self.server.server_port
-            hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
-            origin = self.headers.get("Origin")
-            good = self.headers.get("Host") in hosts and (origin is None or origin.removeprefix("http://") in hosts)
-            if not good:
-                self.close_connection = True
-                self.send_error(HTTPStatus.FORBIDDEN)
-            return good
-
-        def _json(self, value: Any) -> None:
-            self._send(json.dumps(value).encode(), "application/json")
-
-        def _send(self, data: bytes, kind: str) -> None:
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(data)))
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("Content-Security-Policy", "default-src 'self' 'unsafe-inline'")
-            self.send_header("X-Content-Type-Options", "nosniff")
-            self.end_headers()
-            self.wfile.write(data)
-
-    return Handler
-
-
-def _number(text: str) -> int:
-    """A small whole number in plain digits. ValueError else."""
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ValueError(text)
-    return int(text)
+    return LocalPage(get, post, policy="default-src 'self' 'unsafe-inline'", port=port)

@@ -1,7 +1,7 @@
 """The last judge: people, who see two pictures and say which is the better (or the real) one, without knowing which is whose.
 
-A page on this machine alone. The server knows pictures by number only: no path, name or file ever comes from the browser, and what it
-says back does not tell whose a picture is. Every answer is on the disk before the next pair is shown, so an evening can be interrupted.
+A page on this machine alone (see `local_page`). What it says does not tell whose a picture is. Every answer is on the disk before the
+next pair is shown, so an evening can be interrupted.
 """
 
 from __future__ import annotations
@@ -11,24 +11,21 @@ import io
 import json
 import math
 import os
-import socketserver
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from installation.errors import ModelError, OutputError
 from installation.training.judge.ab_page import CSP, PAGE
+from installation.training.local_page import LocalPage, number
 from installation.training.records import DISK_FIX
 
 PAIRS = 200
 SAME = "same"
-_MOST_BODY = 1024
-_REQUEST_S = 10.0
 _Z = 1.959964  # 95 % of a normal distribution lie within so many deviations
 
 
@@ -186,146 +183,54 @@ class Blind:
 
 
 def serve(blind: Blind, port: int = 0, *, ready: Callable[[str], None] = lambda address: None) -> Result:
-    """Serves the page until the last pair is answered or Ctrl-C comes; what the answers say then. ready: gets the page's address."""
-    if blind.over.is_set():
-        return blind.result()
-    with BlindServer(blind, port) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="blind")
-        thread.start()
-        try:
-            ready(server.address)
-            # Windows tells a thread that waits without end of no Ctrl-C.
-            while not blind.over.wait(0.5):
-                pass
-        except KeyboardInterrupt:
-            pass
-        finally:
-            server.shutdown()
-            thread.join()
+    """Serves the page until the last pair is answered or Ctrl-C comes; what the answers say then. ready: gets the page's address.
+
+    OutputError where the port is taken.
+    """
+    if not blind.over.is_set():
+        page(blind, port).serve(blind.over, ready)
     return blind.result()
 
 
-class BlindServer(ThreadingHTTPServer):
-    """Serves one comparison on 127.0.0.1. Listens once constructed; `serve_forever` and `shutdown` as in the standard library.
+def page(blind: Blind, port: int = 0) -> LocalPage:
+    """The page of one comparison. It says how often was chosen which only at the end: who knows the count answers differently."""
 
-    port: 0 takes a free one, see `address`. OutputError where the port is taken.
-    """
-
-    daemon_threads = True
-    allow_reuse_address = os.name != "nt"  # Windows lets a second program share the port with this option on
-
-    def __init__(self, blind: Blind, port: int = 0) -> None:
-        self.blind = blind
-        try:
-            super().__init__(("127.0.0.1", port), _Handler)
-        except OSError as error:
-            what = f"cannot listen ({error.strerror or error})"
-            raise OutputError(what, where=f"127.0.0.1:{port}", fix="Choose another port") from error
-
-    def server_bind(self) -> None:
-        # HTTPServer's own looks the address up in the DNS, which can take seconds on an island network.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: BlindServer  # pyright: ignore[reportIncompatibleVariableOverride]
-    protocol_version = "HTTP/1.1"
-    timeout = _REQUEST_S
-
-    def do_GET(self) -> None:
-        if not self._ours():
-            return
-        blind, path = self.server.blind, self._asked_for()
-        parts = path.removeprefix("/").split("/")
-        if path == "/":
-            self._send(HTTPStatus.OK, "text/html; charset=utf-8", PAGE.encode())
-        elif path == "/state":
-            self._state()
-        elif len(parts) == 3 and parts[0] == "picture" and all(_is_number(part) for part in parts[1:]):
-            try:
-                self._send(HTTPStatus.OK, "image/png", blind.picture(int(parts[1]), int(parts[2])))
-            except IndexError:
-                self._fail(HTTPStatus.NOT_FOUND)
-        else:
-            self._fail(HTTPStatus.NOT_FOUND)
-
-    def do_POST(self) -> None:
-        if not self._ours():
-            return
-        length = self.headers.get("Content-Length", "")
-        # A page of another site can make a browser send a form, but not JSON with this type and without being asked first.
-        if self._asked_for() != "/answer" or self.headers.get("Content-Type") != "application/json":
-            self._fail(HTTPStatus.NOT_FOUND)
-            return
-        if not _is_number(length) or int(length) > _MOST_BODY:
-            self._fail(HTTPStatus.BAD_REQUEST)
-            return
-        try:
-            said = json.loads(self.rfile.read(int(length)))
-            number, choice = said["pair"], said["choice"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            self._fail(HTTPStatus.BAD_REQUEST)
-            return
-        if not isinstance(number, int) or isinstance(number, bool) or not isinstance(choice, str):
-            self._fail(HTTPStatus.BAD_REQUEST)
-            return
-        try:
-            self.server.blind.answer(number, choice)
-        except OutputError as error:
-            self._send(HTTPStatus.INSUFFICIENT_STORAGE, "text/plain; charset=utf-8", str(error).encode())
-            return
-        self._state()
-        if self.server.blind.done == len(self.server.blind.pairs):
-            self.server.blind.over.set()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing: answers are in the file, and a terminal that scrolls is of no use to the person at the page."""
-
-    def _state(self) -> None:
-        blind = self.server.blind
+    def state() -> dict[str, object]:
         over = blind.done == len(blind.pairs)
-        # Not before the end: who knows the count answers differently.
-        said = {
+        return {
             "done": blind.done,
             "total": len(blind.pairs),
             "question": blind.question,
             "result": blind.result().text if over else None,
         }
-        self._send(HTTPStatus.OK, "application/json", json.dumps(said).encode())
 
-    def _asked_for(self) -> str:
-        """As the browser wrote it: some releases of the standard library make `//` a `/`, others do not."""
-        return self.requestline.split()[1]
+    def get(path: str) -> tuple[str, bytes]:
+        match path.split("/"):
+            case ["", ""]:
+                return "text/html; charset=utf-8", PAGE.encode()
+            case ["", "state"]:
+                return "application/json", json.dumps(state()).encode()
+            case ["", "picture", pair, side]:
+                try:
+                    return "image/png", blind.picture(number(pair), number(side))
+                except ValueError as error:
+                    raise LookupError(path) from error
+        raise LookupError(path)
 
-    def _ours(self) -> bool:
-        """Only this machine by its own name: a site whose name is made to point here (DNS rebinding) is refused."""
-        port = self.server.server_port
-        if self.headers.get("Host", "") in (f"127.0.0.1:{port}", f"localhost:{port}"):
-            return True
-        self._fail(HTTPStatus.FORBIDDEN)
-        return False
+    def post(path: str, said: Any) -> dict[str, object]:
+        if path != "/answer":
+            raise LookupError(path)
+        pair, choice = said["pair"], said["choice"]
+        if not isinstance(pair, int) or isinstance(pair, bool) or not isinstance(choice, str):
+            raise TypeError(said)
+        blind.answer(pair, choice)
+        return state()
 
-    def _fail(self, status: HTTPStatus) -> None:
-        self.close_connection = True  # a body may be unread
-        self._send(status, "text/plain; charset=utf-8", status.phrase.encode())
+    def told() -> None:
+        if blind.done == len(blind.pairs):
+            blind.over.set()
 
-    def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("Content-Security-Policy", CSP)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.end_headers()
-        try:
-            self.wfile.write(body)
-        except OSError:  # the page was closed
-            self.close_connection = True
+    return LocalPage(get, post, policy=CSP, port=port, told=told)
 
 
 def _order(rng: np.random.RandomState, n: int, count: int) -> np.ndarray:
@@ -338,10 +243,6 @@ def _digest(pictures: Sequence[np.ndarray]) -> str:
     for picture in pictures:
         digest.update(picture.tobytes())
     return digest.hexdigest()[:16]
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 9
 
 
 def _png(picture: np.ndarray) -> bytes:
