@@ -59,6 +59,8 @@ def scan(
         say(f"  {name}: {why}")
     if (more := len(summary.unreadable) - MOST_NAMED) > 0:
         say(f"  and {more} more that cannot be read: they are in the manifest")
+    if summary.gone:
+        say(f"  {summary.gone} pictures of the manifest are not there now; what was decided about them by hand is kept")
     for missing in summary.missing:
         say(f"  not measured: {missing}")
 
@@ -83,6 +85,8 @@ def sheet(
 
     if decision not in ("keep", "drop", "uncertain"):
         raise typer.BadParameter("keep, drop or uncertain is wanted", param_hint="--decision")
+    if out.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{str(out)!r} is not a .png file", param_hint="--out")
     answer(f"{out}: {run(manifest, out, decision=decision)} pictures")
 
 
@@ -320,4 +324,5 @@ def _say_progress(progress: Progress) -> None:
 
 
 def _say_outcome(outcome: Outcome) -> None:
-    answer(f"{outcome.nimg / 1000:.1f} kimg: {outcome.reason}; the same command goes on")
+    done = "that is all of --kimg" if outcome.reason == "kimg" else f"{outcome.reason}; the same command goes on"
+    answer(f"{outcome.nimg / 1000:.1f} kimg: {done}")

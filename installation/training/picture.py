@@ -6,6 +6,7 @@ Nothing about a file is believed: Pillow decodes it, whatever it raises becomes 
 from __future__ import annotations
 
 import io
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +59,20 @@ def read_picture(path: Path | str) -> Picture:
     """Decode a file. PictureError if it is no picture, damaged, empty, or larger than MAX_PIXELS."""
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # reading from a pipe would wait for ever
+            raise PictureError("is no file", where=str(path))
+        if facts.st_size > MAX_FILE_BYTES:
             raise PictureError("the file is larger than 1 GiB", where=str(path))
         data = path.read_bytes()
     except OSError as error:
         raise PictureError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
     return decode_picture(data, where=str(path))
+
+
+def unicode_name(path: Path) -> bool:
+    """Whether a file's name is text: on Linux it need not be, and then no JSON or safetensors takes it."""
+    return not any("\ud800" <= character <= "\udfff" for character in str(path))
 
 
 def decode_picture(data: bytes, *, where: str = "") -> Picture:
@@ -122,7 +131,8 @@ def _convert(image: Image) -> Picture:
     from PIL import ImageOps
 
     mode, name = image.mode, image.format or ""
-    frames = int(getattr(image, "n_frames", 1))
+    # The further pictures of a camera's MPO are previews and gain maps of the same photograph: nothing moves.
+    frames = 1 if name == "MPO" else int(getattr(image, "n_frames", 1))
     notes: list[str] = []
     table = getattr(image, "quantization", None)
     quantisation = tuple(int(q) for q in table[0]) if table and 0 in table and len(table[0]) == 64 else None
@@ -170,7 +180,9 @@ def _flatten(image: Image) -> tuple[Image, bool]:
     if np.asarray(image.getchannel("A")).min() == 255:
         return image.convert("RGB"), False
     ground = Images.new("RGBA", image.size, (128, 128, 128, 255))
-    return Images.alpha_composite(ground, image).convert("RGB"), True
+    flat = Images.alpha_composite(ground, image).convert("RGB")
+    flat.info = image.info  # its colour profile is still to be applied
+    return flat, True
 
 
 def _to_srgb(image: Image) -> tuple[Image, bool]:

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     Config = TypeVar("Config", bound=DataclassInstance)
 
 _BOOLS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+# The types of a config's fields, for people.
+_SAID = {
+    "bool": "yes or no",
+    "int": "a whole number",
+    "float": "a number",
+    "float | None": "a number or auto",
+    "str": "a word",
+    "tuple[int, ...]": "whole numbers with commas between",
+}
 
 
 def resolve(
@@ -39,7 +48,7 @@ def resolve(
         try:
             values[key] = _parse(types[key], text)
         except ValueError:
-            faults.append(f"{key}={text!s:.40} is not a {types[key]}")
+            faults.append(f"{key}={text!s:.40} is not {_SAID[types[key]]}")
     config = replace(configs[name], **values)
     faults += faults_of(config)
     if faults:

@@ -235,7 +235,7 @@ class RunInfo:
 
 def list_runs(root: Path) -> list[RunInfo]:
     """Every run below `root`, oldest first, read afresh; damaged ones at the end, with their fault. No root, no runs."""
-    folders = [path.parent for path in Path(root).glob(f"*/{RUN_FILE}")]
+    folders = {path.parent for name in (RUN_FILE, METRICS_FILE) for path in Path(root).glob(f"*/{name}")}
     runs = [read_run(folder) for folder in sorted(folders)]
     return sorted(runs, key=lambda run: (bool(run.fault), run.started, run.name))
 
@@ -296,14 +296,19 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for line in path.read_bytes().splitlines():
         try:
             row = json.loads(line)
-        except ValueError:  # cut short, or being written at this moment
+        except (ValueError, RecursionError):  # cut short, or being written at this moment
             continue
         if not isinstance(row, dict) or not isinstance(row.get("nimg"), int):
             continue
         while rows and rows[-1]["nimg"] > row["nimg"]:
             rows.pop()
-        rows.append({name: value for name, value in row.items() if value is None or isinstance(value, (int, float))})
+        rows.append({name: value for name, value in row.items() if value is None or _is_number(value)})
     return rows
+
+
+def _is_number(value: Any) -> bool:
+    """Not the whole numbers without end that JSON may hold: no float takes them."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 63)
 
 
 def _plain(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -318,6 +323,10 @@ def _run_json(folder: Path) -> dict[str, Any]:
     path = folder / RUN_FILE
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OutputError(
+            "is no run: it has no run.json (`installation runs list` names runs)", where=str(path)
+        ) from None
     except (ValueError, RecursionError):
         raise OutputError("run.json is damaged: it is not JSON", where=str(path)) from None
     shapes = {"kind": str, "config": dict, "dataset_sha256": str, "parents": dict}

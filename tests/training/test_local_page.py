@@ -54,7 +54,7 @@ def page(desk: Desk) -> Iterator[LocalPage]:
     thread.join()
 
 
-def ask(page: LocalPage, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+def ask(page: LocalPage, method: str, path: str, body: bytes | None = None, /, **headers: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", page.server_port, timeout=60)
     try:
         kind = {} if body is None else {"Content-Type": "application/json"}

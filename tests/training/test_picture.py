@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -91,6 +92,43 @@ def test_a_profile_other_than_srgb_is_converted() -> None:
     assert np.array_equal(decode_picture(encoded(Image.fromarray(RED), "PNG", icc_profile=profile)).pixels, RED)
     broken = decode_picture(encoded(Image.fromarray(RED), "PNG", icc_profile=b"nonsense"))
     assert np.array_equal(broken.pixels, RED)
+
+
+def swapped() -> bytes:
+    """A profile in which red is what sRGB calls green, and the other way round."""
+    raw = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    places = {}
+    for i in range(struct.unpack(">I", raw[128:132])[0]):
+        entry = 132 + 12 * i
+        places[bytes(raw[entry : entry + 4])] = entry
+    for name, value in ((b"rXYZ", raw[places[b"gXYZ"] + 4 :][:8]), (b"gXYZ", raw[places[b"rXYZ"] + 4 :][:8])):
+        raw[places[name] + 4 : places[name] + 12] = value
+    return bytes(raw).replace("sRGB".encode("utf-16-be"), "odd ".encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("alpha", [None, "opaque", "clear"])
+def test_a_profile_is_applied_whatever_is_transparent(alpha: str | None) -> None:
+    image = Image.fromarray(np.full((48, 64, 3), (200, 90, 40), np.uint8))
+    if alpha:
+        mask = np.full((48, 64), 255, np.uint8)
+        mask[0, 0] = 0 if alpha == "clear" else 255
+        image.putalpha(Image.fromarray(mask))
+    picture = decode_picture(encoded(image, "PNG", icc_profile=swapped()))
+    assert picture.notes == (("alpha", "profile") if alpha == "clear" else ("profile",))
+    assert np.abs(picture.pixels[24, 32].astype(int) - (90, 200, 40)).max() <= 3
+
+
+def test_the_previews_in_a_cameras_file_are_no_animation() -> None:
+    preview = Image.fromarray(RED).resize((16, 16))
+    picture = decode_picture(encoded(Image.fromarray(RED), "MPO", save_all=True, append_images=[preview]))
+    assert (picture.format, picture.frames, picture.pixels.shape) == ("MPO", 1, RED.shape)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(PictureError, match="is no file"):
+        read_picture(tmp_path / "a.jpg")
 
 
 def test_the_jpegs_quantisation_is_given() -> None:

@@ -162,6 +162,14 @@ def test_a_damaged_run_is_listed_as_damaged(tmp_path: Path, text: str) -> None:
     assert "damaged" in run_report.as_text(run_report.LIST_HEADS, run_report.list_rows([good, bad]))
 
 
+def test_a_run_that_lost_its_run_json_is_listed_and_says_so(tmp_path: Path) -> None:
+    with begin(tmp_path, "first") as run:
+        run.log(1000, loss=0.5)
+    (tmp_path / "first/run.json").unlink()
+    (found,) = list_runs(tmp_path)
+    assert "has no run.json" in found.fault
+
+
 def test_a_damaged_run_is_not_begun_again(tmp_path: Path) -> None:
     begin(tmp_path).close()
     (tmp_path / "first" / "run.json").write_text("{")
@@ -241,6 +249,20 @@ def test_the_datasets_manifest_is_on_record_and_may_change(tmp_path: Path) -> No
     assert json.loads((tmp_path / "first" / "run.json").read_text())["manifest_sha256"] == "m" * 64
     Run.begin(tmp_path, "base", "first", CONFIG, manifest_sha256="n" * 64, **told).close()
     assert ("its manifest", "m" * 64) in run_report.show_rows(read_run(tmp_path / "first"))
+
+
+@pytest.mark.parametrize(
+    "line", [b"[" * 100_000, b'{"nimg": 2000, "loss": ' + b"9" * 400 + b"}"], ids=["nested", "endless"]
+)
+def test_a_line_that_no_trainer_wrote_hides_no_run(tmp_path: Path, line: bytes) -> None:
+    with begin(tmp_path, "first") as run:
+        run.log(1000, loss=0.5)
+    with (tmp_path / "first/metrics.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    (found,) = list_runs(tmp_path)
+    assert (found.fault, found.rows[0]["loss"]) == ("", 0.5)
+    assert all("loss" not in row for row in found.rows[1:])
+    run_report.show_rows(found)
 
 
 def test_a_damaged_judgement_does_not_hide_its_run(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ TRUE_SIZE = 0.8
 # Share of a crop outside its picture above which no rule asks: what somebody kept by hand may have so much.
 _MOST_OUTSIDE = Rules().outside[0]
 MIN_SIZE, MAX_SIZE = 16, 4096
+# Bytes; file systems take 255, and a draft's name is longer than the crop's.
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,18 @@ def align(
 
     A face is passed over if its crop has fewer than `size` px or less than 0.8 × size px of detail, lies outside the picture by more
     than max_outside of its area (kept by hand: than 0.2), or has a larger face in it. Crops that are there and belong to the same
-    picture stay. The manifest gets each crop's file and sha256. OutputError if the disk is full or refuses; killed anywhere, the same
-    command goes on.
+    picture stay. The manifest gets each crop's file and sha256. ConfigError where photographs lie in out_folder, which no scan would find
+    again; OutputError if the disk is full or refuses; killed anywhere, the same command goes on.
     """
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise ConfigError(f"size {size} px is not between {MIN_SIZE} and {MAX_SIZE}")
     folder = Path(out_folder).resolve()
-    mark_made(folder)
     with Manifest.writing(manifest_path) as manifest:
+        if any(folder == source or folder in source.parents for source in map(Path, manifest.sources.values())):
+            raise ConfigError(
+                "the photographs lie in this folder", where=str(folder), fix="Name a new one for the crops"
+            )
+        mark_made(folder)
         wanted = [
             e for e in manifest.entries.values() if e.decision == "keep" or (uncertain and e.decision == "uncertain")
         ]
@@ -115,9 +121,17 @@ def _plan(
         elif i > 0 and face["others"]:
             passed["a larger face in the crop"] += 1
         else:
-            mark = f"{FACE_MARK}{i + 1}" if i else ""
-            faces.append((i, face["points"], str(folder / f"{entry.name}{mark}.png")))
+            faces.append((i, face["points"], str(folder / _crop_name(entry, i))))
     return _Task(entry.name, str(manifest.place(entry.name)), entry.sha256, tuple(faces), size) if faces else None
+
+
+def _crop_name(entry: Entry, face: int) -> str:
+    """The picture's name with `.png`; where that is too long for a file, its bytes' digest."""
+    mark = f"{FACE_MARK}{face + 1}" if face else ""
+    place, _, name = entry.name.rpartition("/")
+    if len(name.encode()) > _LONGEST_NAME:
+        name = entry.sha256
+    return f"{place}/{name}{mark}.png"
 
 
 def _done(entry: Entry, task: _Task) -> bool:

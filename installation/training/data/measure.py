@@ -22,7 +22,15 @@ from installation.training.data.faces import find_faces
 from installation.training.data.manifest import Entry
 from installation.training.data.mtcnn import MTCNN
 from installation.training.features.efficientnet import Features
-from installation.training.picture import Picture, PictureError, decode_picture, is_grey, resize, to_uint8
+from installation.training.picture import (
+    Picture,
+    PictureError,
+    decode_picture,
+    is_grey,
+    resize,
+    to_uint8,
+    unicode_name,
+)
 
 # Below this there is nothing to judge.
 MIN_SIDE = 32
@@ -40,7 +48,7 @@ class Task:
 def measure(task: Task) -> Entry:
     """Everything about one file. A file that cannot be used gives an entry with `error`; missing libraries raise."""
     path = Path(task.path)
-    if not task.path.isprintable() and "\\udc" in ascii(task.path):
+    if not unicode_name(path):
         return Entry(task.name, error="its name is not Unicode: rename the file")
     try:
         facts = path.stat()
@@ -59,6 +67,14 @@ def measure(task: Task) -> Entry:
         return _failed(entry, error.what)
     except MemoryError:
         return _failed(entry, "not enough memory to open it")
+
+
+def complete(entry: Entry, task: Task) -> bool:
+    """Whether an earlier entry holds every score that can be taken now: of libraries installed since, or text where it is asked for now."""
+    if entry.error:
+        return True
+    text_missing = task.with_text and text.available() and entry.scores.get("text") is None
+    return not text_missing and ("features" in entry.hashes or _features() is None)
 
 
 def died(task: Task) -> Entry:

@@ -14,6 +14,7 @@ from installation.training.data.extra import versions
 from installation.training.data.manifest import Manifest
 from installation.training.dataset import FACE_MARK, Dataset, write_dataset
 from installation.training.picture import decode_picture, resize, to_uint8
+from installation.training.records import write_bytes
 
 Progress = Callable[[int, int, str], None]
 
@@ -29,10 +30,12 @@ def pack(
     """Write `out` (.safetensors) from the crops of kept pictures, at size × size px; larger crops are reduced, none is enlarged.
 
     licences: of the sources, by folder name; they go into the manifest and so into a model card. Beside the dataset lies a copy of the
-    whole manifest, `NAME.manifest.jsonl`: every picture, every score, every reason. ConfigError on an unknown folder,
-    OutputError if there is no crop of that size, if one was changed since `align`, or if the disk is full.
+    whole manifest, `NAME.manifest.jsonl`: every picture, every score, every reason. ConfigError on an unknown folder or where `out` is no
+    .safetensors, OutputError if there is no crop of that size, if one was changed since `align`, or if the disk is full.
     """
     out = Path(out)
+    if out.suffix != ".safetensors":  # whatever else a name says, the manifest among it, is somebody's file
+        raise ConfigError("a dataset's name ends with .safetensors", where=str(out), fix="Name another file")
     manifest = Manifest.read(manifest_path)
     chosen = _choose(manifest, size)
     if unknown := sorted(set(licences or {}) - set(manifest.sources)):
@@ -53,11 +56,8 @@ def pack(
     dataset = write_dataset(
         out, _images(chosen, size, progress), names=[name for name, _, _ in chosen], manifest=facts, size=size
     )
-    try:
-        beside.write_bytes(whole)
-    except OSError as error:
-        what = f"the manifest's copy could not be written ({error.strerror or error})"
-        raise OutputError(what, where=str(beside), fix="Make room and give the same command again") from error
+    if beside.resolve() != manifest.path.resolve():
+        write_bytes(beside, whole)
     return dataset
 
 

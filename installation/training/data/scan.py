@@ -13,7 +13,7 @@ from installation.training.data import pool
 from installation.training.data.duplicates import Limits, groups
 from installation.training.data.extra import versions
 from installation.training.data.manifest import Entry, Manifest
-from installation.training.data.measure import Task, check_tools, died, measure, one_thread
+from installation.training.data.measure import Task, check_tools, complete, died, measure, one_thread
 from installation.training.data.rules import Rules, decide_all
 from installation.training.records import MADE
 
@@ -26,6 +26,7 @@ class Summary:
     """What a scan found. counts: of each decision. dropped, asked: reason codes and how many pictures they hold for.
 
     unreadable: names and why. missing: optional scores that were not taken. measured: files that were not known from before.
+    gone: pictures of the manifest that are not there now.
     """
 
     counts: dict[str, int]
@@ -34,6 +35,7 @@ class Summary:
     unreadable: dict[str, str]
     missing: list[str]
     measured: int
+    gone: int = 0
 
 
 def scan(
@@ -48,6 +50,8 @@ def scan(
     with_text: bool = True,
 ) -> Summary:
     """Measure what is new or changed, then decide all anew; decisions by hand stay. Killed anywhere, the same command goes on.
+
+    A decision by hand is about a picture's bytes: it is found again under another name, and after the picture was away.
 
     folders: one or several, searched with their subfolders; hidden files are left out, and below them what was made here
     (`MADE`). workers: processes, None for one a core. resume False: measure everything again. OutputError if a folder cannot be read or
@@ -68,6 +72,11 @@ def scan(
         _same_sources(manifest, sources)
         manifest.facts["tools"] = versions()
         known = manifest.entries if resume else {}
+        present = {task.name for task in tasks}
+        gone = [entry for name, entry in manifest.entries.items() if name not in present]
+        away = manifest.facts.get("away", {}) | {
+            entry.sha256: entry.decision for entry in gone if entry.by == "hand" and entry.sha256
+        }
         new = [task for task in tasks if not _unchanged(known.get(task.name), task)]
         done = len(tasks) - len(new)
         workers = workers or pool.cores()
@@ -75,12 +84,15 @@ def scan(
             before = manifest.entries.get(entry.name)
             if before is not None and before.by == "hand" and before.sha256 == entry.sha256:
                 entry = replace(entry, by="hand", decision=before.decision)
+            elif entry.sha256 in away:
+                entry = replace(entry, by="hand", decision=away[entry.sha256])
             manifest.put(entry)
             done += 1
             if progress:
                 progress(done, len(tasks), entry.name)
-        present = {task.name for task in tasks}
         entries = [entry for name, entry in sorted(manifest.entries.items()) if name in present]
+        here = {entry.sha256 for entry in entries}
+        manifest.facts["away"] = {digest: decision for digest, decision in away.items() if digest not in here}
         manifest.entries = decide_all(entries, groups(entries, limits), rules or Rules())
         manifest.save()
         if all(entry.error for entry in entries):
@@ -91,7 +103,13 @@ def scan(
             raise OutputError(what, where=", ".join(sources.values()), fix="Name the folder of your pictures")
         unreadable = {entry.name: entry.error for entry in entries if entry.error}
         return Summary(
-            manifest.counts(), manifest.reasons("drop"), manifest.reasons("uncertain"), unreadable, missing, len(new)
+            manifest.counts(),
+            manifest.reasons("drop"),
+            manifest.reasons("uncertain"),
+            unreadable,
+            missing,
+            len(new),
+            len(gone),
         )
 
 
@@ -140,7 +158,7 @@ def _unicode(name: str) -> str:
 
 
 def _unchanged(entry: Entry | None, task: Task) -> bool:
-    if entry is None or not entry.sha256:
+    if entry is None or not entry.sha256 or not complete(entry, task):
         return False
     try:
         facts = os.stat(task.path)

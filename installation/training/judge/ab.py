@@ -147,14 +147,19 @@ class Blind:
         return True
 
     def _read(self) -> list[str]:
-        if not self._path.exists() or not self._path.stat().st_size:
+        try:
+            raw = self._path.read_bytes() if self._path.exists() else b""
+        except OSError as error:
+            what = f"the answers cannot be read ({error.strerror or error})"
+            raise OutputError(what, where=str(self._path), fix="Give another file for the answers") from error
+        if not raw:
             self._append(self._head)
             return []
         rows = []
-        for line in self._path.read_bytes().splitlines():
+        for line in raw.splitlines():
             try:
                 rows.append(json.loads(line))
-            except ValueError:  # cut short by a kill
+            except (ValueError, RecursionError):  # cut short by a kill
                 continue
         if not rows or rows[0] != self._head:
             what = "holds the answers of another comparison"

@@ -140,6 +140,8 @@ def read_judgement(path: Path) -> Judgement:
             str(name): Number(float(row["value"]), float(row["se"]), tuple(float(x) for x in row["halves"]))
             for name, row in data["numbers"].items()
         }
+        if not all(math.isfinite(each) for one in numbers.values() for each in (one.value, one.se)):
+            raise ValueError("a value is no number")
         if "q" not in numbers:
             raise OutputError("the judgement is damaged: no score", where=str(path))
         return Judgement(

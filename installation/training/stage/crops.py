@@ -13,7 +13,7 @@ import numpy as np
 
 from installation.errors import OutputError
 from installation.training.dataset import FACE_MARK, Dataset, write_dataset
-from installation.training.picture import PictureError, read_picture
+from installation.training.picture import PictureError, read_picture, unicode_name
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 SIZES = (32, 1024)
@@ -42,9 +42,12 @@ def make_crops(
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     kept: list[Path] = []
     sums: dict[str, str] = {}
-    dropped = {"too_small": 0, "unreadable": 0}
+    dropped = {"too_small": 0, "unreadable": 0, "name_not_unicode": 0}
     for number, path in enumerate(files):
         progress("looking", number / len(files))
+        if not unicode_name(path):
+            dropped["name_not_unicode"] += 1
+            continue
         try:
             picture = read_picture(path)
         except PictureError:

@@ -20,6 +20,7 @@ from installation.training.data.mtcnn import MTCNN
 from installation.training.data.pack import pack
 from installation.training.data.scan import scan
 from installation.training.picture import read_picture
+from installation.training.records import MADE
 
 SIZE = 64
 
@@ -161,6 +162,46 @@ def test_a_full_disk_is_named_and_the_next_run_goes_on(manifest: Path, monkeypat
         with pytest.raises(OutputError, match="No space left"):
             aligned(manifest)
     assert aligned(manifest).crops == 5
+
+
+def test_a_name_too_long_for_a_draft_is_shortened(scanned: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    shutil.copy(scanned[0] / "sub/00174.jpg", folder / f"{'木' * 79}.jpg")
+    scan(folder, tmp_path / "m.jsonl", workers=1, with_text=False)
+    found = aligned(tmp_path / "m.jsonl")
+    assert (found.crops, found.passed) == (1, {})
+    assert aligned(tmp_path / "m.jsonl").crops == 1
+    (entry,) = Manifest.read(tmp_path / "m.jsonl").entries.values()
+    assert Path(entry.crops[0]["file"]).name == f"{entry.sha256}.png"
+    assert pack(tmp_path / "m.jsonl", tmp_path / "f.safetensors", size=SIZE).names == [entry.name]
+
+
+@pytest.mark.parametrize("place", ["mine", "."])
+def test_the_photographs_folder_takes_no_crops(scanned: tuple[Path, Path], tmp_path: Path, place: str) -> None:
+    folder, manifest = scanned
+    copy = Path(shutil.copy(manifest, tmp_path / "m.jsonl"))
+    with pytest.raises(ConfigError, match="photographs lie in this folder"):
+        align(copy, folder.parent / place, size=SIZE, workers=1)
+    assert not list(folder.parent.rglob(MADE))
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "faces", "faces.png"])
+def test_a_dataset_takes_no_other_files_place(manifest: Path, name: str) -> None:
+    aligned(manifest)
+    before = manifest.read_bytes()
+    with pytest.raises(ConfigError, match=r"ends with \.safetensors"):
+        pack(manifest, manifest.parent / name, size=SIZE)
+    assert manifest.read_bytes() == before
+    assert not (manifest.parent / "faces").exists()
+
+
+def test_a_manifest_that_is_called_as_the_copy_would_be_stays_as_it_is(manifest: Path) -> None:
+    aligned(manifest)
+    own = manifest.rename(manifest.with_name("f.manifest.jsonl"))
+    before, inode = own.read_bytes(), own.stat().st_ino
+    pack(own, own.with_name("f.safetensors"), size=SIZE)
+    assert (own.read_bytes(), own.stat().st_ino) == (before, inode)
 
 
 def test_a_size_out_of_range_is_an_error(manifest: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from installation.errors import ConfigError, OutputError
+from installation.training.data import measure
 from installation.training.data import scan as module
 from installation.training.data.manifest import Entry, Manifest
 from installation.training.data.mtcnn import MTCNN
@@ -135,6 +137,57 @@ def test_what_was_decided_by_hand_stays(curated: tuple[Path, Path, Summary], tmp
         opened.put(replace(opened.entries["mine/up.jpg"], decision="keep", by="hand"))
     scan(folder, copy, workers=1, with_text=False)
     assert Manifest.read(copy).entries["mine/up.jpg"].decision == "keep"
+
+
+def test_what_was_decided_by_hand_is_found_again_after_the_folder_was_away_and_under_another_name(
+    curated: tuple[Path, Path, Summary], tmp_path: Path
+) -> None:
+    folder, manifest = tmp_path / "mine", tmp_path / "m.jsonl"
+    (folder / "disk").mkdir(parents=True)
+    for name in GOOD[:3]:
+        shutil.copy(curated[0] / f"{name}.jpg", folder / "disk")
+    shutil.copy(curated[0] / f"{GOOD[3]}.jpg", folder)
+    scan(folder, manifest, workers=1, with_text=False)
+    away, renamed, plain = (f"mine/disk/{name}.jpg" for name in GOOD[:3])
+    with Manifest.writing(manifest) as opened:
+        for name in (away, renamed):
+            opened.put(replace(opened.entries[name], decision="drop", by="hand"))
+
+    (folder / "disk").rename(tmp_path / "unmounted")
+    assert scan(folder, manifest, workers=1, with_text=False).gone == 3
+    assert scan(folder, manifest, workers=1, with_text=False).gone == 0
+    (tmp_path / "unmounted").rename(folder / "disk")
+    (folder / "disk" / Path(renamed).name).rename(folder / "disk/other.jpg")
+    assert scan(folder, manifest, workers=1, with_text=False).measured == 3
+
+    found = Manifest.read(manifest)
+    by_hand = {name: entry.decision for name, entry in found.entries.items() if entry.by == "hand"}
+    assert by_hand == {away: "drop", "mine/disk/other.jpg": "drop"}
+    assert found.entries[plain].decision == "keep"
+    assert found.facts["away"] == {}
+
+
+def test_a_score_that_can_be_taken_now_is_taken(
+    curated: tuple[Path, Path, Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, manifest = tmp_path / "mine", tmp_path / "m.jsonl"
+    folder.mkdir()
+    for name in GOOD[:2]:
+        shutil.copy(curated[0] / f"{name}.jpg", folder)
+    (folder / "notes.txt").write_text("no picture")
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, "_features", lambda: None)
+        assert scan(folder, manifest, workers=1, with_text=False).measured == 3
+    features = measure._features() is not None
+    assert scan(folder, manifest, workers=1, with_text=False).measured == (2 if features else 0)
+    with monkeypatch.context() as patch:  # the same score without its network, which takes its time
+        patch.setattr(measure.text, "available", lambda: True)
+        patch.setattr(measure, "_text", lambda: SimpleNamespace(area=lambda pixels: 0.25))
+        assert scan(folder, manifest, workers=1).measured == 2
+        assert scan(folder, manifest, workers=1).measured == 0
+        assert scan(folder, manifest, workers=1, with_text=False).measured == 0
+    texts = [entry.scores["text"] for entry in Manifest.read(manifest).entries.values() if not entry.error]
+    assert texts == [0.25, 0.25]
 
 
 def test_a_scan_that_was_stopped_goes_on(curated: tuple[Path, Path, Summary], tmp_path: Path) -> None:

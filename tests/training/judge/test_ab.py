@@ -122,6 +122,12 @@ def test_answers_of_another_comparison_are_not_mixed_in(tmp_path: Path) -> None:
         blind(tmp_path, seed=9)
 
 
+def test_answers_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    (tmp_path / "answers.jsonl").mkdir()
+    with pytest.raises(OutputError, match="cannot be read"):
+        blind(tmp_path)
+
+
 def test_the_page_asks_to_the_end_and_then_tells(server: LocalPage) -> None:
     status, html = ask(server, "GET", "/")
     assert (status, b"<!doctype html>" in html) == (200, True)

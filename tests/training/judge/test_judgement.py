@@ -78,3 +78,11 @@ def test_a_base_and_a_stage_are_refused() -> None:
 @pytest.mark.parametrize(("q", "said"), [(61.26, "Q 61.3"), (-20.0, "Q 0.0"), (130.0, "Q 100.0")])
 def test_the_headline_is_held_to_0_to_100(q: float, said: str) -> None:
     assert judged(q).headline().startswith(said)
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity"])
+def test_a_value_that_is_no_number_is_damage(tmp_path: Path, text: str) -> None:
+    path = judged(40.0).write(tmp_path / "a.judgement.json")
+    path.write_text(path.read_text().replace("40.0", text, 1))
+    with pytest.raises(OutputError, match="damaged"):
+        read_judgement(path)

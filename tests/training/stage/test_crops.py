@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +40,16 @@ def test_crops_are_windows_of_the_pictures_pixel_by_pixel(folder: Path, tmp_path
 
 def test_what_was_left_out_and_the_licence_are_in_the_manifest(folder: Path, tmp_path: Path) -> None:
     data = make_crops(folder, tmp_path / "crops.safetensors", size=64, licence="CC BY 4.0")
-    assert data.manifest["dropped"] == {"too_small": 1, "unreadable": 1}
+    assert data.manifest["dropped"] == {"too_small": 1, "unreadable": 1, "name_not_unicode": 0}
     assert data.manifest["licences"] == {"pictures": "CC BY 4.0"}
+    assert set(data.manifest["sha256"]) == {"a.png", "b.png"}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere file names are Unicode")
+def test_a_name_that_is_not_unicode_is_passed_over_and_counted(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "a.png", folder / os.fsdecode(b"bad\xff.png"))
+    data = make_crops(folder, tmp_path / "crops.safetensors", size=64)
+    assert data.manifest["dropped"]["name_not_unicode"] == 1
     assert set(data.manifest["sha256"]) == {"a.png", "b.png"}
 
 
