@@ -46,7 +46,7 @@ Row = tuple[str, str, str, str]
 def main() -> None:
     assert __doc__
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("show", nargs="?", default="first_light")
+    arguments.add_argument("show", nargs="?", default="portraits")
     arguments.add_argument("--seconds", type=float, default=30.0)
     options = arguments.parse_args()
     path = resources.show_config(options.show)

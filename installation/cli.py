@@ -438,17 +438,22 @@ def osc_send(
 ) -> None:
     """Sends one OSC message; without arguments it asks for the value and prints the reply."""
     from installation.control.osc_send import send
+    from installation.show.params import parameter_table
 
     for text in (address, *(args or [])):
         if re.match("--?[a-zA-Z]", text):
             raise typer.BadParameter(f"no such option; as text, write '\"{text}\"'", param_hint=text)
-    reply = send(host, port, address, args or [], wait_reply=None if args else wait)
-    if args:
+    # A press is answered by nothing.
+    asks = not args and not any(row.address == address and row.kind == "button" for row in parameter_table())
+    reply = send(host, port, address, args or [], wait_reply=wait if asks else None)
+    if not asks:
         return
     if not reply:
-        raise InstallationError("no reply", where=f"{host}:{port}", fix="Is a show running there, with this OSC port?")
+        fix = "Is a show running there, with this OSC port, and has it this address? (`installation params` names all)"
+        raise InstallationError("no reply", where=f"{host}:{port}", fix=fix)
     for _, values in reply:
-        answer(" ".join(str(value) for value in values))
+        # OSC's floats have seven digits; the rest would be noise.
+        answer(" ".join(f"{value:.7g}" if isinstance(value, float) else str(value) for value in values))
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from installation.cli_training import Device, pairs, shared
-from installation.terminal import answer
+from installation.terminal import answer, say
 
 if TYPE_CHECKING:
     from installation.training.judge.judgement import Judgement
@@ -90,9 +90,14 @@ def compare(first: Path, second: Path) -> None:
     from installation.training.judge.judgement import SUFFIX, read_judgement
     from installation.training.judge.judgement import compare as run
 
-    names = [path.name.removesuffix(SUFFIX) for path in (first, second)]
-    verdicts = run(read_judgement(first), read_judgement(second))
-    answer(run_report.verdicts_text(verdicts, *names))
+    for path in (first, second):
+        if not path.name.endswith(SUFFIX):
+            raise typer.BadParameter(f"{str(path)!r} is no {SUFFIX} file: `judge base` and `judge stage` write them")
+    judgements = [read_judgement(path) for path in (first, second)]
+    names = [one.subject for one in judgements]
+    if names[0] == names[1]:
+        names = [str(first), str(second)]
+    answer(run_report.verdicts_text(run(*judgements), *names))
 
 
 @judge_app.command()
@@ -136,12 +141,15 @@ def rank(
 ) -> None:
     """Ranks seeds by a stage's critic, and writes the best as a tour for a show."""
     from installation.training.runs import network_in
-    from installation.training.stage.curate import curate
+    from installation.training.stage.curate import curate, follows
 
+    networks = [network_in(path) for path in previous]
+    if not follows(run, networks):
+        say("the run was trained after other networks than these: its critic may not know their faults")
     with shared("ranking") as tell:
         files = curate(
             run,
-            [network_in(path) for path in previous],
+            networks,
             out,
             seeds=range(first, first + seeds),
             stops=stops,
@@ -212,15 +220,18 @@ def card(
     sheet: Annotated[list[str] | None, typer.Option(help="PICTURE=CAPTION, a path from the card's folder.")] = None,
 ) -> None:
     """A run's model card: pictures, licences, recipe, hours, what the judge said, known faults."""
-    from installation.models.header import read_header
+    from installation.models import cost
+    from installation.models.header import read_header, read_index
     from installation.training.card import Card
     from installation.training.dataset import open_dataset
     from installation.training.records import write_bytes
     from installation.training.runs import network_in, read_run
 
     run = read_run(folder)
+    network = network_in(folder)
     text = Card(
-        header=read_header(network_in(folder)),
+        header=read_header(network),
+        parameters=cost.parameters(read_index(network)),
         run=run,
         dataset=open_dataset(dataset),
         judgement=run.judgement,

@@ -21,12 +21,12 @@ def models_list() -> None:
     from rich.table import Table
 
     from installation.models import library
-    from installation.models.catalogue import CATALOGUE
+    from installation.models.catalogue import CATALOGUE, COMMERCIAL_USE
     from installation.resources import checkpoints_dir
 
     table = Table("name", "family", "makes", "licence", "commercial use", "where")
     entries = library.installed([checkpoints_dir()], report=lambda error: say(f"passed over: {error}"))
-    words = {True: "yes", False: "[yellow]no[/]", None: "not stated"}
+    words = {**COMMERCIAL_USE, False: f"[yellow]{COMMERCIAL_USE[False]}[/]"}
     for entry in entries:
         header = entry.header
         makes = f"{header.size} px" if header.role == "generator" else f"×{header.scale}"

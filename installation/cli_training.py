@@ -24,7 +24,9 @@ train_app = typer.Typer(help="Networks trained, continued.", no_args_is_help=Tru
 
 Minutes = Annotated[float | None, typer.Option(help="Stop after so many minutes.", min=0.0)]
 Kimg = Annotated[float | None, typer.Option(help="Stop at so many thousand images in all.", min=0.0)]
-Resume = Annotated[str, typer.Option(help="auto goes on with what the folder holds; never refuses it.")]
+Resume = Annotated[
+    str, typer.Option(help="`auto` goes on with what the folder holds, `never` begins no run where one is.")
+]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE changes one field of the config.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 
@@ -79,6 +81,7 @@ def sheet(
     manifest: Path,
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.")] = Path("sheet.png"),
     decision: Annotated[str, typer.Option(help="keep, drop or uncertain.")] = "uncertain",
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=4096)] = 64,
 ) -> None:
     """A contact sheet of the pictures so decided."""
     from installation.training.data.sheet import sheet as run
@@ -87,7 +90,10 @@ def sheet(
         raise typer.BadParameter("keep, drop or uncertain is wanted", param_hint="--decision")
     if out.suffix.lower() != ".png":
         raise typer.BadParameter(f"{str(out)!r} is not a .png file", param_hint="--out")
-    answer(f"{out}: {run(manifest, out, decision=decision)} pictures")
+    made = run(manifest, out, decision=decision, limit=limit)
+    answer(
+        f"{out}: {made.shown} of {made.among} pictures" if made.shown < made.among else f"{out}: {made.shown} pictures"
+    )
 
 
 @data_app.command()
@@ -113,12 +119,14 @@ def pack(
     out: Path,
     size: Annotated[int, typer.Option(help="Edge of the pictures, px.", min=16, max=4096)],
     licence: Annotated[list[str] | None, typer.Option(help="FOLDER=LICENCE, goes into every model card.")] = None,
+    uncertain: Annotated[bool, typer.Option("--uncertain", help="The uncertain ones too.")] = False,
 ) -> None:
-    """Packs the crops into one dataset file that loads at once."""
+    """Packs the crops of the kept pictures into one dataset file that loads at once."""
     from installation.training.data.pack import pack as run
 
     with counted("packing") as tell:
-        dataset = run(manifest, out, size=size, licences=pairs(licence, "--licence"), progress=tell)
+        licences = pairs(licence, "--licence")
+        dataset = run(manifest, out, size=size, licences=licences, uncertain=uncertain, progress=tell)
     answer(f"{out}: {len(dataset)} pictures of {dataset.size} px")
 
 

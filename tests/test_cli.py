@@ -197,6 +197,11 @@ def test_negative_numbers_reach_the_wall(home: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports an unreachable UDP port at once")
 def test_a_value_sent_to_nobody_is_told(home: Path) -> None:
     refused(home, 6, "nothing listens there", "osc-send", "/a", "1", "--port", "9")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wall:  # it answers no press, and nobody waits for it
+        wall.bind(("127.0.0.1", 0))
+        port = str(wall.getsockname()[1])
+        assert not command(home, "osc-send", "/installation/snapshot", "--port", port, "--wait", "600").stdout
+        assert wall.recv(99).startswith(b"/installation/snapshot")
 
 
 def test_an_unknown_host_is_told(home: Path) -> None:

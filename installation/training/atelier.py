@@ -110,9 +110,10 @@ def make(folders: Sequence[Path], out: Path, wishes: Wishes, ears: Ears | None =
     _same_wishes(out, wishes)
     faces, large = _data(folders, out, wishes, ears)
     fewest = min(len(one) for one in (faces, large) if one is not None)
-    held_out = min(_MOST_HELD_OUT, max(_HELD_OUT, _WANTED_HELD_OUT / fewest))
+    # Rounded once, for kits and runs alike: a picture between two roundings would be trained on and judged by.
+    held_out = round(min(_MOST_HELD_OUT, max(_HELD_OUT, _WANTED_HELD_OUT / fewest)), 4)
     kits = [_kit(one, out, held_out, wishes, place, ears) for one in (faces, large) if one is not None]
-    common = {"held_out": f"{held_out:.4g}"}
+    common = {"held_out": str(held_out)}
 
     if not _base(faces, large is not None, out / "runs", common, wishes, ears):
         return Made(None)
@@ -198,9 +199,14 @@ def _data(folders: Sequence[Path], out: Path, wishes: Wishes, ears: Ears) -> tup
         cut = align(manifest, out / "crops" / str(size), size=size, progress=ears.counted)
         if cut.crops < LEAST_FACES:
             counts = ", ".join(f"{decision} {count}" for decision, count in found.counts.items())
-            what = f"only {cut.crops} faces are fit to train on, {LEAST_FACES} at least are needed ({counts})"
-            fix = f"`installation data sheet {manifest}` shows why; `data review {manifest}` asks about the uncertain ones"
-            raise OutputError(what, where=", ".join(map(str, folders)), fix=fix)
+            fit = "1 face is" if cut.crops == 1 else f"{cut.crops} faces are"
+            what = f"only {fit} fit to train on, {LEAST_FACES} at least are needed ({counts})"
+            fix = ["Add photographs"]
+            if found.counts["drop"]:
+                fix.append(f"`installation data sheet {manifest} --decision drop` shows what was dropped, and why")
+            if found.counts["uncertain"]:
+                fix.append(f"`installation data review {manifest}` asks about the uncertain ones")
+            raise OutputError(what, where=", ".join(map(str, folders)), fix="; ".join(fix))
         pack(manifest, small, size=size, licences=wishes.licences, progress=ears.counted)
     large = [path for scale in wishes.scales if (path := _dataset(out, size * scale)).exists()]
     return open_dataset(small), open_dataset(large[0]) if large else None

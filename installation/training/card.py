@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from installation.errors import ConfigError
+from installation.models.catalogue import COMMERCIAL_USE
 from installation.models.header import Header
 from installation.training.dataset import Dataset
 from installation.training.judge.judgement import COLUMNS, Judgement
@@ -23,7 +24,8 @@ _PAUSE_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a card is made of. dataset: the pictures the run learnt from. judgement: None where nobody judged the checkpoint.
+    """What a card is made of. dataset: the pictures the run learnt from. parameters: numbers that were trained. judgement: None where
+    nobody judged the checkpoint.
 
     faults: what a person saw. sheets: (caption, path from the card's folder). base: of a stage, what it was trained after.
     """
@@ -31,6 +33,7 @@ class Card:
     header: Header
     run: RunInfo
     dataset: Dataset
+    parameters: int
     judgement: Judgement | None = None
     faults: Sequence[str] = ()
     sheets: Sequence[tuple[str, str]] = ()
@@ -47,7 +50,7 @@ class Card:
                 f"# {self.header.name}",
                 "",
                 *_sheets(self.sheets),
-                *_table(("", ""), _network(self.header)),
+                *_table(("", ""), _network(self.header, self.parameters)),
                 "## Pictures",
                 "",
                 *_pictures(self.dataset),
@@ -72,12 +75,12 @@ def hours(run: RunInfo) -> float:
     return sum(step for step in steps if 0 < step < _PAUSE_S) / 3600
 
 
-def _network(header: Header) -> list[tuple[str, str]]:
+def _network(header: Header, parameters: int) -> list[tuple[str, str]]:
     what = f"generator, {header.size} px" if header.role == "generator" else f"stage, ×{header.scale}"
-    rows = [("network", f"{header.arch}: {what}"), ("parameters", f"{header.parameters:,}")]
+    rows = [("network", f"{header.arch}: {what}"), ("parameters", f"{parameters:,}")]
     if header.role == "generator":
         rows.append(("latent", f"z {header.z_dim}, w {header.w_dim}"))
-    use = {True: "yes", False: "no", None: "not settled"}[header.commercial_use]
+    use = COMMERCIAL_USE[header.commercial_use]
     return [*rows, ("licence", header.licence), ("commercial use", use), ("notes", header.notes)]
 
 
@@ -98,11 +101,24 @@ def _pictures(dataset: Dataset) -> Iterator[str]:
     if said := ", ".join(f"{reason} {count:,}" for reason, count in dropped.items() if count):
         yield f"Dropped, by reason (a picture may have several): {said}."
         yield ""
+    if (more := _left_out(dataset)) > 0:
+        yield f"Left out besides: {more:,} about which nobody was asked or in which no face has {dataset.size} px."
+        yield ""
+
+
+def _left_out(dataset: Dataset) -> int:
+    """Pictures that no rule dropped and that are not in the dataset."""
+    counts, sources = dataset.manifest.get("counts"), dataset.manifest.get("sources")
+    if not isinstance(counts, Mapping) or not sources:
+        return 0
+    return sum(one["pictures"] for one in sources) - counts.get("drop", 0) - len(dataset)
 
 
 def _training(run: RunInfo, header: Header) -> list[tuple[str, str]]:
     seen = header.nimg if header.nimg is not None else run.nimg
-    rows = [("images seen", f"{seen / 1000:,.1f} kimg"), ("hours", f"{hours(run):.1f}")]
+    took = hours(run)
+    rows = [("images seen", f"{seen / 1000:,.1f} kimg")]
+    rows.append(("hours", f"{took:.1f}") if took >= 0.1 else ("minutes", f"{60 * took:.1f}"))
     rows += [("machine", ", ".join(f"{key} {value}" for key, value in run.machine.items())), ("code", run.code)]
     rows += [(f"after ({role})", f"sha256 `{digest}`") for role, digest in run.parents.items()]
     return [*rows, ("recipe", ", ".join(f"{key} {_plain(value)}" for key, value in run.config.items()))]

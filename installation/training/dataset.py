@@ -209,5 +209,6 @@ def _place(name: str, seed: int) -> float:
 def _check_space(folder: Path, nbytes: int, where: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < nbytes + _SPARE_BYTES:
-        what = f"the disk has {free >> 20} MiB free, the dataset takes {nbytes >> 20} MiB"
+        mib = 1 << 20
+        what = f"the disk has {free / mib:.1f} MiB free; the dataset takes {nbytes / mib:.1f} MiB, and {_SPARE_BYTES / mib:.0f} stay free"
         raise OutputError(what, where=where, fix="Make room and give the same command again")

@@ -24,7 +24,9 @@ SOURCES = [
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     packed = open_dataset(pack_discs(tmp_path / "discs.safetensors"))
-    return replace(packed, manifest={"sources": SOURCES, "dropped": {"blurred": 12, "edge": 0, "drawing": 3}})
+    counts = {"keep": 35, "drop": 5, "uncertain": 9}
+    manifest = {"sources": SOURCES, "dropped": {"blurred": 12, "edge": 0, "drawing": 3}, "counts": counts}
+    return replace(packed, manifest=manifest)
 
 
 def card(dataset: Dataset, **changes: object) -> Card:
@@ -39,7 +41,7 @@ def card(dataset: Dataset, **changes: object) -> Card:
         machine={"cores": 2, "torch": "2.13"},
         rows=tuple({"nimg": i, "time": time} for i, time in enumerate(times)),
     )
-    whole = Card(header, run, dataset)
+    whole = Card(header, run, dataset, 4321)
     return replace(whole, **changes)  # pyright: ignore[reportArgumentType]
 
 
@@ -56,9 +58,27 @@ def test_reasons_that_dropped_nothing_are_not_named(dataset: Dataset) -> None:
     assert "edge" not in text
 
 
+def test_what_no_rule_dropped_and_is_not_there_is_counted(dataset: Dataset) -> None:
+    """49 pictures, 5 dropped, the packed ones of the fixture."""
+    left = 49 - 5 - len(dataset)
+    assert (f"Left out besides: {left} about which nobody was asked" in card(dataset).text()) == (left > 0)
+    many = [{**SOURCES[0], "pictures": 4000}]
+    more = replace(dataset, manifest={**dataset.manifest, "sources": many})
+    assert f"Left out besides: {4000 - 5 - len(dataset):,} about" in card(more).text()
+
+
 def test_it_says_how_the_network_was_made(dataset: Dataset) -> None:
     text = card(dataset).text()
-    for fact in ("123.4 kimg", "gamma 0.5", "channels 16-8", "cores 2", "p" * 64, "z 8, w 16"):
+    for fact in (
+        "| parameters | 4,321 |",
+        "123.4 kimg",
+        "| minutes | 3.3 |",
+        "gamma 0.5",
+        "channels 16-8",
+        "cores 2",
+        "p" * 64,
+        "z 8, w 16",
+    ):
         assert fact in text
 
 

@@ -55,12 +55,13 @@ def export(
 
 
 def inherited_from(path: Path) -> str:
-    """The licence of the network that a run begins with, a checkpoint or a run's folder; "" where a folder holds no network yet.
-
-    CheckpointError where the file cannot be read.
-    """
+    """The licence of what a run begins with: a checkpoint, a run's folder, or a state alone. CheckpointError where it cannot be read."""
     file = path / EXPORT_NAME if path.is_dir() else path.with_name(EXPORT_NAME) if path.name == STATE_NAME else path
-    return read_header(file).licence if file.is_file() else ""
+    if file.is_file():
+        return read_header(file).licence
+    state = load_state(file.with_name(STATE_NAME))
+    # A state of before says nothing.
+    return "" if state is None else str(state.facts.get("licence") or _NOT_STATED)
 
 
 def licence_line(manifest: Mapping[str, Any], inherited: str = "") -> str:

@@ -15,7 +15,7 @@ from installation.errors import CheckpointError, ConfigError
 from installation.files import fingerprint
 from installation.models import device as devices
 from installation.training.base.config import BaseConfig, resolve
-from installation.training.base.export import inherited_from, warm_start
+from installation.training.base.export import inherited_from, licence_line, warm_start
 from installation.training.base.gallery import Gallery
 from installation.training.base.plan import Plan, device_name
 from installation.training.base.probe import probe
@@ -117,6 +117,7 @@ def train_base(
             device=place,
             team=team,
             on_show=gallery or (lambda trainee: {}),
+            licence="" if run is None else licence_line(data.manifest, run.inherited_licence),
         )
         if state is None and warm_start_from is not None:
             warm_start(trainee, warm_start_from)

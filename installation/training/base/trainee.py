@@ -49,9 +49,12 @@ class BaseTrainee:
         device: torch.device,
         team: Team,
         on_show: Callable[[BaseTrainee], Mapping[str, float]],
+        licence: str = "",
     ) -> None:
+        """licence: what a checkpoint of it says, kept in the state for whoever begins with that alone."""
         self.config, self.plan, self.feed, self.held_out = config, plan, feed, held_out
         self.seed, self.device, self.team, self.on_show = seed, device, team, on_show
+        self.licence = licence
         self.nimg = self.count = self.retries = 0
         self.lr_factor, self.p = 1.0, 0.0
         self.critic_alone_until = 0
@@ -154,6 +157,7 @@ class BaseTrainee:
             "projected_steps": 0 if steps.projected is None else steps.projected.adam.steps,
             "eyes_steps": 0 if steps.eyes is None else steps.eyes.adam.steps,
             "plan": asdict(self.plan),
+            "licence": self.licence,
             "processes": self.team.size,
             "device": device_name(self.device),
         }

@@ -11,7 +11,7 @@ import numpy as np
 
 from installation.errors import ConfigError, OutputError
 from installation.training.data.extra import versions
-from installation.training.data.manifest import Manifest
+from installation.training.data.manifest import Decision, Manifest
 from installation.training.dataset import FACE_MARK, Dataset, write_dataset
 from installation.training.picture import decode_picture, resize, to_uint8
 from installation.training.records import write_bytes
@@ -25,9 +25,11 @@ def pack(
     *,
     size: int,
     licences: Mapping[str, str] | None = None,
+    uncertain: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Write `out` (.safetensors) from the crops of kept pictures, at size × size px; larger crops are reduced, none is enlarged.
+    """Write `out` (.safetensors) from the crops of kept pictures (of the uncertain ones too if `uncertain`), at size × size px; larger
+    crops are reduced, none is enlarged.
 
     licences: of the sources, by folder name; they go into the manifest and so into a model card. Beside the dataset lies a copy of the
     whole manifest, `NAME.manifest.jsonl`: every picture, every score, every reason. ConfigError on an unknown folder or where `out` is no
@@ -37,7 +39,7 @@ def pack(
     if out.suffix != ".safetensors":  # whatever else a name says, the manifest among it, is somebody's file
         raise ConfigError("a dataset's name ends with .safetensors", where=str(out), fix="Name another file")
     manifest = Manifest.read(manifest_path)
-    chosen = _choose(manifest, size)
+    chosen = _choose(manifest, size, ("keep", "uncertain") if uncertain else ("keep",))
     if unknown := sorted(set(licences or {}) - set(manifest.sources)):
         raise ConfigError(
             f"there is no folder {', '.join(map(repr, unknown))}",
@@ -61,14 +63,14 @@ def pack(
     return dataset
 
 
-def _choose(manifest: Manifest, size: int) -> list[tuple[str, dict[str, Any], str]]:
+def _choose(manifest: Manifest, size: int, decisions: tuple[Decision, ...]) -> list[tuple[str, dict[str, Any], str]]:
     """(name in the dataset, crop, sha256 of the source), in the order of names: of each face the smallest crop that is large enough."""
     chosen = []
     for name, entry in sorted(manifest.entries.items()):
         best: dict[int, dict[str, Any]] = {}
         for crop in entry.crops:
             held = best.get(crop["face"])
-            if entry.decision != "drop" and crop["size"] >= size and (held is None or crop["size"] < held["size"]):
+            if entry.decision in decisions and crop["size"] >= size and (held is None or crop["size"] < held["size"]):
                 best[crop["face"]] = crop
         for face, crop in sorted(best.items()):
             chosen.append((name + (f"{FACE_MARK}{face + 1}" if face else ""), crop, entry.sha256))

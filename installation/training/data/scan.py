@@ -53,10 +53,10 @@ def scan(
 
     A decision by hand is about a picture's bytes: it is found again under another name, and after the picture was away.
 
-    folders: one or several, searched with their subfolders; hidden files are left out, and below them what was made here
-    (`MADE`). workers: processes, None for one a core. resume False: measure everything again. OutputError if a folder cannot be read or
-    no file in it is a picture; MissingExtraError if the extra is not installed. A file that cannot be read is an entry with its reason,
-    never the end.
+    folders: one or several, searched with their subfolders and the folders that links in them lead to; hidden files are left out, and
+    below them what was made here (`MADE`). A manifest takes further folders later, and one that moved. workers: processes, None for one a
+    core. resume False: measure everything again. OutputError if a folder cannot be read or no file in it is a picture; MissingExtraError
+    if the extra is not installed. A file that cannot be read is an entry with its reason, never the end.
     """
     sources = _sources(folders)
     missing = check_tools()
@@ -140,11 +140,22 @@ def _files(sources: dict[str, str]) -> Iterator[tuple[str, Path]]:
             f"cannot be read: {error.strerror}", where=str(error.filename), fix="May this user read it?"
         ) from error
 
+    roots = [Path(folder).resolve() for folder in sources.values()]
+    followed: set[Path] = set()
+
+    def wanted(path: Path) -> bool:
+        if path.name.startswith(".") or (path / MADE).exists():
+            return False
+        if path.is_symlink():  # what lies in a source is found there, and no circle is walked twice
+            target = path.resolve()
+            if target in followed or any(target.is_relative_to(root) or root.is_relative_to(target) for root in roots):
+                return False
+            followed.add(target)
+        return True
+
     for source, folder in sources.items():
-        for place, subfolders, files in os.walk(folder, onerror=refuse):
-            subfolders[:] = sorted(
-                each for each in subfolders if not each.startswith(".") and not Path(place, each, MADE).exists()
-            )
+        for place, subfolders, files in os.walk(folder, onerror=refuse, followlinks=True):
+            subfolders[:] = sorted(each for each in subfolders if wanted(Path(place, each)))
             for file in sorted(files):
                 if not file.startswith("."):
                     path = Path(place, file)
@@ -168,8 +179,14 @@ def _unchanged(entry: Entry | None, task: Task) -> bool:
 
 
 def _same_sources(manifest: Manifest, sources: dict[str, str]) -> None:
-    if manifest.sources != sources:
-        was = ", ".join(manifest.sources.values())
+    """The manifest's folders from now on: those it had, wherever they are now, and new ones."""
+    before = manifest.sources
+    same = all(name in sources and (sources[name] == was or not Path(was).exists()) for name, was in before.items())
+    if not same:
+        was = ", ".join(before.values())
         raise ConfigError(
-            f"the manifest is of other folders: {was}", where=str(manifest.path), fix="Name another manifest"
+            f"the manifest is of other folders: {was}",
+            where=str(manifest.path),
+            fix="Name those, or others besides them; or another manifest",
         )
+    manifest.facts["sources"] = sources

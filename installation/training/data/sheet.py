@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,25 @@ from installation.training.records import write_png
 _CELL, _LINE = 176, 30
 
 
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """shown: pictures on the page. among: that are so decided."""
+
+    shown: int
+    among: int
+
+
 def sheet(
     manifest_path: Path | str, png: Path | str, *, decision: Decision = "uncertain", columns: int = 8, limit: int = 64
-) -> int:
-    """Write the first `limit` pictures so decided; returns how many. OutputError if there are none or the file cannot be written."""
+) -> Sheet:
+    """Write the first `limit` pictures so decided. OutputError if there are none or the file cannot be written."""
     from PIL import Image, ImageDraw
 
     manifest = Manifest.read(manifest_path)
-    chosen = [entry for entry in manifest.entries.values() if entry.decision == decision and not entry.error][:limit]
-    if not chosen:
+    every = [entry for entry in manifest.entries.values() if entry.decision == decision and not entry.error]
+    if not every:
         raise OutputError(f"no picture is {decision}", where=str(manifest.path))
+    chosen = every[:limit]
     rows = -(-len(chosen) // columns)
     page = Image.new("RGB", (min(columns, len(chosen)) * _CELL, rows * (_CELL + _LINE)), (24, 24, 24))
     draw = ImageDraw.Draw(page)
@@ -35,7 +45,7 @@ def sheet(
         for line, text in enumerate(_caption(i, entry)):
             draw.text((x + 2, y + _CELL + 2 + line * 13), text[:29], fill=(230, 230, 230))
     write_png(Path(png), np.asarray(page))
-    return len(chosen)
+    return Sheet(len(chosen), len(every))
 
 
 def _thumbnail(manifest: Manifest, entry: Entry):

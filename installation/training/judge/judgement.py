@@ -87,8 +87,8 @@ class Judgement:
         return self.numbers["q"]
 
     def headline(self) -> str:
-        """`Q 61.3 ± 1.2`, held to 0..100."""
-        return f"Q {min(max(self.q.value, 0.0), 100.0):.1f} ± {self.q.se:.1f}"
+        """`Q 61.3 ± 1.2`. What is worse than the planted bad set is below 0."""
+        return f"Q {self.q.value:.1f} ± {self.q.se:.1f}"
 
     def write(self, path: Path) -> Path:
         """As JSON, atomically. OutputError where the disk refuses."""

@@ -174,6 +174,9 @@ def make_kit(
         "fresh": _freshness(reference.main, known.main),
         "reference_sha256": hashlib.sha256(data).hexdigest(),
     }
+    if _is_other_kit(out, facts):
+        what = "another kit is here: what was judged by it could never be compared again"
+        raise OutputError(what, where=str(out), fix="Name another folder, or delete this one")
     # In this order: a kill in between leaves a kit that says it is damaged, never one that is.
     write_bytes(out / REFERENCE_FILE, data)
     write_json(out / KIT_FILE, facts)
@@ -181,9 +184,23 @@ def make_kit(
     return open_kit(out)
 
 
+def _is_other_kit(folder: Path, facts: dict[str, Any]) -> bool:
+    """Whether a sound kit lies there that is not this one."""
+    try:
+        return open_kit(folder).hash != _hash(facts)
+    except OutputError:
+        return False
+
+
+def _hash(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 def open_kit(path: Path) -> Kit:
     """The kit in a folder. OutputError where it is missing, damaged, or made by another version of the measures."""
     path = Path(path)
+    if not (path / KIT_FILE).exists():
+        raise OutputError("there is no kit", where=str(path), fix="Make one with `installation judge kit`")
     facts = read_json(path / KIT_FILE)
     if facts.get("format") != FORMAT or facts.get("eval_version") != EVAL_VERSION:
         said = f"format {facts.get('format')}, measures {facts.get('eval_version')}"
@@ -197,7 +214,7 @@ def open_kit(path: Path) -> Kit:
         arrays = load_file(path / REFERENCE_FILE)
         return Kit(
             path=path,
-            hash=hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest(),
+            hash=_hash(facts),
             facts=facts,
             size=int(facts["size"]),
             n=int(facts["n"]),

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from installation.errors import OutputError
+from installation.files import fingerprint
 from installation.models import checkpoint
 from installation.models.cascade import Cascade
 from installation.training.records import write_bytes, write_png
-from installation.training.runs import RUN_FILE, STATE_NAME, network_in
+from installation.training.runs import RUN_FILE, STATE_NAME, network_in, read_run
 from installation.training.stage.rank import best, portrait, rank_seeds
 
 TOUR, SCORES, SHEET = "tour.toml", "scores.csv", "sheet.png"
@@ -58,6 +59,14 @@ def curate(
     csv.writer(rows, lineterminator="\n").writerows([("seed", "score"), *((s, f"{by[s]:.6g}") for s in order)])
     files = [write_bytes(out / name, data.encode()) for name, data in ((TOUR, tour), (SCORES, rows.getvalue()))]
     return [*files, write_png(out / SHEET, sheet)]
+
+
+def follows(run: Path, previous: Sequence[Path]) -> bool:
+    """Whether a stage's run was trained after these very networks: of others its critic knows less."""
+    parents = read_run(run).parents
+    return [fingerprint(path) for path in previous] == [
+        parents[role] for role in sorted(parents) if role.startswith("previous")
+    ]
 
 
 def _tour(stops: Sequence[tuple[int, float]], hold_s: float, run: str, among: int, psi: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from installation.models import checkpoint
 from installation.models.header import read_header
 from installation.models.network import Generator
 from installation.training.base import train as module
-from installation.training.base.export import licence_text
+from installation.training.base.export import inherited_from, licence_text
 from installation.training.base.steps import Steps
 from installation.training.base.train import train_base
 from installation.training.loop import Outcome, Pace
@@ -105,6 +106,21 @@ def test_a_warm_start_hands_the_licence_on_and_resuming_keeps_it(
     )
     run(disc_data, tmp_path / "second", small, kimg=0.008, warm_start_from=tmp_path / "warm")
     assert read_header(tmp_path / "second" / EXPORT_NAME).licence.endswith("CC0-1.0; non-commercial, theirs")
+
+
+def test_a_state_alone_hands_the_licence_on(
+    finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    alone, silent = tmp_path / "alone", tmp_path / "silent"
+    alone.mkdir()
+    shutil.copy(finished / STATE_NAME, alone)
+    assert inherited_from(alone) == inherited_from(alone / STATE_NAME) == "follows its training data: CC0-1.0"
+    state = load_state(alone / STATE_NAME)
+    assert state is not None
+    save_state(silent / STATE_NAME, state.tensors, {**state.facts, "licence": ""})
+    assert inherited_from(silent) == "not stated by its training data"
+    run(disc_data, tmp_path / "warm", small, kimg=0.008, warm_start_from=silent)
+    assert read_header(tmp_path / "warm" / EXPORT_NAME).licence.endswith("CC0-1.0; not stated for what it began with")
 
 
 def test_weights_are_stored_in_16_bits(finished: Path) -> None:

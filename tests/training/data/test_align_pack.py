@@ -137,6 +137,17 @@ def test_a_picture_dropped_since_is_left_out(manifest: Path) -> None:
     ]
 
 
+def test_an_uncertain_picture_is_packed_when_asked_for(manifest: Path) -> None:
+    aligned(manifest)
+    with Manifest.writing(manifest) as opened:
+        for entry in list(opened.entries.values()):
+            if "174" in entry.name:
+                opened.put(replace(entry, decision="uncertain", by="rule"))
+    few = pack(manifest, manifest.parent / "few.safetensors", size=SIZE)
+    every = pack(manifest, manifest.parent / "every.safetensors", size=SIZE, uncertain=True)
+    assert set(every.names) - set(few.names) == {"mine/sub/00174.jpg"}
+
+
 def test_a_source_changed_since_the_scan_is_said(manifest: Path, scanned: tuple[Path, Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(scanned[0], tmp_path / "mine"))
     (folder / "sub/00174.jpg").write_bytes(b"other")

@@ -17,7 +17,7 @@ from PIL import Image
 from installation.errors import OutputError
 from installation.training.data import review
 from installation.training.data.manifest import Entry, Manifest
-from installation.training.data.sheet import sheet
+from installation.training.data.sheet import Sheet, sheet
 
 
 @pytest.fixture
@@ -148,7 +148,9 @@ def test_a_port_that_is_taken_is_said(manifest: Path, port: int, tmp_path: Path)
 
 
 def test_the_sheet_shows_each_picture_and_survives_a_missing_one(manifest: Path, tmp_path: Path) -> None:
-    assert sheet(manifest, tmp_path / "s.png", columns=2) == 3
+    assert sheet(manifest, tmp_path / "s.png", columns=2) == Sheet(3, 3)
+    assert sheet(manifest, tmp_path / "s.png", columns=2, limit=2) == Sheet(2, 3)
+    assert sheet(manifest, tmp_path / "s.png", columns=2, limit=64) == Sheet(3, 3)
     with Image.open(tmp_path / "s.png") as made:
         assert made.size[0] == 2 * 176
 

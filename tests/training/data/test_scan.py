@@ -229,7 +229,7 @@ def test_what_is_no_folder_is_an_error(tmp_path: Path, name: str) -> None:
 def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "check_tools", list)
 
-    def walk(folder: str, onerror: object) -> list[object]:
+    def walk(folder: str, onerror: object, followlinks: bool) -> list[object]:
         assert callable(onerror)
         onerror(PermissionError(13, "Permission denied", f"{folder}/locked"))
         return []
@@ -246,6 +246,41 @@ def test_a_manifest_of_other_folders_is_refused(
     (tmp_path / "b/x.txt").write_text("x")
     with pytest.raises(ConfigError, match="other folders"):
         scan(tmp_path / "b", curated[1], workers=1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
+def test_links_to_folders_are_followed_once_and_never_in_a_circle(
+    curated: tuple[Path, Path, Summary], tmp_path: Path
+) -> None:
+    folder, away = tmp_path / "mine", tmp_path / "elsewhere"
+    (folder / "own").mkdir(parents=True)
+    away.mkdir()
+    shutil.copy(curated[0] / f"{GOOD[0]}.jpg", folder / "own")
+    shutil.copy(curated[0] / f"{GOOD[1]}.jpg", away)
+    for name, target in (("a", folder / "own"), ("b", away), ("c", away), ("d", tmp_path)):
+        (folder / name).symlink_to(target, target_is_directory=True)
+    (away / "circle").symlink_to(away, target_is_directory=True)
+    scan(folder, tmp_path / "m.jsonl", workers=1, with_text=False)
+    assert set(Manifest.read(tmp_path / "m.jsonl").entries) == {f"mine/own/{GOOD[0]}.jpg", f"mine/b/{GOOD[1]}.jpg"}
+
+
+def test_a_manifest_takes_a_further_folder_and_one_that_moved(
+    curated: tuple[Path, Path, Summary], tmp_path: Path
+) -> None:
+    first, second, manifest = tmp_path / "first", tmp_path / "second", tmp_path / "m.jsonl"
+    for folder, name in ((first, GOOD[0]), (second, GOOD[1])):
+        folder.mkdir()
+        shutil.copy2(curated[0] / f"{name}.jpg", folder)
+    scan(first, manifest, workers=1, with_text=False)
+    assert scan([first, second], manifest, workers=1, with_text=False).measured == 1
+    (tmp_path / "disk").mkdir()
+    moved = first.rename(tmp_path / "disk/first")
+    assert scan([moved, second], manifest, workers=1, with_text=False).measured == 0
+    assert Manifest.read(manifest).sources == {"first": str(moved), "second": str(second)}
+    shutil.copytree(moved, first)  # two folders of one name, both there: nobody knows which is meant
+    for others in ([first, second], [second]):
+        with pytest.raises(ConfigError, match="other folders"):
+            scan(others, manifest, workers=1, with_text=False)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")

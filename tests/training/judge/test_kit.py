@@ -45,6 +45,21 @@ def test_looking_again_gives_the_kept_features(dataset: Dataset, kit: Kit) -> No
     assert np.allclose(Rulers.of(kit).look(dataset.images[held]).bands, kit.reference.bands[:10], atol=1e-3)
 
 
+def test_a_kit_takes_no_other_kits_place(dataset: Dataset, tmp_path: Path) -> None:
+    kit = make_kit(dataset, tmp_path, n=50, held_out=0.3, trained=False)
+    assert make_kit(dataset, tmp_path, n=50, held_out=0.3, trained=False).hash == kit.hash
+    with pytest.raises(OutputError, match="another kit is here"):
+        make_kit(dataset, tmp_path, n=60, held_out=0.3, trained=False)
+    assert open_kit(tmp_path).hash == kit.hash
+    (tmp_path / "kit.json").write_text("{")
+    assert make_kit(dataset, tmp_path, n=60, held_out=0.3, trained=False).n == 60
+
+
+def test_where_no_kit_is_it_says_what_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="installation judge kit"):
+        open_kit(tmp_path)
+
+
 @pytest.mark.parametrize("damage", ["cut", "missing", "facts", "version"])
 def test_a_damaged_kit_is_refused(dataset: Dataset, tmp_path: Path, damage: str) -> None:
     make_kit(dataset, tmp_path, n=50, held_out=0.3, trained=False)

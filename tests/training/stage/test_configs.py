@@ -29,7 +29,7 @@ def test_every_recipe_makes_networks_that_fit_its_crops(name: str, scale: int) -
 @pytest.mark.parametrize("text", ["gan=nan", "lr_stage=inf", "steady=nan"])
 def test_a_number_that_is_none_is_refused_by_its_name(text: str) -> None:
     key, _, value = text.partition("=")
-    with pytest.raises(ConfigError, match=f"{text} is not a float"):
+    with pytest.raises(ConfigError, match=f"{text} is not a number"):
         resolve("nano", {key: value})
 
 

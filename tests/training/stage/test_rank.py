@@ -15,6 +15,7 @@ from installation.models import checkpoint, projection
 from installation.models.header import read_header
 from installation.training.dataset import Dataset
 from installation.training.stage.configs import resolve
+from installation.training.stage.curate import follows
 from installation.training.stage.rank import best, load_critic, rank_seeds, score
 from installation.training.stage.source import Crops, Previous
 from installation.training.stage.trainee import StageTrainee
@@ -50,6 +51,14 @@ def test_a_stage_that_is_conditioned_on_w_ranks_by_its_portrait(dataset: Dataset
     lo = generator(z).clamp(-1, 1)
     assert float(score(critic, stage, lo, z)) == pytest.approx(scores[0], abs=1e-6)  # type: ignore[arg-type]
     assert float(score(critic, stage, lo)) != pytest.approx(scores[0], abs=3e-6)  # type: ignore[arg-type]
+
+
+def test_a_run_knows_what_it_was_trained_after(run: Path, base: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(base.read_bytes() + b" ")
+    assert follows(run, [base])
+    assert not follows(run, [other])
+    assert not follows(run, [base, base])
 
 
 def test_the_best_come_first() -> None:
