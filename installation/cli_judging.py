@@ -19,6 +19,10 @@ runs_app = typer.Typer(help="What was trained, and how it went.", no_args_is_hel
 KitFolder = Annotated[Path, typer.Argument(help="The folder that `judge kit` made.")]
 Network = Annotated[Path, typer.Argument(help="A checkpoint, or a run's folder.")]
 Psi = Annotated[float, typer.Option(help="Truncation of the pictures.", min=0.0, max=1.5)]
+Seeds = Annotated[int, typer.Option(help="How many seeds are looked at.", min=2, max=1_000_000)]
+First = Annotated[int, typer.Option(help="The first of them.", min=0, max=4_000_000_000)]
+Stops = Annotated[int, typer.Option(help="How many of the best make the tour.", min=1, max=1000)]
+Hold = Annotated[float, typer.Option(help="Seconds of rest at each.", min=0.0, max=3600.0)]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Where the judgement is kept; beside the checkpoint if not given.")
 ]
@@ -132,10 +136,10 @@ def rank(
     run: Annotated[Path, typer.Argument(help="The folder of a stage's run: its critic ranks.")],
     previous: Annotated[list[Path], typer.Argument(help="The cascade before it, base first: checkpoints or runs.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for tour.toml, scores.csv, sheet.png.")],
-    seeds: Annotated[int, typer.Option(help="How many seeds are looked at.", min=2, max=1_000_000)] = 500,
-    first: Annotated[int, typer.Option(help="The first of them.", min=0, max=4_000_000_000)] = 0,
-    stops: Annotated[int, typer.Option(help="How many of the best make the tour.", min=1, max=1000)] = 12,
-    hold: Annotated[float, typer.Option(help="Seconds of rest at each.", min=0.0, max=3600.0)] = 4.0,
+    seeds: Seeds = 500,
+    first: First = 0,
+    stops: Stops = 12,
+    hold: Hold = 4.0,
     psi: Psi = 0.7,
     device: Device = "auto",
 ) -> None:
@@ -149,6 +153,37 @@ def rank(
     with shared("ranking") as tell:
         files = curate(
             run,
+            networks,
+            out,
+            seeds=range(first, first + seeds),
+            stops=stops,
+            hold_s=hold,
+            psi=psi,
+            device=device,
+            progress=tell,
+        )
+    for path in files:
+        answer(path)
+
+
+@judge_app.command()
+def gaze(
+    cascade: Annotated[list[Path], typer.Argument(help="A cascade, base first: checkpoints or runs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for tour.toml, scores.csv, sheet.png.")],
+    seeds: Seeds = 500,
+    first: First = 0,
+    stops: Stops = 12,
+    hold: Hold = 4.0,
+    psi: Psi = 0.7,
+    device: Device = "auto",
+) -> None:
+    """Ranks seeds by whether their eyes look back, and writes the best as a tour for a show."""
+    from installation.training.judge.gaze import gaze_tour
+    from installation.training.runs import network_in
+
+    networks = [network_in(path) for path in cascade]
+    with shared("looking") as tell:
+        files = gaze_tour(
             networks,
             out,
             seeds=range(first, first + seeds),
@@ -231,7 +266,7 @@ def card(
     network = network_in(folder)
     text = Card(
         header=read_header(network),
-        parameters=cost.parameters(read_index(network)),
+        parameters=cost.parameters(read_index(network)[1]),
         run=run,
         dataset=open_dataset(dataset),
         judgement=run.judgement,

@@ -149,6 +149,23 @@ def test_a_state_that_is_no_number_is_never_written(tmp_path: Path) -> None:
     assert trainee.lr == 0.25
 
 
+def test_weights_that_are_none_are_never_written_though_the_loss_is_a_number(tmp_path: Path) -> None:
+    class Blind(Counter):
+        """Its loss tells nothing of its weight."""
+
+        def step(self) -> Mapping[str, Tensor]:
+            super().step()
+            return {"loss": torch.ones(())}
+
+    trainee = Blind(lambda trainee: trainee.nimg >= 700 and trainee.retries < 2)
+    run(trainee, tmp_path, kimg=2.0, pace=Pace(save_s=3, check_s=1, show_kimg=1.0))
+    assert trainee.lr == 0.25
+    for path in tmp_path.glob("*.safetensors"):
+        state = load_state(path)
+        assert state is not None
+        assert bool(state.tensors["weight"].isfinite())
+
+
 def test_the_halved_rate_survives_a_restart(tmp_path: Path) -> None:
     run(Counter(lambda trainee: trainee.nimg == 500 and trainee.retries == 0), tmp_path, kimg=1.0)
     second = Counter()

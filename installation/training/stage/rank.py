@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from installation.errors import CheckpointError, ModelError
-from installation.latent.sphere import seed_z, to_sphere
 from installation.models import checkpoint
 from installation.models.cascade import Cascade
 from installation.models.network import Upscaler
 from installation.training.stage.networks import Critic
 from installation.training.state import load_state
+from installation.training.tour import portrait_ws
 
 
 def rank_seeds(
@@ -54,23 +54,6 @@ def rank_seeds(
             lo = before(ws).clamp(-1, 1)
             scores.append(float(score(critic, last, lo, before.generator.stage_w(ws))[0]))
     return np.array(scores)
-
-
-def portrait(cascade: Cascade, seed: int, psi: float) -> Tensor:
-    """img [1, 3, H, W], -1..1: what a show of this cascade calls the portrait of `seed`."""
-    return cascade(portrait_ws(cascade, seed, psi)).clamp(-1, 1)
-
-
-def portrait_ws(cascade: Cascade, seed: int, psi: float) -> Tensor:
-    """ws [1, num_ws, w_dim] of that portrait."""
-    z = torch.from_numpy(to_sphere(seed_z(seed, cascade.generator.z_dim))[None]).float()
-    return cascade.truncate(cascade.mapping(z), psi)
-
-
-def best(seeds: Sequence[int], scores: np.ndarray, share: float = 0.5) -> list[int]:
-    """The better `share` of the seeds, best first; equal scores in the order given."""
-    order = np.argsort(-scores, kind="stable")[: max(1, round(share * len(seeds)))]
-    return [seeds[i] for i in order]
 
 
 @torch.inference_mode()

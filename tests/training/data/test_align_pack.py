@@ -90,6 +90,21 @@ def test_what_is_smaller_than_asked_is_passed_over_not_enlarged(manifest: Path) 
     assert found.passed == {"smaller than 240 px": 5}
 
 
+@pytest.mark.parametrize(("detail", "crops"), [(1.0, 1), (0.81, 1), (0.79, 0), (None, 1)])
+def test_a_face_that_was_enlarged_is_passed_over(manifest: Path, detail: float | None, crops: int) -> None:
+    """As large as the crop, of which a fifth of the detail at most may be missing."""
+    with Manifest.writing(manifest) as opened:
+        for name, entry in list(opened.entries.items()):
+            if name.endswith("00174.jpg"):
+                face = {**entry.faces[0], "side": float(SIZE), "detail": detail}
+                opened.put(replace(entry, faces=[face]))
+            else:
+                opened.put(replace(entry, decision="drop"))
+    found = aligned(manifest)
+    assert found.crops == crops
+    assert found.passed == ({} if crops else {"too little detail": 1})
+
+
 def test_what_was_kept_by_hand_though_it_lies_near_the_edge_is_cut(manifest: Path) -> None:
     name = "mine/sub/00174.jpg"
     with Manifest.writing(manifest) as opened:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,8 +79,11 @@ def test_only_the_uncertain_ones_are_asked_about(port: int) -> None:
     assert [row["name"] for row in state["pictures"]] == ["mine/a.png", "mine/b.png", "mine/c.png"]
 
 
-def test_an_answer_is_on_the_disk_at_once(port: int, manifest: Path) -> None:
+def test_an_answer_is_on_the_disk_at_once(port: int, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)  # which no test can look behind but by pulling the plug
     assert ask(port, "POST", "/answer", {"number": 2, "decision": "drop"})[0] == 200
+    assert len(flushed) == 1
     assert decisions(manifest)["c"] == ("drop", "hand")
 
 

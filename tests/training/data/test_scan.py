@@ -167,6 +167,21 @@ def test_what_was_decided_by_hand_is_found_again_after_the_folder_was_away_and_u
     assert found.facts["away"] == {}
 
 
+def test_a_decision_by_hand_is_not_about_another_picture_of_the_same_name(
+    curated: tuple[Path, Path, Summary], tmp_path: Path
+) -> None:
+    folder, manifest = tmp_path / "mine", tmp_path / "m.jsonl"
+    folder.mkdir()
+    shutil.copy(curated[0] / f"{GOOD[0]}.jpg", folder / "a.jpg")
+    scan(folder, manifest, workers=1, with_text=False)
+    with Manifest.writing(manifest) as opened:
+        opened.put(replace(opened.entries["mine/a.jpg"], decision="drop", by="hand"))
+    shutil.copy(curated[0] / f"{GOOD[1]}.jpg", folder / "a.jpg")
+    scan(folder, manifest, workers=1, with_text=False)
+    entry = Manifest.read(manifest).entries["mine/a.jpg"]
+    assert (entry.decision, entry.by) == ("keep", "rule")
+
+
 def test_a_score_that_can_be_taken_now_is_taken(
     curated: tuple[Path, Path, Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

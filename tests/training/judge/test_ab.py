@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,9 +110,12 @@ def test_an_answer_is_on_the_disk_at_once_and_an_interrupted_evening_goes_on(tmp
     assert blind(tmp_path).done == 3
 
 
-def test_a_second_press_of_a_key_counts_once(tmp_path: Path) -> None:
+def test_a_second_press_of_a_key_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = blind(tmp_path)
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
     assert one.answer(0, "left")
+    assert len(flushed) == 1
     assert not one.answer(0, "left")
     assert one.done == 1
 

@@ -80,6 +80,19 @@ def test_the_headline_is_the_score(q: float, said: str) -> None:
     assert judged(q).headline().startswith(said)
 
 
+@pytest.mark.parametrize(("errors", "said"), [(1.5, "no difference"), (1.9, "no difference"), (2.1, "b is better")])
+def test_a_difference_counts_from_two_errors_on(errors: float, said: str) -> None:
+    """Both were measured on the same halves, between which the difference has a standard deviation of one."""
+    wobble = RNG.standard_normal(200)
+    wobble = (wobble - wobble.mean()) / wobble.std(ddof=1)
+    first = judged(50.0)
+    halves = [50.0 + 9.0 * RNG.standard_normal() for _ in wobble]
+    a = replace(first, numbers={"q": Number(50.0, 9.0, tuple(halves))})
+    b_halves = tuple(half + errors + step for half, step in zip(halves, wobble, strict=True))
+    b = replace(first, subject="b", numbers={"q": Number(50.0 + errors, 9.0, b_halves)})
+    assert compare(a, b)[0].text == said
+
+
 @pytest.mark.parametrize("text", ["NaN", "Infinity"])
 def test_a_value_that_is_no_number_is_damage(tmp_path: Path, text: str) -> None:
     path = judged(40.0).write(tmp_path / "a.judgement.json")

@@ -60,12 +60,16 @@ def test_where_no_kit_is_it_says_what_makes_one(tmp_path: Path) -> None:
         open_kit(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["cut", "missing", "facts", "version"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "missing", "facts", "version"])
 def test_a_damaged_kit_is_refused(dataset: Dataset, tmp_path: Path, damage: str) -> None:
     make_kit(dataset, tmp_path, n=50, held_out=0.3, trained=False)
     reference, facts = tmp_path / "reference.safetensors", tmp_path / "kit.json"
     if damage == "cut":
         reference.write_bytes(reference.read_bytes()[:-8])
+    elif damage == "changed":  # still a file that can be read, of the same size
+        raw = bytearray(reference.read_bytes())
+        raw[-1] ^= 1
+        reference.write_bytes(raw)
     elif damage == "missing":
         reference.unlink()
     elif damage == "facts":

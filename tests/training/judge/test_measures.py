@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from installation.training.judge.measures import Sample, Scale, memorisation, numbers, score
+from installation.training.judge import measures
+from installation.training.judge.measures import Measures, Sample, Scale, floor_and_bad, memorisation, numbers, score
 
 
 def test_the_scale_runs_from_100_at_the_floor_to_0_at_bad() -> None:
@@ -21,6 +22,18 @@ def test_the_scale_runs_from_100_at_the_floor_to_0_at_bad() -> None:
 def test_nearer_than_real_pictures_are_to_each_other_is_no_better() -> None:
     scale = Scale(floor=1.0, bad=100.0)
     assert scale.points(0.1) == scale.points(-3.0) == 100
+
+
+def test_the_floor_is_a_deviation_above_what_real_pictures_reach() -> None:
+    rng = np.random.default_rng(0)
+    spread = rng.normal(0, 1, (400, 6)).astype(np.float32)
+    real = Measures(Sample(spread[:300], None), Sample(spread[300:], None))
+    bad = Measures(Sample(spread[:300] + 4, None), Sample(spread[300:], None))
+    draws = np.random.RandomState(6)
+    values = [real.at(draws.permutation(300)[:60], np.arange(100)) for _ in range(measures._FLOOR_DRAWS)]
+    for name, scale in floor_and_bad(real, bad, 60).items():
+        found = [one[name] for one in values]
+        assert scale.floor == pytest.approx(max(np.mean(found), 0) + np.std(found, ddof=1), rel=1e-6), name
 
 
 def test_the_score_is_the_mean_of_its_terms() -> None:

@@ -15,6 +15,7 @@ from installation.models import checkpoint, random_weights
 from installation.models.network import Upscaler
 from installation.models.stage import Stage
 from installation.training.judge import planted
+from installation.training.judge import stage as module
 from installation.training.judge.kit import Kit, make_kit
 from installation.training.judge.spectrum import high_frequencies
 from installation.training.judge.stage import detail, grow, judge_stage, psnr, shrink, steadiness
@@ -124,6 +125,15 @@ def test_detail_is_what_the_small_picture_does_not_hold(scale: int) -> None:
     assert shrink(smooth, scale).shape == small.shape
     assert float(detail(torch.ones(1, 3, 12 * scale, 12 * scale), scale).abs().max()) < 1e-3
     assert float(detail(smooth, scale).square().mean()) < 0.2 * float(smooth.square().mean())
+
+
+def test_what_moves_evenly_does_not_jerk() -> None:
+    """The second difference in time: zero for an even change, however fast; of an alternating one 16 times its square."""
+    pattern = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    still = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(1))
+    even = torch.stack([still + i * pattern for i in range(6)])
+    assert module._jerk(even) < 1e-10
+    assert module._jerk(torch.stack([(-1) ** i * pattern for i in range(6)])) == pytest.approx(16, rel=1e-5)
 
 
 def test_blur_takes_high_frequencies_and_noise_adds_them() -> None:

@@ -16,10 +16,11 @@ from installation.models.header import read_header
 from installation.training.dataset import Dataset
 from installation.training.stage.configs import resolve
 from installation.training.stage.curate import follows
-from installation.training.stage.rank import best, load_critic, rank_seeds, score
+from installation.training.stage.rank import load_critic, rank_seeds, score
 from installation.training.stage.source import Crops, Previous
 from installation.training.stage.trainee import StageTrainee
 from installation.training.stage.trainer import train_stage
+from installation.training.tour import best
 from tests.training.stage.conftest import TINY
 
 
