@@ -157,6 +157,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _plain(value: Any) -> str:
+    if value is None:
+        return "auto"
     if isinstance(value, list):
         return "-".join(str(one) for one in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
