@@ -28,6 +28,12 @@ Resume = Annotated[
     str, typer.Option(help="`auto` goes on with what the folder holds, `never` begins no run where one is.")
 ]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE changes one field of the config.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes; one a core if not given. A picture of 100 megapixels takes one of them 3 GB.", min=1, max=1024
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 
 
@@ -44,6 +50,7 @@ def scan(
     drawings: Annotated[
         bool, typer.Option("--drawings", help="Engravings, paintings and drawings are as welcome as photographs.")
     ] = False,
+    workers: Workers = None,
 ) -> None:
     """Scores every picture below the folders and decides: keep, drop, uncertain. Interrupted, it goes on."""
     from installation.training.data.rules import DRAWINGS_TOO, Rules
@@ -51,7 +58,7 @@ def scan(
 
     rules = Rules(size=size, drawing=DRAWINGS_TOO) if drawings else Rules(size=size)
     with counted("scanning") as tell:
-        summary = run(folders, manifest, progress=tell, resume=not again, rules=rules, with_text=text)
+        summary = run(folders, manifest, workers=workers, progress=tell, resume=not again, rules=rules, with_text=text)
     answer(" · ".join(f"{decision} {count}" for decision, count in summary.counts.items()))
     for reason, count in sorted(summary.dropped.items(), key=lambda row: -row[1]):
         answer(f"  dropped for {reason}: {count}")
@@ -102,12 +109,13 @@ def align(
     out: Path,
     size: Annotated[int, typer.Option(help="Edge of the crops, px.", min=16, max=4096)],
     uncertain: Annotated[bool, typer.Option("--uncertain", help="The uncertain ones too.")] = False,
+    workers: Workers = None,
 ) -> None:
     """Cuts the faces of the kept pictures, FFHQ's way, never enlarged."""
     from installation.training.data.align import align as run
 
     with counted("aligning") as tell:
-        aligned = run(manifest, out, size=size, uncertain=uncertain, progress=tell)
+        aligned = run(manifest, out, size=size, uncertain=uncertain, workers=workers, progress=tell)
     answer(f"{aligned.crops} crops of {aligned.pictures} pictures")
     for reason, count in sorted(aligned.passed.items(), key=lambda row: -row[1]):
         answer(f"  none for {reason}: {count}")
