@@ -8,7 +8,7 @@ Owns the address map, made once from the table: each row at its address; each va
     /installation/drift/speed              get (also with "?"): answered at the same address
     /installation/drift/speed/norm 0.75    the same knob as 0..1
     /installation/walk/next                a button: no argument, I, T or a number above 0 fires; F, 0: released
-    /installation/look/* 0.5               a pattern sets, it does not ask; buttons need an argument, too
+    /installation/look/* 0.5               a pattern sets all it matches (blackout!), it does not ask; buttons need an argument, too
 
 int, float, double, int64 and bool are taken for every numeric row and for bool (true above 0). A choice takes its name
 or its index.

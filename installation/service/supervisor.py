@@ -209,8 +209,8 @@ class Supervisor:
             watched.due_s = now
 
     def _tell(self, now: float) -> None:
-        """Feeds the service manager: its watchdog gets a sign only when the wall has presented a picture since the last
-        one, so a show that stands still starves it."""
+        """Feeds the service manager: its watchdog gets a sign only when the wall's loop has turned since the last one, so a
+        wall that hangs starves it."""
         if now - self._notify_s < _NOTIFY_S:
             return
         self._notify_s = now

@@ -72,7 +72,9 @@ def align(
         raise ConfigError(f"size {size} px is not between {MIN_SIZE} and {MAX_SIZE}")
     folder = Path(out_folder).resolve()
     with Manifest.writing(manifest_path) as manifest:
-        if any(folder == source or folder in source.parents for source in map(Path, manifest.sources.values())):
+        places = {manifest.place(name).parent.resolve() for name in manifest.entries}
+        places |= {Path(source) for source in manifest.sources.values()}
+        if any(place.is_relative_to(folder) for place in places):
             raise ConfigError(
                 "the photographs lie in this folder", where=str(folder), fix="Name a new one for the crops"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from installation.errors import ConfigError, OutputError
 from installation.training.data import pool
 from installation.training.data.duplicates import Limits, groups
 from installation.training.data.extra import versions
-from installation.training.data.manifest import Entry, Manifest
+from installation.training.data.manifest import Decision, Entry, Manifest
 from installation.training.data.measure import Task, check_tools, complete, died, measure, one_thread
 from installation.training.data.rules import Rules, decide_all
 from installation.training.records import MADE
@@ -61,7 +61,7 @@ def scan(
     sources = _sources(folders)
     missing = check_tools()
     own = {Path(out_manifest).resolve(), Path(f"{out_manifest}.lock").resolve()}
-    tasks = [Task(_unicode(name), str(path), with_text) for name, path in _files(sources) if path not in own]
+    tasks = [Task(_unicode(name), str(path), with_text) for name, path in _files(sources) if path.resolve() not in own]
     if not tasks:
         raise OutputError(
             "the folder holds no file", where=", ".join(sources.values()), fix="Name the folder of your pictures"
@@ -73,26 +73,23 @@ def scan(
         manifest.facts["tools"] = versions()
         known = manifest.entries if resume else {}
         present = {task.name for task in tasks}
-        gone = [entry for name, entry in manifest.entries.items() if name not in present]
-        away = manifest.facts.get("away", {}) | {
-            entry.sha256: entry.decision for entry in gone if entry.by == "hand" and entry.sha256
+        gone = sum(name not in present for name in manifest.entries)
+        by_hand = manifest.facts.get("away", {}) | {
+            entry.sha256: entry.decision for entry in manifest.entries.values() if entry.by == "hand" and entry.sha256
         }
+        # On the disk before names get other entries: a kill forgets neither a decision nor a new folder.
+        manifest.facts["away"] = by_hand
+        manifest.save()
         new = [task for task in tasks if not _unchanged(known.get(task.name), task)]
         done = len(tasks) - len(new)
         workers = workers or pool.cores()
         for entry in pool.each(measure, new, workers=min(workers, max(1, len(new))), died=died, begin=one_thread):
-            before = manifest.entries.get(entry.name)
-            if before is not None and before.by == "hand" and before.sha256 == entry.sha256:
-                entry = replace(entry, by="hand", decision=before.decision)
-            elif entry.sha256 in away:
-                entry = replace(entry, by="hand", decision=away[entry.sha256])
             manifest.put(entry)
             done += 1
             if progress:
                 progress(done, len(tasks), entry.name)
         entries = [entry for name, entry in sorted(manifest.entries.items()) if name in present]
-        here = {entry.sha256 for entry in entries}
-        manifest.facts["away"] = {digest: decision for digest, decision in away.items() if digest not in here}
+        entries, manifest.facts["away"] = _decided_by_hand(entries, by_hand)
         manifest.entries = decide_all(entries, groups(entries, limits), rules or Rules())
         manifest.save()
         if all(entry.error for entry in entries):
@@ -109,8 +106,23 @@ def scan(
             unreadable,
             missing,
             len(new),
-            len(gone),
+            gone,
         )
+
+
+def _decided_by_hand(entries: list[Entry], by_hand: Mapping[str, Decision]) -> tuple[list[Entry], dict[str, Decision]]:
+    """The entries with what was decided about their bytes, under whatever name they had then; and what is about bytes that are away.
+
+    Of copies of the same bytes one has it: the first, where none has it yet.
+    """
+    has_it = {entry.sha256 for entry in entries if entry.by == "hand"}
+    done = []
+    for entry in entries:
+        if entry.sha256 in by_hand and entry.sha256 not in has_it:
+            has_it.add(entry.sha256)
+            entry = replace(entry, by="hand", decision=by_hand[entry.sha256])
+        done.append(entry)
+    return done, {digest: decision for digest, decision in by_hand.items() if digest not in has_it}
 
 
 def _sources(folders: Path | str | Sequence[Path | str]) -> dict[str, str]:

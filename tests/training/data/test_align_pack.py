@@ -203,7 +203,7 @@ def test_a_name_too_long_for_a_draft_is_shortened(scanned: tuple[Path, Path], tm
     assert pack(tmp_path / "m.jsonl", tmp_path / "f.safetensors", size=SIZE).names == [entry.name]
 
 
-@pytest.mark.parametrize("place", ["mine", "."])
+@pytest.mark.parametrize("place", ["mine", ".", "mine/sub"])
 def test_the_photographs_folder_takes_no_crops(scanned: tuple[Path, Path], tmp_path: Path, place: str) -> None:
     folder, manifest = scanned
     copy = Path(shutil.copy(manifest, tmp_path / "m.jsonl"))

@@ -139,6 +139,86 @@ def test_what_was_decided_by_hand_stays(curated: tuple[Path, Path, Summary], tmp
     assert Manifest.read(copy).entries["mine/up.jpg"].decision == "keep"
 
 
+def hand(manifest: Path) -> dict[str, str]:
+    return {name: entry.decision for name, entry in Manifest.read(manifest).entries.items() if entry.by == "hand"}
+
+
+def test_decisions_by_hand_go_with_the_bytes_through_every_renaming(
+    curated: tuple[Path, Path, Summary], tmp_path: Path
+) -> None:
+    folder, manifest = tmp_path / "mine", tmp_path / "m.jsonl"
+    folder.mkdir()
+    for number, name in enumerate(GOOD[:3], 1):
+        shutil.copy(curated[0] / f"{name}.jpg", folder / f"{number}.jpg")
+    scan(folder, manifest, workers=1, with_text=False)
+    with Manifest.writing(manifest) as opened:
+        for number, decision in ((1, "keep"), (2, "drop")):
+            opened.put(replace(opened.entries[f"mine/{number}.jpg"], decision=decision, by="hand"))
+
+    # Numbered anew: every name is taken by other bytes, and the first picture is in another room.
+    (folder / "1.jpg").rename(tmp_path / "first.jpg")
+    (folder / "2.jpg").rename(folder / "1.jpg")
+    (folder / "3.jpg").rename(folder / "2.jpg")
+    scan(folder, manifest, workers=1, with_text=False)
+    assert hand(manifest) == {"mine/1.jpg": "drop"}
+    (tmp_path / "first.jpg").rename(folder / "9.jpg")
+    scan(folder, manifest, workers=1, with_text=False)
+    assert hand(manifest) == {"mine/1.jpg": "drop", "mine/9.jpg": "keep"}
+
+    # Names exchanged; then a copy is all that is left of one.
+    (folder / "1.jpg").rename(folder / "x")
+    (folder / "9.jpg").rename(folder / "1.jpg")
+    (folder / "x").rename(folder / "9.jpg")
+    scan(folder, manifest, workers=1, with_text=False)
+    assert hand(manifest) == {"mine/1.jpg": "keep", "mine/9.jpg": "drop"}
+    shutil.copy(folder / "9.jpg", folder / "copy.jpg")
+    scan(folder, manifest, workers=1, with_text=False)
+    assert hand(manifest) == {"mine/1.jpg": "keep", "mine/9.jpg": "drop"}
+    (folder / "9.jpg").unlink()
+    scan(folder, manifest, workers=1, with_text=False)
+    assert hand(manifest) == {"mine/1.jpg": "keep", "mine/copy.jpg": "drop"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
+def test_a_picture_that_cannot_be_read_for_once_keeps_its_decision(
+    curated: tuple[Path, Path, Summary], tmp_path: Path
+) -> None:
+    folder, manifest, disk = tmp_path / "mine", tmp_path / "m.jsonl", tmp_path / "disk.jpg"
+    folder.mkdir()
+    shutil.copy(curated[0] / f"{GOOD[1]}.jpg", folder)
+    shutil.copy(curated[0] / f"{GOOD[0]}.jpg", disk)
+    (folder / "a.jpg").symlink_to(disk)
+    scan(folder, manifest, workers=1, with_text=False)
+    with Manifest.writing(manifest) as opened:
+        opened.put(replace(opened.entries["mine/a.jpg"], decision="drop", by="hand"))
+    disk.rename(tmp_path / "away.jpg")
+    assert "mine/a.jpg" in scan(folder, manifest, workers=1, with_text=False).unreadable
+    (tmp_path / "away.jpg").rename(disk)
+    scan(folder, manifest, workers=1, with_text=False)
+    assert hand(manifest) == {"mine/a.jpg": "drop"}
+
+
+def test_a_scan_of_a_further_folder_that_was_killed_leaves_a_manifest_that_can_be_used(
+    curated: tuple[Path, Path, Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, manifest = tmp_path / "first", tmp_path / "second", tmp_path / "m.jsonl"
+    for folder, name in ((first, GOOD[0]), (second, GOOD[1])):
+        folder.mkdir()
+        shutil.copy2(curated[0] / f"{name}.jpg", folder)
+    scan(first, manifest, workers=1, with_text=False)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan([first, second], manifest, workers=1, with_text=False, progress=killed)
+    found = Manifest.read(manifest)
+    assert {name: found.place(name).is_file() for name in found.entries} == {
+        f"first/{GOOD[0]}.jpg": True,
+        f"second/{GOOD[1]}.jpg": True,
+    }
+
+
 def test_what_was_decided_by_hand_is_found_again_after_the_folder_was_away_and_under_another_name(
     curated: tuple[Path, Path, Summary], tmp_path: Path
 ) -> None:
@@ -161,8 +241,7 @@ def test_what_was_decided_by_hand_is_found_again_after_the_folder_was_away_and_u
     assert scan(folder, manifest, workers=1, with_text=False).measured == 3
 
     found = Manifest.read(manifest)
-    by_hand = {name: entry.decision for name, entry in found.entries.items() if entry.by == "hand"}
-    assert by_hand == {away: "drop", "mine/disk/other.jpg": "drop"}
+    assert hand(manifest) == {away: "drop", "mine/disk/other.jpg": "drop"}
     assert found.entries[plain].decision == "keep"
     assert found.facts["away"] == {}
 
@@ -275,8 +354,9 @@ def test_links_to_folders_are_followed_once_and_never_in_a_circle(
     for name, target in (("a", folder / "own"), ("b", away), ("c", away), ("d", tmp_path)):
         (folder / name).symlink_to(target, target_is_directory=True)
     (away / "circle").symlink_to(away, target_is_directory=True)
-    scan(folder, tmp_path / "m.jsonl", workers=1, with_text=False)
-    assert set(Manifest.read(tmp_path / "m.jsonl").entries) == {f"mine/own/{GOOD[0]}.jpg", f"mine/b/{GOOD[1]}.jpg"}
+    for _ in range(2):  # the second time its own files lie there too
+        assert not scan(folder, away / "m.jsonl", workers=1, with_text=False).unreadable
+        assert set(Manifest.read(away / "m.jsonl").entries) == {f"mine/own/{GOOD[0]}.jpg", f"mine/b/{GOOD[1]}.jpg"}
 
 
 def test_a_manifest_takes_a_further_folder_and_one_that_moved(
