@@ -2,6 +2,7 @@
 
     python -m benchmarks.judge PICTURES...            folders of portraits; or one packed dataset (.safetensors)
     python -m benchmarks.judge DATASET --run FOLDER   also: the run's earlier checkpoints below its later ones
+    python -m benchmarks.judge DATASET --stage 4      instead: faults in what a stage of x4 adds, by the score of stages
 
 Pictures are split into a reference and the rest, from which the clean set and every fault are made. Each trial redraws, with
 replacement, the N pictures of every set, each set for itself (of checkpoints the same seeds), and the reference, the same for all
@@ -9,6 +10,9 @@ sets. An ordering counts as right when the clean set scores above the weak fault
 above the earlier. Prints one table; the exit code is 1 when a share by Q is below 95 %. Two checkpoints that the judge itself calls no
 different are shown and not counted: a run that has come to rest is no fault of the judge. At N = 1,000 about six minutes on two quiet
 cores, and half a minute for each checkpoint.
+
+With --stage the real pictures stand for a stage without a fault; each fault is planted into them, and each trial redraws pictures, not
+patches: those of one picture are alike. A kit keeps 128 pictures, of which one half is judged against the other.
 """
 
 from __future__ import annotations
@@ -33,10 +37,12 @@ from installation.training.judge.base import load_generator, made
 from installation.training.judge.judgement import SIGMAS
 from installation.training.judge.kit import Kit, Rulers, make_kit
 from installation.training.judge.measures import Measures, Sample, numbers, score
+from installation.training.judge.stage import Yardstick
 from installation.training.picture import PictureError, read_picture, resize, to_uint8
 
 WANTED = 0.95
 SETS = ("q", "kd", "sw", "lb")
+STAGE_SETS = ("q", "kd", "lb", "hf_distance")
 
 
 def main() -> None:
@@ -48,19 +54,25 @@ def main() -> None:
     arguments.add_argument("--held-out", type=float, default=0.25)
     arguments.add_argument("--bands-only", action="store_true", help="without trained features")
     arguments.add_argument("--run", type=Path, help="a run's folder, or any folder of checkpoints of one run")
+    arguments.add_argument("--stage", type=int, choices=(2, 4), help="judge what a stage of this scale adds")
     options = arguments.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="judge-", ignore_cleanup_errors=True) as work:
         dataset = dataset_of(options.pictures, options.size, Path(work) / "pictures.safetensors")
         trained = False if options.bands_only else None
         kit = make_kit(dataset, Path(work) / "kit", n=options.n, held_out=options.held_out, trained=trained)
-        rows = list(rank_planted(dataset, kit, options.held_out, options.trials))
+        names = SETS if options.stage is None else STAGE_SETS
+        rows = (
+            list(rank_planted(dataset, kit, options.held_out, options.trials))
+            if options.stage is None
+            else list(rank_stage_faults(kit, options.stage, options.trials))
+        )
         if options.run is not None:
             rows += rank_checkpoints(options.run, kit, options.trials)
-    table = Table("planted", "Q, best to worst", "right by Q", *(f"by {name.upper()} alone" for name in SETS[1:]))
+    table = Table("planted", "Q, best to worst", "right by Q", *(f"by {name.upper()} alone" for name in names[1:]))
     table.title = f"{kit.describe()}; {options.trials} trials, {(time.monotonic() - began) / 60:.1f} minutes"
     for row in rows:
-        table.add_row(*row.cells())
+        table.add_row(*row.cells(names))
     Console(width=140).print(table)
     sys.exit(0 if all(row.good for row in rows) else 1)
 
@@ -81,9 +93,9 @@ class Row:
         """How often the order was right."""
         return float(np.mean(np.all([a[name] > b[name] for a, b in pairwise(self.sets)], axis=0)))
 
-    def cells(self) -> list[str]:
+    def cells(self, names: tuple[str, ...]) -> list[str]:
         scores = " > ".join(f"{one['q'].mean():.1f} ± {one['q'].std():.1f}" for one in self.sets)
-        shares = [f"{self.share(name):.1%}" if name in self.sets[0] else "–" for name in SETS]
+        shares = [f"{self.share(name):.1%}" if name in self.sets[0] else "–" for name in names]
         return [self.name, scores, shares[0] + ("" if self.counts else " (no difference)"), *shares[1:]]
 
 
@@ -146,6 +158,36 @@ def rank_planted(dataset: Dataset, kit: Kit, held_out: float, trials: int) -> It
         print(f"{fault}: {strength} ({time.monotonic() - began:.0f} s)", file=sys.stderr)
     for fault, (weak, strong) in found.items():
         yield Row(fault, (clean, weak, strong))
+
+
+def stage_conditions(real: np.ndarray, plain: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(fault, weak, strong): uint8 [N, 3, P, P]. plain: the pictures without what a stage should add."""
+    half = ((real.astype(np.uint16) + plain) // 2).astype(np.uint8)
+    yield "half the detail / none", half, plain
+    yield "blur σ 0.5 / 1", planted.blur(real, 0.5), planted.blur(real, 1.0)
+    yield "noise σ 3 / 8", planted.noise(real, 3.0), planted.noise(real, 8.0)
+    yield "JPEG 80 / 30", planted.jpeg(real, 80), planted.jpeg(real, 30)
+    yield "checkerboard ±2 / ±5", planted.checkerboard(real, 2.0), planted.checkerboard(real, 5.0)
+
+
+def rank_stage_faults(kit: Kit, scale: int, trials: int) -> Iterator[Row]:
+    yardstick = Yardstick(kit, scale)
+
+    def redrawn(made: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+        gap, (n, m) = yardstick.gap(made), yardstick.sizes
+        ours, shared = np.random.RandomState(100 + seed), np.random.RandomState(99)
+        rows: dict[str, list[float]] = {}
+        for _ in range(trials):
+            found = gap.at(ours.randint(0, n, n), shared.randint(0, m, m))
+            for name, value in {"q": score(found, yardstick.scales), **{key: -d for key, d in found.items()}}.items():
+                rows.setdefault(name, []).append(value)
+        return {name: np.array(values) for name, values in rows.items()}
+
+    clean = redrawn(yardstick.real, 0)
+    for number, (fault, weak, strong) in enumerate(stage_conditions(yardstick.real, yardstick.plain), 1):
+        began = time.monotonic()
+        yield Row(fault, (clean, redrawn(weak, 2 * number), redrawn(strong, 2 * number + 1)))
+        print(f"{fault} ({time.monotonic() - began:.0f} s)", file=sys.stderr)
 
 
 def rank_checkpoints(folder: Path, kit: Kit, trials: int) -> Iterator[Row]:

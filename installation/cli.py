@@ -438,13 +438,18 @@ def osc_send(
 ) -> None:
     """Sends one OSC message; without arguments it asks for the value and prints the reply."""
     from installation.control.osc_send import send
+    from installation.control.pattern import is_pattern
     from installation.show.params import parameter_table
 
     for text in (address, *(args or [])):
         if re.match("--?[a-zA-Z]", text):
             raise typer.BadParameter(f"no such option; as text, write '\"{text}\"'", param_hint=text)
+    if not args and is_pattern(address):
+        raise typer.BadParameter("a pattern sets and does not ask: give a value", param_hint="address")
     # A press is answered by nothing.
-    asks = not args and not any(row.address == address and row.kind == "button" for row in parameter_table())
+    asks = args in (None, [], ["?"]) and not any(
+        row.address == address and row.kind == "button" for row in parameter_table()
+    )
     reply = send(host, port, address, args or [], wait_reply=wait if asks else None)
     if not asks:
         return

@@ -31,7 +31,7 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE ch
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="Processes; one a core if not given. A picture of 100 megapixels takes one of them 3 GB.", min=1, max=1024
+        help="Processes; one a core if not given. A picture of 100 megapixels takes one of them 3 GB.", min=1, max=61
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -69,7 +69,7 @@ def scan(
     if (more := len(summary.unreadable) - MOST_NAMED) > 0:
         say(f"  and {more} more that cannot be read: they are in the manifest")
     if summary.gone:
-        say(f"  {summary.gone} pictures of the manifest are not there now; what was decided about them by hand is kept")
+        say(f"  of the manifest's pictures not there now: {summary.gone} (what was decided by hand is kept)")
     for missing in summary.missing:
         say(f"  not measured: {missing}")
 

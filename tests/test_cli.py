@@ -101,6 +101,7 @@ USAGE = {
     "a format that is none": (["params", "--format", "yaml"], "--format"),
     "an address that is none": (["osc-send", "drift"], "begins with /"),
     "an option of osc-send that is none": (["osc-send", "/a", "--prot", "1"], "--prot"),
+    "a pattern that asks": (["osc-send", "/installation/look/*"], "does not ask"),
     "an integer too large": (["osc-send", "/a", "9" * 30], "64 bits"),
 }
 

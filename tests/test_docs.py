@@ -130,7 +130,7 @@ def test_every_config_of_a_base_is_in_the_table():
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_link_of_a_page_is_there_and_tracked(page: str):
+def test_every_link_of_a_page_is_there_and_not_ignored(page: str):
     """A file that lies here and is ignored is in no clone."""
     place = ROOT / page
     targets = {

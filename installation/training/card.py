@@ -14,7 +14,7 @@ from typing import Any
 from installation.errors import ConfigError
 from installation.models.catalogue import COMMERCIAL_USE
 from installation.models.header import Header
-from installation.training.dataset import Dataset
+from installation.training.dataset import FACE_MARK, Dataset
 from installation.training.judge.judgement import COLUMNS, Judgement
 from installation.training.runs import RunInfo
 
@@ -102,7 +102,7 @@ def _pictures(dataset: Dataset) -> Iterator[str]:
         yield f"Dropped, by reason (a picture may have several): {said}."
         yield ""
     if (more := _left_out(dataset)) > 0:
-        yield f"Left out besides: {more:,} about which nobody was asked or in which no face has {dataset.size} px."
+        yield f"Left out besides: {more:,} that were left uncertain or have no whole, sharp face of {dataset.size} px."
         yield ""
 
 
@@ -111,7 +111,8 @@ def _left_out(dataset: Dataset) -> int:
     counts, sources = dataset.manifest.get("counts"), dataset.manifest.get("sources")
     if not isinstance(counts, Mapping) or not sources:
         return 0
-    return sum(one["pictures"] for one in sources) - counts.get("drop", 0) - len(dataset)
+    packed = {name.split(FACE_MARK)[0] for name in dataset.names}
+    return sum(one["pictures"] for one in sources) - counts.get("drop", 0) - len(packed)
 
 
 def _training(run: RunInfo, header: Header) -> list[tuple[str, str]]:

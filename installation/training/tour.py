@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from installation.errors import OutputError
 from installation.latent.sphere import seed_z, to_sphere
 from installation.models.cascade import Cascade
-from installation.training.records import write_bytes, write_png
+from installation.training.records import DISK_FIX, write_bytes, write_png
 
 TOUR, SCORES, SHEET = "tour.toml", "scores.csv", "sheet.png"
 _COLUMNS, _CELL, _LINE, _SHOWN = 6, 192, 18, 12
@@ -37,6 +38,16 @@ def best(seeds: Sequence[int], scores: np.ndarray, share: float = 0.5) -> list[i
     """The better `share` of the seeds, best first; equal scores in the order given."""
     order = np.argsort(-scores, kind="stable")[: max(1, round(share * len(seeds)))]
     return [seeds[i] for i in order]
+
+
+def begin_tour(out: Path) -> None:
+    """Before the seeds are looked at: OutputError where a tour lies in the folder, from which somebody may have struck out, or none can."""
+    if (out / TOUR).exists():
+        raise OutputError("a tour is here already", where=str(out / TOUR), fix="Name another folder, or delete it")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror or error})", where=str(out), fix=DISK_FIX) from error
 
 
 def write_tour(

@@ -10,7 +10,7 @@ import pytest
 from installation.errors import ConfigError
 from installation.models.header import Header
 from installation.training.card import Card, hours
-from installation.training.dataset import Dataset, open_dataset
+from installation.training.dataset import FACE_MARK, Dataset, open_dataset
 from installation.training.judge.judgement import Judgement, Number
 from installation.training.runs import RunInfo
 from tests.training.base.conftest import pack_discs
@@ -59,12 +59,12 @@ def test_reasons_that_dropped_nothing_are_not_named(dataset: Dataset) -> None:
 
 
 def test_what_no_rule_dropped_and_is_not_there_is_counted(dataset: Dataset) -> None:
-    """49 pictures, 5 dropped, the packed ones of the fixture."""
-    left = 49 - 5 - len(dataset)
-    assert (f"Left out besides: {left} about which nobody was asked" in card(dataset).text()) == (left > 0)
-    many = [{**SOURCES[0], "pictures": 4000}]
-    more = replace(dataset, manifest={**dataset.manifest, "sources": many})
-    assert f"Left out besides: {4000 - 5 - len(dataset):,} about" in card(more).text()
+    """Of 49 pictures 5 were dropped and 31 are there, one of them with two faces."""
+    packed = [f"town/{i}.jpg" for i in range(30)] + ["sea/0.jpg", f"sea/0.jpg{FACE_MARK}2"]
+    text = card(replace(dataset, names=packed)).text()
+    assert "Left out besides: 13 that were left uncertain or have no whole, sharp face of 32 px." in text
+    every = [f"town/{i}.jpg" for i in range(44)]
+    assert "Left out besides" not in card(replace(dataset, names=every)).text()
 
 
 def test_it_says_how_the_network_was_made(dataset: Dataset) -> None:

@@ -55,7 +55,10 @@ def export(
 
 
 def inherited_from(path: Path) -> str:
-    """The licence of what a run begins with: a checkpoint, a run's folder, or a state alone. CheckpointError where it cannot be read."""
+    """The licence of what a run begins with: a checkpoint, a run's folder, or its `state.safetensors` alone.
+
+    CheckpointError where it cannot be read.
+    """
     file = path / EXPORT_NAME if path.is_dir() else path.with_name(EXPORT_NAME) if path.name == STATE_NAME else path
     if file.is_file():
         return read_header(file).licence

@@ -32,8 +32,9 @@ def pack(
     crops are reduced, none is enlarged.
 
     licences: of the sources, by folder name; they go into the manifest and so into a model card. Beside the dataset lies a copy of the
-    whole manifest, `NAME.manifest.jsonl`: every picture, every score, every reason. ConfigError on an unknown folder or where `out` is no
-    .safetensors, OutputError if there is no crop of that size, if one was changed since `align`, or if the disk is full.
+    whole manifest, `NAME.manifest.jsonl`: every picture, every score, every reason. ConfigError on an unknown folder, or where `out` is no
+    .safetensors or the copy would take another manifest's place; OutputError if there is no crop of that size, if one was changed since
+    `align`, or if the disk is full.
     """
     out = Path(out)
     if out.suffix != ".safetensors":  # whatever else a name says, the manifest among it, is somebody's file
@@ -51,6 +52,9 @@ def pack(
         raise OutputError(what, where=str(manifest.path), fix=f"Run `installation data align` with --size {size}")
     whole = manifest.path.read_bytes()
     beside = out.with_name(out.name.removesuffix(".safetensors") + ".manifest.jsonl")
+    if beside.exists() and not _same_pictures(beside, manifest):
+        what = "another manifest has the name of this one's copy"
+        raise ConfigError(what, where=str(beside), fix="Give the dataset another name")
     facts = _facts(manifest, chosen, size, licences or {}) | {
         "manifest_file": beside.name,
         "manifest_sha256": hashlib.sha256(whole).hexdigest(),
@@ -61,6 +65,14 @@ def pack(
     if beside.resolve() != manifest.path.resolve():
         write_bytes(beside, whole)
     return dataset
+
+
+def _same_pictures(path: Path, manifest: Manifest) -> bool:
+    """Whether the manifest in a file is one of these folders: this one, or an earlier copy of it."""
+    try:
+        return Manifest.read(path).sources.keys() == manifest.sources.keys()
+    except OutputError:
+        return False
 
 
 def _choose(manifest: Manifest, size: int, decisions: tuple[Decision, ...]) -> list[tuple[str, dict[str, Any], str]]:
@@ -110,7 +122,7 @@ def _facts(
                 "name": source,
                 "licence": licences.get(source, ""),
                 "pictures": len(names),
-                "kept": sum(name.startswith(source + "/") for name, _, _ in chosen),
+                "kept": len({name.split(FACE_MARK)[0] for name, _, _ in chosen if name.startswith(source + "/")}),
             }
         )
     return {

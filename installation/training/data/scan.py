@@ -153,16 +153,18 @@ def _files(sources: dict[str, str]) -> Iterator[tuple[str, Path]]:
         ) from error
 
     roots = [Path(folder).resolve() for folder in sources.values()]
-    followed: set[Path] = set()
+    followed: list[Path] = []
 
     def wanted(path: Path) -> bool:
         if path.name.startswith(".") or (path / MADE).exists():
             return False
-        if path.is_symlink():  # what lies in a source is found there, and no circle is walked twice
-            target = path.resolve()
-            if target in followed or any(target.is_relative_to(root) or root.is_relative_to(target) for root in roots):
+        target = path.resolve()
+        if target != path.parent.resolve() / path.name:  # a link, or a junction of Windows
+            # What lies in a source or under a link is found there, and no circle is walked.
+            known = [*roots, *followed]
+            if any(target.is_relative_to(other) or other.is_relative_to(target) for other in known):
                 return False
-            followed.add(target)
+            followed.append(target)
         return True
 
     for source, folder in sources.items():

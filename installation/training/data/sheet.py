@@ -34,6 +34,8 @@ def sheet(
     every = [entry for entry in manifest.entries.values() if entry.decision == decision and not entry.error]
     if not every:
         raise OutputError(f"no picture is {decision}", where=str(manifest.path))
+    if Path(png).resolve() in {manifest.place(name).resolve() for name in manifest.entries}:
+        raise OutputError("one of the pictures has this name", where=str(png), fix="Name another file")
     chosen = every[:limit]
     rows = -(-len(chosen) // columns)
     page = Image.new("RGB", (min(columns, len(chosen)) * _CELL, rows * (_CELL + _LINE)), (24, 24, 24))

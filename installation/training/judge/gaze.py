@@ -21,7 +21,7 @@ from installation.training.data.faces import find_faces
 from installation.training.data.mtcnn import MTCNN
 from installation.training.data.tone import luma
 from installation.training.picture import resize, to_uint8
-from installation.training.tour import portrait, write_tour
+from installation.training.tour import begin_tour, portrait, write_tour
 
 # The side at which pictures are looked at: the detector finds no more in larger ones.
 _SIDE = 256
@@ -98,6 +98,7 @@ def gaze_tour(
     the extra `data`.
     """
     detector = MTCNN()
+    begin_tour(out)
     base, *stages = (checkpoint.load(path) for path in cascade_files)
     cascade = Cascade(base, stages, device=device, graph=False)
     gazes = []

@@ -140,7 +140,7 @@ def read_judgement(path: Path) -> Judgement:
             str(name): Number(float(row["value"]), float(row["se"]), tuple(float(x) for x in row["halves"]))
             for name, row in data["numbers"].items()
         }
-        if not all(math.isfinite(each) for one in numbers.values() for each in (one.value, one.se)):
+        if not all(math.isfinite(each) for one in numbers.values() for each in (one.value, one.se, *one.halves)):
             raise ValueError("a value is no number")
         if "q" not in numbers:
             raise OutputError("the judgement is damaged: no score", where=str(path))
@@ -156,7 +156,7 @@ def read_judgement(path: Path) -> Judgement:
             warnings=tuple(str(text) for text in data["warnings"]),
             facts=dict(data["facts"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise OutputError(f"the judgement is damaged ({error!r})", where=str(path)) from error
 
 

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from installation.errors import ModelError, OutputError
+from installation.errors import ConfigError, ModelError, OutputError
 from installation.training.dataset import Dataset
 from installation.training.features import efficientnet, laplacian
 from installation.training.features.efficientnet import Features
@@ -128,6 +128,7 @@ def make_kit(
     train, held = dataset.split(held_out, split_seed)
     _check(dataset, train, held)
     n = min(n, len(train))
+    _check_place(out, {"eval_version": EVAL_VERSION, "dataset_sha256": dataset.sha256, "size": dataset.size, "n": n})
     rng = np.random.RandomState(5)
     train, held = np.sort(rng.permutation(train)[:MOST_TRAIN]), held[: max(n, LEAST_HELD_OUT)]
     network = Features(device) if (efficientnet.installed() if trained is None else trained) else None
@@ -174,9 +175,7 @@ def make_kit(
         "fresh": _freshness(reference.main, known.main),
         "reference_sha256": hashlib.sha256(data).hexdigest(),
     }
-    if _is_other_kit(out, facts):
-        what = "another kit is here: what was judged by it could never be compared again"
-        raise OutputError(what, where=str(out), fix="Name another folder, or delete this one")
+    _check_place(out, facts)
     # In this order: a kill in between leaves a kit that says it is damaged, never one that is.
     write_bytes(out / REFERENCE_FILE, data)
     write_json(out / KIT_FILE, facts)
@@ -184,12 +183,15 @@ def make_kit(
     return open_kit(out)
 
 
-def _is_other_kit(folder: Path, facts: dict[str, Any]) -> bool:
-    """Whether a sound kit lies there that is not this one."""
+def _check_place(folder: Path, facts: Mapping[str, Any]) -> None:
+    """ConfigError where a kit lies in the folder of which one of these facts is another. A damaged one is made anew."""
     try:
-        return open_kit(folder).hash != _hash(facts)
+        there = read_json(folder / KIT_FILE)
+        if {key: there.get(key) for key in facts} != json.loads(json.dumps(facts)):
+            what = "another kit is here: what was judged by it could never be compared again"
+            raise ConfigError(what, where=str(folder), fix="Name another folder, or delete this one")
     except OutputError:
-        return False
+        return
 
 
 def _hash(facts: dict[str, Any]) -> str:

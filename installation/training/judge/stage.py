@@ -58,19 +58,17 @@ def judge_stage(
         raise ModelError("is no stage", where=str(checkpoint), fix="Judge it as a base")
     stage.place(device)
     _check(stage, kit, checkpoint)
-    real_a, real_b = (np.ascontiguousarray(kit.pictures[i::2]) for i in (0, 1))
-    low = [_byte(shrink(_img(one[None], device), stage.scale)) for one in real_a]
-    large = []
-    for i, one in enumerate(low):
-        tell("enlarging", i / len(low))
-        large.append(_enlarge(stage, _img(one, device)))
-    made = np.concatenate(large)
-    plain = np.concatenate([_byte(grow(_img(one, device), stage.scale)) for one in low])
     tell("looking at the pictures", None)
-    found = _distances(_Patches(kit, device), made, real_a, real_b, plain, stage.scale)
-    small = [_byte(shrink(_img(one[None], device), stage.scale)) for one in made]
-    found["lowres_psnr"] = _mean([psnr(a, b) for a, b in zip(small, low, strict=True)])
-    found["paired_psnr"] = _mean([psnr(a, b) for a, b in zip(made, real_a, strict=True)])
+    yardstick = Yardstick(kit, stage.scale, device)
+    large = []
+    for i, one in enumerate(yardstick.low):
+        tell("enlarging", i / len(yardstick.low))
+        large.append(_enlarge(stage, _img(one[None], device)))
+    made = np.concatenate(large)
+    found = yardstick.numbers(made)
+    small = np.concatenate([_byte(shrink(_img(one[None], device), stage.scale)) for one in made])
+    found["lowres_psnr"] = _mean([psnr(a, b) for a, b in zip(small, yardstick.low, strict=True)])
+    found["paired_psnr"] = _mean([psnr(a, b) for a, b in zip(made, yardstick.real, strict=True)])
     warnings = warnings_of(checkpoint, kit)
     if base is not None:
         tell("walking", None)
@@ -178,33 +176,46 @@ class _Patches:
         return self.bands.embed(patches), trained, high_frequencies(images, scale)
 
 
-def _distances(
-    ruler: _Patches, made: np.ndarray, real_a: np.ndarray, real_b: np.ndarray, plain: np.ndarray, scale: int
-) -> dict[str, Number]:
-    """Q, kd, lb and hf_distance with their errors; the errors from random halves of the pictures of both sides."""
-    looks = [ruler.look(images, scale) for images in (made, real_a, plain, real_b)]
-    # The basis comes from both real sides: from one alone, that side would be nearer to itself than the other can be.
-    whitening = Whitening.of(np.concatenate([looks[1][0], looks[3][0]]))
-    mine, real, bad, reference = (_Seen(whitening(bands), trained, spectra) for bands, trained, spectra in looks)
-    n, m = len(made), len(real_b)
-    everything = (np.arange(n), np.arange(m))
-    floor, worst = _Gap(real, reference), _Gap(bad, reference)
-    parts = halves(n, m, HALVES, HALVES_SEED)
-    low, high = floor.at(*everything), worst.at(*everything)
-    spread = {name: float(np.std([floor.at(a, b)[name] for a, b in parts], ddof=1)) for name in low}
-    scales = {}
-    for name in low:
-        bottom = max(max(low[name], 0.0) + spread[name], 1e-3 * high[name], 1e-9)
-        scales[name] = Scale(bottom, max(high[name], 1.5 * bottom))
-    gap = _Gap(mine, reference)
-    value = gap.at(*everything)
-    around = recentred(value, [gap.at(a, b) for a, b in parts])
-    found = {name: Number.of(value[name], around[name]) for name in value}
-    qs = tuple(score({name: around[name][i] for name in value}, scales) for i in range(HALVES))
-    return {"q": Number.of(score(value, scales), qs), **found}
+class Yardstick:
+    """What stages are held against: how far real pictures lie from other real ones, and plain enlargements from both."""
+
+    def __init__(self, kit: Kit, scale: int, device: torch.device | str = "cpu") -> None:
+        """scale: of the stages, 2 or 4. `real`, `low`, `plain`: uint8 [N, 3, P, P], the pictures of A, those made small, and enlarged."""
+        self.scale, self._ruler = scale, _Patches(kit, device)
+        self.real, other = (np.ascontiguousarray(kit.pictures[i::2]) for i in (0, 1))
+        self.low = np.concatenate([_byte(shrink(_img(one[None], device), scale)) for one in self.real])
+        self.plain = np.concatenate([_byte(grow(_img(one[None], device), scale)) for one in self.low])
+        looks = [self._ruler.look(images, scale) for images in (self.real, self.plain, other)]
+        # The basis comes from both real sides: from one alone, that side would be nearer to itself than the other can be.
+        self._whitening = Whitening.of(np.concatenate([looks[0][0], looks[2][0]]))
+        real, bad, self._other = (_Seen(self._whitening(bands), trained, spectra) for bands, trained, spectra in looks)
+        self.sizes = len(self.real), len(other)
+        everything = np.arange(self.sizes[0]), np.arange(self.sizes[1])
+        floor = Gap(real, self._other)
+        low, high = floor.at(*everything), Gap(bad, self._other).at(*everything)
+        found = [floor.at(a, b) for a, b in halves(*self.sizes, HALVES, HALVES_SEED)]
+        self.scales = {}
+        for name in low:
+            spread = float(np.std([one[name] for one in found], ddof=1))
+            bottom = max(max(low[name], 0.0) + spread, 1e-3 * high[name], 1e-9)
+            self.scales[name] = Scale(bottom, max(high[name], 1.5 * bottom))
+
+    def gap(self, made: np.ndarray) -> Gap:
+        """Of pictures made of `low`, uint8 [N, 3, P, P] in its order."""
+        bands, trained, spectra = self._ruler.look(made, self.scale)
+        return Gap(_Seen(self._whitening(bands), trained, spectra), self._other)
+
+    def numbers(self, made: np.ndarray) -> dict[str, Number]:
+        """Q, kd, lb and hf_distance with their errors; the errors from random halves of the pictures of both sides."""
+        gap = self.gap(made)
+        value = gap.at(np.arange(self.sizes[0]), np.arange(self.sizes[1]))
+        around = recentred(value, [gap.at(a, b) for a, b in halves(*self.sizes, HALVES, HALVES_SEED)])
+        found = {name: Number.of(value[name], around[name]) for name in value}
+        qs = tuple(score({name: around[name][i] for name in value}, self.scales) for i in range(HALVES))
+        return {"q": Number.of(score(value, self.scales), qs), **found}
 
 
-class _Gap:
+class Gap:
     """The distances of one set's patches and spectra to the reference's, on any part of the pictures of both."""
 
     def __init__(self, one: _Seen, reference: _Seen) -> None:

@@ -14,7 +14,7 @@ from installation.models import checkpoint
 from installation.models.cascade import Cascade
 from installation.training.runs import RUN_FILE, STATE_NAME, network_in, read_run
 from installation.training.stage.rank import rank_seeds
-from installation.training.tour import write_tour
+from installation.training.tour import begin_tour, write_tour
 
 
 def curate(
@@ -38,6 +38,7 @@ def curate(
         raise OutputError(
             "is no run's folder: its critic is wanted", where=str(run), fix="Name what `train stage` made"
         )
+    begin_tour(out)
     stage = network_in(run)
     scores = rank_seeds(run / STATE_NAME, previous, stage, seeds, psi=psi, device=device, progress=progress)
     first, *between = (checkpoint.load(path) for path in (*previous, stage))
@@ -47,7 +48,9 @@ def curate(
 
 
 def follows(run: Path, previous: Sequence[Path]) -> bool:
-    """Whether a stage's run was trained after these very networks: of others its critic knows less."""
+    """Whether a stage's run was trained after these very networks: of others its critic knows less. True where one of them is not there."""
+    if not (run / RUN_FILE).is_file() or not all(path.is_file() for path in previous):
+        return True
     parents = read_run(run).parents
     return [fingerprint(path) for path in previous] == [
         parents[role] for role in sorted(parents) if role.startswith("previous")

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from installation.models.stage import Stage
+from installation.training.base.export import licence_line
 from installation.training.ema import HalfLife, follow
 from installation.training.features.efficientnet import Features, scaled
 from installation.training.losses import discriminator_loss, generator_loss, gradient_penalty
@@ -45,6 +46,8 @@ class StageTrainee:
         self.config, self.scale, self.seed, self.crops = config, scale, seed, crops
         self.previous, self.features = previous, features
         self.on_show: Callable[[StageTrainee], Mapping[str, float]] = lambda trainee: {}
+        # What a checkpoint of it owes; kept in the state, so that whoever goes on from it alone owes it too.
+        self.licence = licence_line(crops.dataset.manifest)
         self.device = crops.device
         self.stage = new_stage(config, scale, seed).to(self.device)
         self.average = new_stage(config, scale, seed).to(self.device).requires_grad_(False)
@@ -125,6 +128,7 @@ class StageTrainee:
             "critic_steps": self.critic_optimiser.steps,
             "scale": self.scale,
             "critic_widths": list(self.config.critic_widths),
+            "licence": self.licence,
         }
         return tensors, facts
 
@@ -138,6 +142,7 @@ class StageTrainee:
                 if moments := state.part(f"{name}_v"):
                     optimiser.restore(moments, int(state.facts[f"{name}_steps"]))
             self.nimg, self.steps = int(state.facts["nimg"]), int(state.facts["steps"])
+            self.licence = licence_line(self.crops.dataset.manifest, str(state.facts.get("licence", "")))
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise misfit(state, error) from error
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from installation.errors import ConfigError
 from installation.models import checkpoint, projection
 from installation.models import device as devices
-from installation.training.base.export import licence_line
 from installation.training.dataset import Dataset, open_dataset
 from installation.training.features.efficientnet import Features
 from installation.training.loop import Outcome, Pace, Progress, train
@@ -141,7 +140,7 @@ def _export(path: Path, trainee: StageTrainee, data: Dataset, previous: Sequence
     header = checkpoint.describe(
         stage,
         name=path.parent.name,
-        licence=licence_line(data.manifest),
+        licence=trainee.licence,
         source="trained by installation train stage",
         training_data=f"{data.path.name}, {len(data)} pictures of {data.size} px, sha256 {data.sha256}",
         nimg=trainee.nimg,

@@ -222,6 +222,21 @@ def test_a_dataset_takes_no_other_files_place(manifest: Path, name: str) -> None
     assert not (manifest.parent / "faces").exists()
 
 
+def test_another_manifest_in_the_copys_place_is_left_alone(manifest: Path) -> None:
+    aligned(manifest)
+    out, beside = manifest.with_name("f.safetensors"), manifest.with_name("f.manifest.jsonl")
+    with Manifest.writing(beside, new={"sources": {"others": str(manifest.parent)}, "tools": {}}):
+        pass
+    before = beside.read_bytes()
+    with pytest.raises(ConfigError, match="another manifest has the name"):
+        pack(manifest, out, size=SIZE)
+    assert (beside.read_bytes(), out.exists()) == (before, False)
+    beside.unlink()
+    pack(manifest, out, size=SIZE)
+    pack(manifest, out, size=SIZE)
+    assert beside.read_bytes() == manifest.read_bytes()
+
+
 def test_a_manifest_that_is_called_as_the_copy_would_be_stays_as_it_is(manifest: Path) -> None:
     aligned(manifest)
     own = manifest.rename(manifest.with_name("f.manifest.jsonl"))
@@ -247,7 +262,7 @@ def test_the_dataset_says_where_everything_came_from(manifest: Path) -> None:
     aligned(manifest)
     data = pack(manifest, manifest.parent / "d.safetensors", size=SIZE, licences={"mine": "public domain"})
     facts = data.manifest
-    assert facts["sources"] == [{"name": "mine", "licence": "public domain", "pictures": 5, "kept": 5}]
+    assert facts["sources"] == [{"name": "mine", "licence": "public domain", "pictures": 5, "kept": 4}]
     assert facts["counts"] == {"keep": 4, "drop": 1, "uncertain": 0, "packed": 5}
     entries = Manifest.read(manifest.parent / facts["manifest_file"]).entries
     assert facts["source_sha256"][-1] == entries["mine/sub/00609.jpg"].sha256

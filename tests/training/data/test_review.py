@@ -159,6 +159,14 @@ def test_the_sheet_shows_each_picture_and_survives_a_missing_one(manifest: Path,
         assert made.size[0] == 2 * 176
 
 
+def test_a_sheet_takes_no_pictures_place(manifest: Path) -> None:
+    picture = manifest.parent / "mine" / "a.png"
+    before = picture.read_bytes()
+    with pytest.raises(OutputError, match="one of the pictures has this name"):
+        sheet(manifest, picture)
+    assert picture.read_bytes() == before
+
+
 def test_a_sheet_of_nothing_is_said(manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no picture is drop"):
         sheet(manifest, tmp_path / "s.png", decision="drop")

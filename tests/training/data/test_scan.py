@@ -353,10 +353,18 @@ def test_links_to_folders_are_followed_once_and_never_in_a_circle(
     shutil.copy(curated[0] / f"{GOOD[1]}.jpg", away)
     for name, target in (("a", folder / "own"), ("b", away), ("c", away), ("d", tmp_path)):
         (folder / name).symlink_to(target, target_is_directory=True)
-    (away / "circle").symlink_to(away, target_is_directory=True)
+    (away / "deeper").mkdir()
+    for name, target in (("circle", away), ("up", tmp_path), ("down", away / "deeper")):
+        (away / name).symlink_to(target, target_is_directory=True)
+    (folder / "zz").symlink_to(away / "deeper", target_is_directory=True)
+    shutil.copy(curated[0] / f"{GOOD[2]}.jpg", away / "deeper")
     for _ in range(2):  # the second time its own files lie there too
         assert not scan(folder, away / "m.jsonl", workers=1, with_text=False).unreadable
-        assert set(Manifest.read(away / "m.jsonl").entries) == {f"mine/own/{GOOD[0]}.jpg", f"mine/b/{GOOD[1]}.jpg"}
+        assert set(Manifest.read(away / "m.jsonl").entries) == {
+            f"mine/own/{GOOD[0]}.jpg",
+            f"mine/b/{GOOD[1]}.jpg",
+            f"mine/b/deeper/{GOOD[2]}.jpg",
+        }
 
 
 def test_a_manifest_takes_a_further_folder_and_one_that_moved(

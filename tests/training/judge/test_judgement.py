@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,9 +94,18 @@ def test_a_difference_counts_from_two_errors_on(errors: float, said: str) -> Non
     assert compare(a, b)[0].text == said
 
 
-@pytest.mark.parametrize("text", ["NaN", "Infinity"])
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "9" * 400], ids=["nan", "infinite", "endless"])
 def test_a_value_that_is_no_number_is_damage(tmp_path: Path, text: str) -> None:
     path = judged(40.0).write(tmp_path / "a.judgement.json")
     path.write_text(path.read_text().replace("40.0", text, 1))
+    with pytest.raises(OutputError, match="damaged"):
+        read_judgement(path)
+
+
+def test_a_half_that_is_no_number_is_damage_too(tmp_path: Path) -> None:
+    path = judged(40.0).write(tmp_path / "a.judgement.json")
+    data = json.loads(path.read_text())
+    data["numbers"]["q"]["halves"][3] = float("nan")
+    path.write_text(json.dumps(data))
     with pytest.raises(OutputError, match="damaged"):
         read_judgement(path)

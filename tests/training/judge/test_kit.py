@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from installation.errors import ModelError, OutputError
+from installation.errors import ConfigError, ModelError, OutputError
 from installation.training.dataset import Dataset
 from installation.training.features import efficientnet
 from installation.training.judge.kit import Kit, Rulers, make_kit, open_kit
@@ -48,9 +48,14 @@ def test_looking_again_gives_the_kept_features(dataset: Dataset, kit: Kit) -> No
 def test_a_kit_takes_no_other_kits_place(dataset: Dataset, tmp_path: Path) -> None:
     kit = make_kit(dataset, tmp_path, n=50, held_out=0.3, trained=False)
     assert make_kit(dataset, tmp_path, n=50, held_out=0.3, trained=False).hash == kit.hash
-    with pytest.raises(OutputError, match="another kit is here"):
-        make_kit(dataset, tmp_path, n=60, held_out=0.3, trained=False)
+    for changes in ({"n": 60}, {"held_out": 0.25}):
+        with pytest.raises(ConfigError, match="another kit is here"):
+            make_kit(dataset, tmp_path, **{"n": 50, "held_out": 0.3, "trained": False, **changes})
     assert open_kit(tmp_path).hash == kit.hash
+    facts = json.loads((tmp_path / "kit.json").read_text())
+    (tmp_path / "kit.json").write_text(json.dumps({**facts, "eval_version": 0}))
+    with pytest.raises(ConfigError, match="another kit is here"):  # by the program of before it can still be read
+        make_kit(dataset, tmp_path, n=50, held_out=0.3, trained=False)
     (tmp_path / "kit.json").write_text("{")
     assert make_kit(dataset, tmp_path, n=60, held_out=0.3, trained=False).n == 60
 

@@ -60,6 +60,9 @@ def test_a_run_knows_what_it_was_trained_after(run: Path, base: Path, tmp_path: 
     assert follows(run, [base])
     assert not follows(run, [other])
     assert not follows(run, [base, base])
+    # What is not there is refused where it is read, in one line.
+    assert follows(run, [tmp_path / "nothing.safetensors"])
+    assert follows(tmp_path, [base])
 
 
 def test_the_best_come_first() -> None:

@@ -53,6 +53,18 @@ def test_with_a_previous_stage_and_a_critic_every_loss_is_there_and_finite(datas
     assert trainee.sound()
 
 
+def test_who_goes_on_from_a_state_alone_owes_what_it_owed(dataset: Dataset, tmp_path: Path) -> None:
+    _run(dataset, tmp_path / "first", 0.008)
+    state = load_state(tmp_path / "first" / STATE_NAME)
+    assert state is not None
+    assert state.facts["licence"] == "follows its training data: CC0-1.0"
+    save_state(tmp_path / "second" / STATE_NAME, state.tensors, {**state.facts, "licence": "theirs, with attribution"})
+    for kimg in (0.016, 0.024):
+        _run(dataset, tmp_path / "second", kimg)
+        header = read_header(tmp_path / "second" / "G_ema.safetensors")
+        assert header.licence == "follows its training data: CC0-1.0; theirs, with attribution"
+
+
 def test_the_critic_learns_to_tell_real_from_made(dataset: Dataset) -> None:
     trainee = _trainee(dataset, lr_critic="0.002", gan="0.001", lr_stage="0.00001")
     with torch.no_grad():
