@@ -95,8 +95,10 @@ def compare(first: Path, second: Path) -> None:
     from installation.training.judge.judgement import compare as run
 
     for path in (first, second):
-        if not path.name.endswith(SUFFIX):
-            raise typer.BadParameter(f"{str(path)!r} is no {SUFFIX} file: `judge base` and `judge stage` write them")
+        if path.suffix == ".safetensors":
+            raise typer.BadParameter(
+                f"{str(path)!r} is a network: name its {SUFFIX}, which `judge base` or `judge stage` wrote"
+            )
     judgements = [read_judgement(path) for path in (first, second)]
     names = [one.subject for one in judgements]
     if names[0] == names[1]:
