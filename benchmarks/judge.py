@@ -21,7 +21,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -36,7 +36,7 @@ from installation.training.judge import planted
 from installation.training.judge.base import load_generator, made
 from installation.training.judge.judgement import SIGMAS
 from installation.training.judge.kit import Kit, Rulers, make_kit
-from installation.training.judge.measures import Measures, Sample, numbers, score
+from installation.training.judge.measures import Measures, Sample, Scale, numbers, score
 from installation.training.judge.stage import Yardstick
 from installation.training.picture import PictureError, read_picture, resize, to_uint8
 
@@ -62,10 +62,10 @@ def main() -> None:
         trained = False if options.bands_only else None
         kit = make_kit(dataset, Path(work) / "kit", n=options.n, held_out=options.held_out, trained=trained)
         names = SETS if options.stage is None else STAGE_SETS
-        rows = (
-            list(rank_planted(dataset, kit, options.held_out, options.trials))
+        rows = list(
+            rank_planted(dataset, kit, options.held_out, options.trials)
             if options.stage is None
-            else list(rank_stage_faults(kit, options.stage, options.trials))
+            else rank_stage_faults(kit, options.stage, options.trials)
         )
         if options.run is not None:
             rows += rank_checkpoints(options.run, kit, options.trials)
@@ -174,14 +174,7 @@ def rank_stage_faults(kit: Kit, scale: int, trials: int) -> Iterator[Row]:
     yardstick = Yardstick(kit, scale)
 
     def redrawn(made: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-        gap, (n, m) = yardstick.gap(made), yardstick.sizes
-        ours, shared = np.random.RandomState(100 + seed), np.random.RandomState(99)
-        rows: dict[str, list[float]] = {}
-        for _ in range(trials):
-            found = gap.at(ours.randint(0, n, n), shared.randint(0, m, m))
-            for name, value in {"q": score(found, yardstick.scales), **{key: -d for key, d in found.items()}}.items():
-                rows.setdefault(name, []).append(value)
-        return {name: np.array(values) for name, values in rows.items()}
+        return redraw(yardstick.gap(made).at, yardstick.sizes, yardstick.scales, trials, seed)
 
     clean = redrawn(yardstick.real, 0)
     for number, (fault, weak, strong) in enumerate(stage_conditions(yardstick.real, yardstick.plain), 1):
@@ -213,14 +206,23 @@ def part(sample: Sample, index: np.ndarray) -> Sample:
 
 
 def drawn(sample: Sample, kit: Kit, trials: int, seed: int) -> dict[str, np.ndarray]:
-    """The score and minus each distance (so that higher is better) in every trial."""
-    held = len(kit.reference)
-    measures = Measures(sample, kit.reference)
+    sizes = len(sample), len(kit.reference)
+    return redraw(Measures(sample, kit.reference).at, sizes, kit.scales, trials, seed)
+
+
+def redraw(
+    distances: Callable[[np.ndarray, np.ndarray], Mapping[str, float]],
+    sizes: tuple[int, int],
+    scales: Mapping[str, Scale],
+    trials: int,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """The score and minus each distance (so that higher is better) in every trial. distances: of parts of both sides, as large as sizes."""
     ours, shared = np.random.RandomState(100 + seed), np.random.RandomState(99)
     rows: dict[str, list[float]] = {}
     for _ in range(trials):
-        distances = measures.at(ours.randint(0, len(sample), len(sample)), shared.randint(0, held, held))
-        for name, value in {"q": score(distances, kit.scales), **{key: -d for key, d in distances.items()}}.items():
+        found = distances(*(rng.randint(0, size, size) for rng, size in zip((ours, shared), sizes, strict=True)))
+        for name, value in {"q": score(found, scales), **{key: -d for key, d in found.items()}}.items():
             rows.setdefault(name, []).append(value)
     return {name: np.array(values) for name, values in rows.items()}
 

@@ -148,22 +148,14 @@ def rank(
     """Ranks seeds by a stage's critic, and writes the best as a tour for a show."""
     from installation.training.runs import network_in
     from installation.training.stage.curate import curate, follows
+    from installation.training.tour import TourPlan
 
+    plan = TourPlan(out, range(first, first + seeds), stops, hold, psi)
     networks = [network_in(path) for path in previous]
     if not follows(run, networks):
         say("the run was trained after other networks than these: its critic may not know their faults")
     with shared("ranking") as tell:
-        files = curate(
-            run,
-            networks,
-            out,
-            seeds=range(first, first + seeds),
-            stops=stops,
-            hold_s=hold,
-            psi=psi,
-            device=device,
-            progress=tell,
-        )
+        files = curate(run, networks, plan, device=device, progress=tell)
     for path in files:
         answer(path)
 
@@ -182,19 +174,12 @@ def gaze(
     """Ranks seeds by whether their eyes look back, and writes the best as a tour for a show."""
     from installation.training.judge.gaze import gaze_tour
     from installation.training.runs import network_in
+    from installation.training.tour import TourPlan
 
+    plan = TourPlan(out, range(first, first + seeds), stops, hold, psi)
     networks = [network_in(path) for path in cascade]
     with shared("looking") as tell:
-        files = gaze_tour(
-            networks,
-            out,
-            seeds=range(first, first + seeds),
-            stops=stops,
-            hold_s=hold,
-            psi=psi,
-            device=device,
-            progress=tell,
-        )
+        files = gaze_tour(networks, plan, device=device, progress=tell)
     for path in files:
         answer(path)
 

@@ -98,9 +98,8 @@ def sheet(
     if out.suffix.lower() != ".png":
         raise typer.BadParameter(f"{str(out)!r} is not a .png file", param_hint="--out")
     made = run(manifest, out, decision=decision, limit=limit)
-    answer(
-        f"{out}: {made.shown} of {made.among} pictures" if made.shown < made.among else f"{out}: {made.shown} pictures"
-    )
+    among = f" of {made.among}" if made.shown < made.among else ""
+    answer(f"{out}: {made.shown}{among} pictures")
 
 
 @data_app.command()

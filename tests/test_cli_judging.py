@@ -117,9 +117,10 @@ def test_the_critic_ranks_seeds_into_a_tour(place: Path, home: Path) -> None:
 
 def test_a_tour_of_the_ranked_seeds_is_a_show(place: Path, home: Path) -> None:
     from installation.training.stage.curate import curate
+    from installation.training.tour import TourPlan
 
     base, stage = (network_in(place / "runs" / name) for name in ("seed1", "stage"))
-    curate(place / "runs" / "stage", [base], home, seeds=range(6), stops=3, device="cpu")
+    curate(place / "runs" / "stage", [base], TourPlan(home, range(6), stops=3), device="cpu")
     head = f"[cascade]\nbase = {str(base)!r}\nstages = [{str(stage)!r}]\n[params]\nwalk.mode = 'tour'\n"
     (home / "show.toml").write_text(head + (home / "tour.toml").read_text())
     said = command(home, "still", str(home / "show.toml"), "-o", "it.png")

@@ -14,7 +14,7 @@ from typing import Any
 from installation.errors import ConfigError
 from installation.models.catalogue import COMMERCIAL_USE
 from installation.models.header import Header
-from installation.training.dataset import FACE_MARK, Dataset
+from installation.training.dataset import Dataset, source_of
 from installation.training.judge.judgement import COLUMNS, Judgement
 from installation.training.runs import RunInfo
 
@@ -111,7 +111,7 @@ def _left_out(dataset: Dataset) -> int:
     counts, sources = dataset.manifest.get("counts"), dataset.manifest.get("sources")
     if not isinstance(counts, Mapping) or not sources:
         return 0
-    packed = {name.split(FACE_MARK)[0] for name in dataset.names}
+    packed = {source_of(name) for name in dataset.names}
     return sum(one["pictures"] for one in sources) - counts.get("drop", 0) - len(packed)
 
 

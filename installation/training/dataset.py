@@ -200,10 +200,14 @@ def _parse_index(raw: bytes, data_bytes: int, where: str) -> tuple[tuple[int, in
     return (n, channels, height, width), facts
 
 
+def source_of(name: str) -> str:
+    """The picture that a face or window of that name was cut from."""
+    return name.rsplit(FACE_MARK, 1)[0]
+
+
 def _place(name: str, seed: int) -> float:
     """A number 0..1 from a picture's source, the same on every machine."""
-    source = name.rsplit(FACE_MARK, 1)[0]
-    return int.from_bytes(hashlib.sha256(f"{seed}:{source}".encode()).digest()[:7], "big") / 2**56
+    return int.from_bytes(hashlib.sha256(f"{seed}:{source_of(name)}".encode()).digest()[:7], "big") / 2**56
 
 
 def _check_space(folder: Path, nbytes: int, where: str) -> None:

@@ -18,6 +18,7 @@ from installation.errors import OutputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
 # A 150-megapixel camera back passes; a small file that unpacks to gigabytes does not.
 MAX_PIXELS = 170_000_000
@@ -119,6 +120,11 @@ def resize(
 def to_uint8(pixels: np.ndarray) -> np.ndarray:
     """Float 0..255, any shape, to uint8: rounded and clipped."""
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def frame_of(img: Tensor) -> np.ndarray:
+    """A network's picture [3, H, W], -1..1, as the wall shows it: uint8 [H, W, 3]."""
+    return img.mul(127.5).add(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
 def is_grey(pixels: np.ndarray) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,23 @@ from torch import Tensor
 from installation.errors import OutputError
 from installation.latent.sphere import seed_z, to_sphere
 from installation.models.cascade import Cascade
+from installation.training.picture import frame_of
 from installation.training.records import DISK_FIX, write_bytes, write_png
 
 TOUR, SCORES, SHEET = "tour.toml", "scores.csv", "sheet.png"
 _COLUMNS, _CELL, _LINE, _SHOWN = 6, 192, 18, 12
+
+
+@dataclass(frozen=True, slots=True)
+class TourPlan:
+    """out: the folder of a tour's files. seeds: those looked at. stops: how many of the best make the tour, with hold_s seconds of rest at
+    each. psi: truncation."""
+
+    out: Path
+    seeds: Sequence[int]
+    stops: int = 12
+    hold_s: float = 4.0
+    psi: float = 0.7
 
 
 def portrait(cascade: Cascade, seed: int, psi: float) -> Tensor:
@@ -51,41 +65,37 @@ def begin_tour(out: Path) -> None:
 
 
 def write_tour(
-    out: Path,
+    plan: TourPlan,
     cascade: Cascade,
-    seeds: Sequence[int],
     scores: np.ndarray,
     *,
     by: str,
-    stops: int,
-    hold_s: float,
-    psi: float,
     progress: Callable[[str, float | None], None] = lambda what, share: None,
 ) -> list[Path]:
-    """Writes three files into the folder `out`; their paths.
+    """Writes three files into the plan's folder; their paths.
 
-    tour.toml: the best `stops` as [[walk.tour]] of a show. scores.csv: every seed, best first. sheet.png: the twelve best above the
+    tour.toml: the best as [[walk.tour]] of a show. scores.csv: every seed, best first. sheet.png: the twelve best above the
     twelve worst, as the cascade makes them. scores: one for each seed, the higher the better; -inf is no stop. by: who gave them.
     OutputError: the disk refuses.
     """
-    order = best(seeds, scores, 1.0)
-    score = dict(zip(seeds, scores.tolist(), strict=True))
-    tour = _tour([(seed, score[seed]) for seed in order[:stops] if score[seed] > -np.inf], hold_s, by, len(seeds), psi)
+    order = best(plan.seeds, scores, 1.0)
+    score = dict(zip(plan.seeds, scores.tolist(), strict=True))
+    tour = _tour([(seed, score[seed]) for seed in order[: plan.stops] if score[seed] > -np.inf], plan, by)
     shown = min(_SHOWN, max(1, len(order) // 2))
-    sheet = _sheet(cascade, [(seed, score[seed]) for seed in (*order[:shown], *order[-shown:])], psi, progress)
+    sheet = _sheet(cascade, [(seed, score[seed]) for seed in (*order[:shown], *order[-shown:])], plan.psi, progress)
     rows = io.StringIO()
     csv.writer(rows, lineterminator="\n").writerows([("seed", "score"), *((s, f"{score[s]:.6g}") for s in order)])
-    files = [write_bytes(out / name, data.encode()) for name, data in ((TOUR, tour), (SCORES, rows.getvalue()))]
-    return [*files, write_png(out / SHEET, sheet)]
+    files = [write_bytes(plan.out / name, data.encode()) for name, data in ((TOUR, tour), (SCORES, rows.getvalue()))]
+    return [*files, write_png(plan.out / SHEET, sheet)]
 
 
-def _tour(stops: Sequence[tuple[int, float]], hold_s: float, by: str, among: int, psi: float) -> str:
+def _tour(stops: Sequence[tuple[int, float]], plan: TourPlan, by: str) -> str:
     lines = [
-        f"# The {len(stops)} best of {among} seeds, by {by}; truncation {psi:g}.",
+        f"# The {len(stops)} best of {len(plan.seeds)} seeds, by {by}; truncation {plan.psi:g}.",
         '# Put them into a show, with   walk.mode = "tour"   under [params]; strike out what you do not like.',
     ]
     for seed, score in stops:
-        lines += ["", "[[walk.tour]]", f"seed = {seed}  # score {score:.3g}", f"hold_s = {hold_s:g}"]
+        lines += ["", "[[walk.tour]]", f"seed = {seed}  # score {score:.3g}", f"hold_s = {plan.hold_s:g}"]
     return "\n".join(lines) + "\n"
 
 
@@ -100,8 +110,7 @@ def _sheet(
     draw = ImageDraw.Draw(page)
     for i, (seed, score) in enumerate(chosen):
         progress("drawing the sheet", i / len(chosen))
-        img = portrait(cascade, seed, psi)[0]
-        frame = img.mul(127.5).add(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        frame = frame_of(portrait(cascade, seed, psi)[0])
         picture = Image.fromarray(np.ascontiguousarray(frame)).resize((_CELL - 4, _CELL - 4), Image.Resampling.LANCZOS)
         x, y = i % columns * _CELL, i // columns * (_CELL + _LINE)
         page.paste(picture, (x + 2, y + 2))

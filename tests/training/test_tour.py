@@ -13,13 +13,13 @@ from PIL import Image
 from installation.errors import OutputError
 from installation.models import random_weights
 from installation.models.cascade import Cascade
-from installation.training.tour import begin_tour, best, write_tour
+from installation.training.tour import TourPlan, begin_tour, best, write_tour
 
 
 def test_what_has_no_score_is_no_stop_and_stands_last_in_the_list(tmp_path: Path) -> None:
     cascade = Cascade(random_weights.dcgan(), (), device="cpu")
     scores = np.array([-np.inf, 1.0, -np.inf, 2.5])
-    files = write_tour(tmp_path, cascade, [5, 6, 7, 8], scores, by="nobody", stops=3, hold_s=2.0, psi=0.7)
+    files = write_tour(TourPlan(tmp_path, [5, 6, 7, 8], 3, 2.0, 0.7), cascade, scores, by="nobody")
     assert [path.name for path in files] == ["tour.toml", "scores.csv", "sheet.png"]
     text = files[0].read_text()
     assert "The 2 best of 4 seeds, by nobody; truncation 0.7." in text

@@ -73,9 +73,8 @@ def complete(entry: Entry, task: Task) -> bool:
     """Whether an earlier entry holds every score that can be taken now: of libraries installed since, or text where it is asked for now."""
     if entry.error:
         return True
-    if (
-        entry.scores.get("format") == "MPO" and entry.scores.get("frames", 1) > 1
-    ):  # of before: its previews were counted
+    # Scans of before counted the previews in it.
+    if entry.scores.get("format") == "MPO" and entry.scores.get("frames", 1) > 1:
         return False
     text_missing = task.with_text and text.available() and entry.scores.get("text") is None
     return not text_missing and ("features" in entry.hashes or _features() is None)

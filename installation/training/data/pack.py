@@ -12,7 +12,7 @@ import numpy as np
 from installation.errors import ConfigError, OutputError
 from installation.training.data.extra import versions
 from installation.training.data.manifest import Decision, Manifest
-from installation.training.dataset import FACE_MARK, Dataset, write_dataset
+from installation.training.dataset import FACE_MARK, Dataset, source_of, write_dataset
 from installation.training.picture import decode_picture, resize, to_uint8
 from installation.training.records import write_bytes
 
@@ -122,7 +122,7 @@ def _facts(
                 "name": source,
                 "licence": licences.get(source, ""),
                 "pictures": len(names),
-                "kept": len({name.split(FACE_MARK)[0] for name, _, _ in chosen if name.startswith(source + "/")}),
+                "kept": len({source_of(name) for name, _, _ in chosen if name.startswith(source + "/")}),
             }
         )
     return {

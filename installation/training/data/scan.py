@@ -77,10 +77,10 @@ def scan(
         by_hand = manifest.facts.get("away", {}) | {
             entry.sha256: entry.decision for entry in manifest.entries.values() if entry.by == "hand" and entry.sha256
         }
-        # On the disk before names get other entries: a kill forgets neither a decision nor a new folder.
-        manifest.facts["away"] = by_hand
-        manifest.save()
         new = [task for task in tasks if not _unchanged(known.get(task.name), task)]
+        if new:  # before names get other entries: a kill forgets neither a decision nor a further folder
+            manifest.facts["away"] = by_hand
+            manifest.save()
         done = len(tasks) - len(new)
         workers = workers or pool.cores()
         for entry in pool.each(measure, new, workers=min(workers, max(1, len(new))), died=died, begin=one_thread):

@@ -20,8 +20,8 @@ from installation.models.cascade import Cascade
 from installation.training.data.faces import find_faces
 from installation.training.data.mtcnn import MTCNN
 from installation.training.data.tone import luma
-from installation.training.picture import resize, to_uint8
-from installation.training.tour import begin_tour, portrait, write_tour
+from installation.training.picture import frame_of, resize, to_uint8
+from installation.training.tour import TourPlan, begin_tour, portrait, write_tour
 
 # The side at which pictures are looked at: the detector finds no more in larger ones.
 _SIDE = 256
@@ -83,38 +83,31 @@ def scores_of(gazes: Sequence[Gaze | None]) -> np.ndarray:
 
 def gaze_tour(
     cascade_files: Sequence[Path],
-    out: Path,
+    plan: TourPlan,
     *,
-    seeds: Sequence[int],
-    stops: int = 12,
-    hold_s: float = 4.0,
-    psi: float = 0.7,
     device: str = "auto",
     progress: Callable[[str, float | None], None] = lambda what, share: None,
 ) -> list[Path]:
-    """Ranks `seeds` by their gaze and writes the files of `write_tour`; their paths. cascade_files: checkpoints, base first.
+    """Ranks the plan's seeds by their gaze and writes the files of `write_tour`; their paths. cascade_files: checkpoints, base first.
 
     CheckpointError or ModelError where they do not belong together, ModelError where no face is found in any; MissingExtraError without
     the extra `data`.
     """
     detector = MTCNN()
-    begin_tour(out)
+    begin_tour(plan.out)
     base, *stages = (checkpoint.load(path) for path in cascade_files)
     cascade = Cascade(base, stages, device=device, graph=False)
     gazes = []
-    for done, seed in enumerate(seeds):
-        progress("looking seeds in the eye", done / len(seeds))
+    for done, seed in enumerate(plan.seeds):
+        progress("looking seeds in the eye", done / len(plan.seeds))
         with torch.inference_mode():
-            img = portrait(cascade, seed, psi)[0].float()
-        frame = img.mul(127.5).add(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+            frame = frame_of(portrait(cascade, seed, plan.psi)[0].float())
         height, width = (round(side * _SIDE / min(frame.shape[:2])) for side in frame.shape[:2])
         gazes.append(gaze(to_uint8(resize(frame, width, height)), detector))
     if not any(gazes):
         what = f"no face was found in {len(gazes)} pictures"
         raise ModelError(what, where=str(cascade_files[0]), fix="Is it a network of portraits? Try another psi")
-    return write_tour(
-        out, cascade, seeds, scores_of(gazes), by="their gaze", stops=stops, hold_s=hold_s, psi=psi, progress=progress
-    )
+    return write_tour(plan, cascade, scores_of(gazes), by="their gaze", progress=progress)
 
 
 def _window(grey: np.ndarray, eye: np.ndarray, distance: float) -> np.ndarray:

@@ -14,37 +14,33 @@ from installation.models import checkpoint
 from installation.models.cascade import Cascade
 from installation.training.runs import RUN_FILE, STATE_NAME, network_in, read_run
 from installation.training.stage.rank import rank_seeds
-from installation.training.tour import begin_tour, write_tour
+from installation.training.tour import TourPlan, begin_tour, write_tour
 
 
 def curate(
     run: Path,
     previous: Sequence[Path],
-    out: Path,
+    plan: TourPlan,
     *,
-    seeds: Sequence[int],
-    stops: int = 12,
-    hold_s: float = 4.0,
-    psi: float = 0.7,
     device: str = "auto",
     progress: Callable[[str, float | None], None] = lambda what, share: None,
 ) -> list[Path]:
-    """Ranks `seeds` and writes the files of `write_tour`, the sheet enlarged by the stage; their paths.
+    """Ranks the plan's seeds and writes the files of `write_tour`, the sheet enlarged by the stage; their paths.
 
-    run: a stage's folder. previous: the checkpoints before it, base first. OutputError where `run`
-    is no run or the disk refuses; else as `rank_seeds`.
+    run: a stage's folder. previous: the checkpoints before it, base first. OutputError where `run` is no run or the disk refuses; else as
+    `rank_seeds`.
     """
     if not (run / RUN_FILE).is_file():
         raise OutputError(
             "is no run's folder: its critic is wanted", where=str(run), fix="Name what `train stage` made"
         )
-    begin_tour(out)
+    begin_tour(plan.out)
     stage = network_in(run)
-    scores = rank_seeds(run / STATE_NAME, previous, stage, seeds, psi=psi, device=device, progress=progress)
+    scores = rank_seeds(run / STATE_NAME, previous, stage, plan.seeds, psi=plan.psi, device=device, progress=progress)
     first, *between = (checkpoint.load(path) for path in (*previous, stage))
     cascade = Cascade(first, between, device=device, graph=False)
     by = f"the critic of the stage {run.resolve().name!r}"
-    return write_tour(out, cascade, seeds, scores, by=by, stops=stops, hold_s=hold_s, psi=psi, progress=progress)
+    return write_tour(plan, cascade, scores, by=by, progress=progress)
 
 
 def follows(run: Path, previous: Sequence[Path]) -> bool:

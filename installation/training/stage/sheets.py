@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from installation.models import projection
 from installation.models.network import Upscaler
+from installation.training.picture import frame_of
 from installation.training.runs import Run
 from installation.training.stage.degrade import Degradation, pair
 from installation.training.stage.source import Crops, Previous
@@ -51,7 +51,7 @@ class Sheets:
         out = torch.cat([stage(lo[None]) for lo in self.lo])
         plain = torch.cat([_bicubic(lo[None], scale) for lo in self.lo])
         rows = [_row(self.lo[i], plain[i], out[i], self.target[i], scale) for i in range(len(out))]
-        self.run.picture("held_out", _frame(torch.cat(rows, dim=1)), nimg)
+        self.run.picture("held_out", frame_of(torch.cat(rows, dim=1)), nimg)
         inner = slice(MARGIN * scale, -MARGIN * scale)
         detail, wanted = (x - projection.up(self.lo, scale) for x in (out, self.target))
         numbers = {
@@ -64,9 +64,9 @@ class Sheets:
         }
         if self.samples:
             rows = [_row(lo[0], _bicubic(lo, scale)[0], stage.styled(lo, w)[0], None, scale) for lo, w in self.samples]
-            self.run.picture("previous", _frame(torch.cat(rows, dim=1)), nimg)
+            self.run.picture("previous", frame_of(torch.cat(rows, dim=1)), nimg)
             walk = [stage.styled(lo, w) for lo, w in self.walk]
-            self.run.picture("walk", _frame(torch.cat([img[0] for img in walk], dim=2)), nimg)
+            self.run.picture("walk", frame_of(torch.cat([img[0] for img in walk], dim=2)), nimg)
             numbers["flicker"] = flicker([lo for lo, _ in self.walk], walk, scale)
         return numbers
 
@@ -97,8 +97,3 @@ def _sample(previous: Previous, z: Tensor, side: int) -> tuple[Tensor, Tensor]:
     img, w = previous.at(z, 0.7)
     top, left = ((length - side) // 2 for length in img.shape[2:])
     return img[:, :, top : top + side, left : left + side], w
-
-
-def _frame(img: Tensor) -> np.ndarray:
-    """[3, H, W], -1..1 -> uint8 [H, W, 3]."""
-    return img.mul(127.5).add(127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()

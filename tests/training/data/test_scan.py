@@ -198,13 +198,19 @@ def test_a_picture_that_cannot_be_read_for_once_keeps_its_decision(
     assert hand(manifest) == {"mine/a.jpg": "drop"}
 
 
+def two_folders(curated: tuple[Path, Path, Summary], place: Path) -> tuple[Path, Path]:
+    """Folders of one good picture each."""
+    folders = place / "first", place / "second"
+    for folder, name in zip(folders, GOOD, strict=False):
+        folder.mkdir()
+        shutil.copy2(curated[0] / f"{name}.jpg", folder)
+    return folders
+
+
 def test_a_scan_of_a_further_folder_that_was_killed_leaves_a_manifest_that_can_be_used(
     curated: tuple[Path, Path, Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second, manifest = tmp_path / "first", tmp_path / "second", tmp_path / "m.jsonl"
-    for folder, name in ((first, GOOD[0]), (second, GOOD[1])):
-        folder.mkdir()
-        shutil.copy2(curated[0] / f"{name}.jpg", folder)
+    first, second, manifest = *two_folders(curated, tmp_path), tmp_path / "m.jsonl"
     scan(first, manifest, workers=1, with_text=False)
 
     def killed(*_: object) -> None:
@@ -370,10 +376,7 @@ def test_links_to_folders_are_followed_once_and_never_in_a_circle(
 def test_a_manifest_takes_a_further_folder_and_one_that_moved(
     curated: tuple[Path, Path, Summary], tmp_path: Path
 ) -> None:
-    first, second, manifest = tmp_path / "first", tmp_path / "second", tmp_path / "m.jsonl"
-    for folder, name in ((first, GOOD[0]), (second, GOOD[1])):
-        folder.mkdir()
-        shutil.copy2(curated[0] / f"{name}.jpg", folder)
+    first, second, manifest = *two_folders(curated, tmp_path), tmp_path / "m.jsonl"
     scan(first, manifest, workers=1, with_text=False)
     assert scan([first, second], manifest, workers=1, with_text=False).measured == 1
     (tmp_path / "disk").mkdir()

@@ -20,8 +20,8 @@ from installation.training.data.extra import installed
 from installation.training.data.faces import find_faces
 from installation.training.data.mtcnn import MTCNN
 from installation.training.judge.gaze import Gaze, gaze, gaze_tour, scores_of
-from installation.training.picture import read_picture, resize, to_uint8
-from installation.training.tour import portrait
+from installation.training.picture import frame_of, read_picture, resize, to_uint8
+from installation.training.tour import TourPlan, portrait
 
 if not installed("facenet-pytorch"):
     pytest.skip("the extra `data` is not installed", allow_module_level=True)
@@ -74,8 +74,7 @@ def test_what_people_chose_stands_above_what_they_struck_out(detector: MTCNN) ->
 
 def _frame(cascade: Cascade, seed: int) -> np.ndarray:
     with torch.inference_mode():
-        img = portrait(cascade, seed, 0.65)[0]
-    return img.mul(127.5).add(127.5).round().byte().permute(1, 2, 0).numpy()
+        return frame_of(portrait(cascade, seed, 0.65)[0])
 
 
 def test_the_size_of_the_picture_hardly_matters(portraits: list[np.ndarray], detector: MTCNN) -> None:
@@ -100,7 +99,7 @@ def test_no_face_no_score(detector: MTCNN) -> None:
 
 def test_the_best_become_a_tour(tmp_path: Path) -> None:
     files = [checkpoints_dir() / f"{name}.safetensors" for name in ("portraits", "portraits-x2")]
-    made = gaze_tour(files, tmp_path / "tour", seeds=range(30, 42), stops=3, psi=0.65, device="cpu")
+    made = gaze_tour(files, TourPlan(tmp_path / "tour", range(30, 42), stops=3, psi=0.65), device="cpu")
     assert [path.name for path in made] == ["tour.toml", "scores.csv", "sheet.png"]
     rows = list(csv.DictReader((tmp_path / "tour/scores.csv").read_text().splitlines()))
     assert sorted(int(row["seed"]) for row in rows) == list(range(30, 42))
@@ -111,5 +110,5 @@ def test_the_best_become_a_tour(tmp_path: Path) -> None:
 def test_a_network_without_faces_is_said(tmp_path: Path) -> None:
     files = [checkpoints_dir() / "portraits.safetensors"]
     with pytest.raises(ModelError, match="no face was found in 2 pictures"):
-        gaze_tour(files, tmp_path / "tour", seeds=range(2), psi=1.5e4, device="cpu")
+        gaze_tour(files, TourPlan(tmp_path / "tour", range(2), psi=1.5e4), device="cpu")
     assert not list((tmp_path / "tour").iterdir())
