@@ -1,9 +1,10 @@
 """What only a CUDA machine can tell, in one run: recorded graph against eager, half against float32, that the host never waits for the
 device, and how long a picture takes; for every family of generators, for cascades, and for a show in which everything moves.
 
-    python -m benchmarks.gpu_check [--device cuda:0] [--only WORD]
+    python -m benchmarks.gpu_check [--device cuda:0] [--only WORD ...]
 
-Exit code 0 if every check holds (and on a machine without CUDA, where it says so), 1 otherwise. Random weights; nothing is fetched.
+Exit code 0 if every check holds (and on a machine without CUDA, where it says so), 1 otherwise. Random weights, but for the shows of
+this repository; nothing is fetched.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.pairs import FAMILIES
+from installation import opening
+from installation.models import checkpoint, random_weights
 from installation.models import device as devices
-from installation.models import random_weights
 from installation.models.cascade import Cascade
 from installation.models.network import Generator, Network
 from installation.models.pack import Packer, pack_slow
 from installation.render.renderer import Renderer
 from installation.show.clock import FrameClock
-from installation.show.config import parse
+from installation.show.config import Show, parse
 from installation.show.messages import ControlMessage
 from installation.show.state import first_state
 from installation.show.step import step
@@ -41,6 +43,7 @@ HALF_TOLERANCE = 0.03
 FLOAT32_TOLERANCE = 5e-3  # cuDNN runs float32 convolutions in TF32
 REPEATS = 50
 SHOW = "a show in which all moves"
+SHIPPED = "portraits"  # the show whose models are all in this repository
 WIDE = [512, 512, 512, 512, 256, 128, 64, 32, 16]
 HEAD = "{:30}{:>10}{:>10}{:>10}{:>9}{:>13}{:>11}  {}"
 ROW = "{:30}{:10.2f}{:10.2f}{:10.2f}{:9.2f}{:13.2g}{:11.2g}  {}"
@@ -59,13 +62,15 @@ def cases() -> dict[str, Callable[[], Networks]]:
         random_weights.dcgan(z_dim=100, channels=WIDE[3:7]),
         [_compact(0), _compact(1)],
     )
+    path, shipped = opening.load_show(SHIPPED, {})
+    rows |= {f"{SHIPPED}: {model}": partial(_of_show, path, shipped, model) for model in shipped.chains()}
     return rows
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ...")
-    parser.add_argument("--only", default="", help="the rows whose names hold this")
+    parser.add_argument("--only", nargs="+", default=[""], help="the rows whose names hold one of these words")
     options = parser.parse_args()
     if not torch.cuda.is_available():
         print("This check needs a machine with CUDA: torch finds no device here. Nothing was checked.")
@@ -73,8 +78,12 @@ def main() -> int:
     torch.cuda.set_device(devices.choose(options.device).device)
     print(f"{torch.cuda.get_device_name(options.device)}, torch {torch.__version__}, CUDA {torch.version.cuda}")
     print(HEAD.format("cascade", "graph ms", "eager ms", "fp32 ms", "pack ms", "graph-eager", "half-fp32", "result"))
-    good = [check(name, make(), options.device) for name, make in cases().items() if options.only in name]
-    if options.only in SHOW:
+
+    def wanted(name: str) -> bool:
+        return any(word in name for word in options.only)
+
+    good = [check(name, make(), options.device) for name, make in cases().items() if wanted(name)]
+    if wanted(SHOW):
         faults = show_faults(options.device, random_weights.stylegan2(c_dim=4, channels=WIDE[:7]), [_compact(0)])
         print(f"{SHOW:30}{_result(faults)}")
         good.append(not faults)
@@ -170,6 +179,13 @@ def never_waiting(device: str) -> Iterator[None]:
 
 def _alone(name: str, size: int) -> Networks:
     return FAMILIES[name].make(size).network, []
+
+
+def _of_show(path: Path, config: Show, model: str) -> Networks:
+    files = opening.find_networks(config, path.parent)
+    generator, *stages = (checkpoint.load(files[name]) for name in config.chains()[model])
+    assert isinstance(generator, Generator)
+    return generator, stages
 
 
 def _compact(seed: int) -> Network:

@@ -55,6 +55,13 @@ def test_every_family_has_a_row() -> None:
     assert all(any(row.startswith(f"{name} ") for row in rows) for name in pairs.FAMILIES)
 
 
+def test_what_ships_has_rows_of_its_own() -> None:
+    rows = gpu_check.cases()
+    for model in ("portraits", "hd", "archive"):
+        generator, stages = rows[f"portraits: {model}"]()
+        assert Cascade(generator, stages, device="cpu").size == (1024, 1024)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="with CUDA it would check in earnest, for minutes")
 def test_without_cuda_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["gpu_check"])
