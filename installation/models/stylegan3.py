@@ -1,7 +1,8 @@
 """StyleGAN3 generator, configurations T and R: an alias-free network whose picture can be moved and turned as live input.
 
 Tensor names are those of the original. The fast path modulates activations, computes the input's waves from sums of angles, folds the
-gains into the filters and runs these one axis after the other; `stylegan3_reference.py` is its slow twin.
+gains into the filters and runs these one axis after the other, as depthwise convolutions, or as matrix products where CUDA has tensor
+cores for them; `stylegan3_reference.py` is its slow twin.
 Karras et al. 2021 (arXiv:2106.12423).
 """
 
@@ -155,12 +156,16 @@ class Synthesis(nn.Module):
         for layer in self.layers:
             self.add_module(layer.plan.name, layer)
 
-    def prepare(self, dtype: torch.dtype, memory_format: torch.memory_format) -> None:
+    def prepare(
+        self, dtype: torch.dtype, memory_format: torch.memory_format, *, products: bool | None = None
+    ) -> None:
+        """products: filters as matrix products; None leaves it to the device."""
         self.input.prepare()
         last = self.layers[-1].plan.rate
+        products = self.input.weight.is_cuda if products is None else products
         for layer in self.layers:
             half = layer.plan.rate << HALF_OCTAVES > last
-            layer.prepare(dtype if half else torch.float32, memory_format)
+            layer.prepare(dtype if half else torch.float32, memory_format, products)
 
     def forward(self, ws: Tensor, transform: Tensor | None = None) -> Tensor:
         x = self.input(ws[:, 0], transform)
@@ -220,14 +225,16 @@ class FilteredLayer(nn.Module):
     shift: Tensor
     up_y: Tensor
     up_x: Tensor
+    up: Tensor  # for products, as `_padded` says
     down_y: Tensor
     down_x: Tensor
+    down: Tensor
     down_round: Tensor
 
     def __init__(self, w_dim: int, layer: LayerPlan, side: int) -> None:
         super().__init__()
         self.plan, self.side = layer, side
-        self.compute = torch.float32
+        self.compute, self.products = torch.float32, False
         self.weight = nn.Parameter(torch.empty(layer.outputs, layer.inputs, side, side))
         self.bias = nn.Parameter(torch.empty(layer.outputs))
         self.affine = FullyConnected(w_dim, layer.inputs)
@@ -237,9 +244,9 @@ class FilteredLayer(nn.Module):
         if layer.down_taps > 1:
             self.register_buffer("down_filter", torch.empty([layer.down_taps] * (2 if layer.radial else 1)))
 
-    def prepare(self, dtype: torch.dtype, memory_format: torch.memory_format) -> None:
-        """dtype: of this layer's convolution and filters; styles and demodulation stay float32."""
-        self.compute = dtype
+    def prepare(self, dtype: torch.dtype, memory_format: torch.memory_format, products: bool) -> None:
+        """dtype: of this layer's convolution and filters; styles and demodulation stay float32. products: filters as matrices."""
+        self.compute, self.products = dtype, products
         self.affine.prepare()
         layer, weight = self.plan, self.weight
         if layer.colours:
@@ -255,15 +262,22 @@ class FilteredLayer(nn.Module):
         # leaky ReLU is homogeneous, so its gain sqrt(2) rides in the filter before it, with the gain of up-sampling.
         if layer.up_taps > 1:
             taps = self.get_buffer("up_filter") * (layer.up * math.sqrt(SQRT2))
-            keep(self, "up_y", taps[None, None, :, None].to(dtype).expand(layer.outputs, 1, -1, 1).contiguous())
-            keep(self, "up_x", taps[None, None, None, :].to(dtype).expand(layer.outputs, 1, 1, -1).contiguous())
+            if products:
+                keep(self, "up", _padded(self._raise_axis(taps)).to(dtype))
+            else:
+                keep(self, "up_y", taps[None, None, :, None].to(dtype).expand(layer.outputs, 1, -1, 1).contiguous())
+                keep(self, "up_x", taps[None, None, None, :].to(dtype).expand(layer.outputs, 1, 1, -1).contiguous())
         if layer.radial:
             taps = self.get_buffer("down_filter").flip((0, 1))
             keep(self, "down_round", taps[None, None].to(dtype).expand(layer.outputs, 1, -1, -1).contiguous())
         elif layer.down_taps > 1:
-            taps = self.get_buffer("down_filter").flip(0).to(dtype)
-            keep(self, "down_y", taps[None, None, :, None].expand(layer.outputs, 1, -1, 1).contiguous())
-            keep(self, "down_x", taps[None, None, None, :].expand(layer.outputs, 1, 1, -1).contiguous())
+            taps = self.get_buffer("down_filter").flip(0)
+            if products:
+                keep(self, "down", _padded(self._lower_axis(taps)).to(dtype))
+            else:
+                taps = taps.to(dtype)
+                keep(self, "down_y", taps[None, None, :, None].expand(layer.outputs, 1, -1, 1).contiguous())
+                keep(self, "down_x", taps[None, None, None, :].expand(layer.outputs, 1, 1, -1).contiguous())
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """x [N, inputs, h, w] in the previous layer's dtype, w [N, w_dim] float32 -> [N, outputs, size, size] in this layer's dtype.
@@ -283,13 +297,19 @@ class FilteredLayer(nn.Module):
         x = F.leaky_relu_(self._raise(x), 0.2).clamp_(-CLAMP, CLAMP)
         return self._lower(x)
 
+    @property
+    def _raised(self) -> int:
+        """The side of the up-sampled signal: what `_lower` needs for `size`."""
+        return (self.plan.size - 1) * self.plan.down + self.plan.down_taps
+
     def _raise(self, x: Tensor) -> Tensor:
         """Up-sampled and low-pass filtered. A transposed convolution is zero-stuffing and filter in one, and its ends are cropped."""
         layer, channels = self.plan, self.plan.outputs
         if layer.up_taps == 1:
             return F.pad(x, [*layer.pad, *layer.pad]) * SQRT2
-        length = x.shape[2] * layer.up + sum(layer.pad) - layer.up_taps + 1
-        begin = layer.up_taps - 1 - layer.pad[0]
+        if self.products:
+            return _product(x, self.up, self._raised)
+        length, begin = self._raised, layer.up_taps - 1 - layer.pad[0]
         x = F.conv_transpose2d(x, self.up_x, stride=(1, layer.up), groups=channels)
         x = _window(x, 3, begin, length)
         x = F.conv_transpose2d(x, self.up_y, stride=(layer.up, 1), groups=channels)
@@ -301,8 +321,40 @@ class FilteredLayer(nn.Module):
             return x
         if layer.radial:
             return F.conv2d(x, self.down_round, stride=layer.down, groups=channels)
+        if self.products:
+            return _product(x, self.down, layer.size)
         x = F.conv2d(x, self.down_x, stride=(1, layer.down), groups=channels)
         return F.conv2d(x, self.down_y, stride=(layer.down, 1), groups=channels)
+
+    def _raise_axis(self, taps: Tensor) -> Tensor:
+        """What `_raise` does along one axis, as a matrix [side before, side after]: its answers to single samples."""
+        layer = self.plan
+        side = (self._raised - sum(layer.pad) + layer.up_taps - 1) // layer.up
+        samples = torch.eye(side, device=taps.device)[:, None, None]
+        raised = F.conv_transpose2d(samples, taps[None, None, None], stride=(1, layer.up))
+        return _window(raised, 3, layer.up_taps - 1 - layer.pad[0], self._raised)[:, 0, 0]
+
+    def _lower_axis(self, taps: Tensor) -> Tensor:
+        samples = torch.eye(self._raised, device=taps.device)[:, None, None]
+        return F.conv2d(samples, taps[None, None, None], stride=(1, self.plan.down))[:, 0, 0]
+
+
+def _padded(matrix: Tensor) -> Tensor:
+    """With zero columns up to a multiple of 8: tensor cores read rows that are aligned."""
+    return F.pad(matrix, [0, -matrix.shape[1] % 8])
+
+
+def _product(x: Tensor, matrix: Tensor, side: int) -> Tensor:
+    """x [N, C, h, h], matrix [h, side or a little more] of the same dtype -> [N, C, side, side], channels last in memory.
+
+    A filter whose matrix is mostly zeros: 50 times the arithmetic of a depthwise convolution, which tensor cores do in a fraction of the
+    time that the convolution waits for memory.
+    """
+    n, channels, h, w = x.shape
+    turned = matrix[:, :side].t()
+    y = torch.bmm(turned.expand(n, -1, -1), x.permute(0, 2, 3, 1).reshape(n, h, w * channels))
+    y = torch.bmm(turned.expand(n * side, -1, -1), y.view(n * side, w, channels))
+    return y.view(n, side, side, channels).permute(0, 3, 1, 2)
 
 
 def placed(t: Tensor, transform: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,9 @@ def test_the_fast_path_gives_what_the_equations_give(config: dict) -> None:
     network = random_weights.stylegan3(**config)
     ws = network.mapping(_latents(network))
     moved = transform(0.1, -0.2, 0.07)
-    for placed in (network, network.place("cpu")):  # plain memory format, then channels last
+    as_on_cuda = copy.deepcopy(network)
+    as_on_cuda.synthesis.prepare(torch.float32, torch.channels_last, products=True)
+    for placed in (network, as_on_cuda, network.place("cpu")):  # plain memory format, then channels last
         assert _relative(placed.synthesis(ws), stylegan3_reference.synthesis(placed, ws)) < 1e-5
         assert _relative(placed.synthesis(ws, moved), stylegan3_reference.synthesis(placed, ws, moved)) < 1e-5
 
