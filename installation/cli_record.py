@@ -351,9 +351,9 @@ def bar(name: str, frames: int) -> Iterator[Callable[[int, int], None]]:
                 if console.is_terminal or now - said[0] < _SAY_EVERY_S:
                     return
                 said[0] = now
-            left = (frames - done) / max(rate, 1e-6)
+            left = f" · {(frames - done) / rate:.0f} s left" if done else ""
             console.print(
-                f"{name}: {done} of {frames} frames · {rate:.2f} fps · {megabytes(size)} closed · {left:.0f} s left",
+                f"{name}: {done} of {frames} frames · {rate:.2f} fps · {megabytes(size)} closed{left}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
