@@ -192,8 +192,8 @@ class Parts:
         return np.empty(self._made.spec.frame_shape, np.uint8 if self._made.spec.depth == 8 else np.uint16)
 
 
-def throughput(made: Recording, renderer: FilmRenderer, rounds: int) -> Table:
-    """In turn, and the best of each: what else the machine does meanwhile falls on all alike."""
+def throughput(made: Recording, renderer: FilmRenderer, rounds: int, say: Callable[[str], None]) -> Table:
+    """In turn, and the best of each: what else the machine does meanwhile falls on all alike. Each is said when it is known."""
     parts = Parts(made, renderer)
     measures = {
         "generator alone": parts.generator,
@@ -206,6 +206,7 @@ def throughput(made: Recording, renderer: FilmRenderer, rounds: int) -> Table:
     for _ in range(rounds):
         for name, measure in measures.items():
             measure(found[name])
+            say(f"{name}: {found[name][-1].fps:.2f} fps")
     best = {name: max(figures, key=lambda figure: figure.fps) for name, figures in found.items()}
     table = Table("what", "fps", "CPU ms a frame", title="throughput")
     generator, look, encoder, beside, film = best.values()
@@ -285,7 +286,7 @@ def main() -> None:
         made = recording(name, threads=threads, out=folder / "film", **wish)
         renderer = record.open_renderer(made)
         console.print(renderer.describe(), f"· {made.preset} · {made.frames} frames", highlight=False)
-        console.print(throughput(made, renderer, options.rounds))
+        console.print(throughput(made, renderer, options.rounds, console.print))
         if options.memory_frames:
             console.print(memory(name, folder / "long", options.memory_frames, options.preset, console.print))
 
