@@ -82,7 +82,9 @@ def train_base(
         run = None
         if team.leads:
             settings = {"config": config, **_settings(recipe), "seed": seed}
-            inherited = "" if warm_start_from is None or parents is None else inherited_from(warm_start_from)
+            # A state may have come to this folder alone, without its run's record: it tells what it owes.
+            begun_with = warm_start_from if state is None else state_path
+            inherited = "" if begun_with is None else inherited_from(begun_with)
             run = stack.enter_context(
                 Run.begin(
                     out.parent,

@@ -119,6 +119,10 @@ def test_a_state_alone_hands_the_licence_on(
     assert state is not None
     save_state(silent / STATE_NAME, state.tensors, {**state.facts, "licence": ""})
     assert inherited_from(silent) == "not stated by its training data"
+    state = replace(state, facts={**state.facts, "licence": "non-commercial, theirs"})
+    save_state(tmp_path / "carried" / STATE_NAME, state.tensors, state.facts)
+    run(disc_data, tmp_path / "carried", small, kimg=state.facts["nimg"] / 1000 + 0.008)
+    assert read_header(tmp_path / "carried" / EXPORT_NAME).licence.endswith("CC0-1.0; non-commercial, theirs")
     run(disc_data, tmp_path / "warm", small, kimg=0.008, warm_start_from=silent)
     assert read_header(tmp_path / "warm" / EXPORT_NAME).licence.endswith("CC0-1.0; not stated for what it began with")
 
