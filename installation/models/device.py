@@ -40,6 +40,11 @@ def choose(device: str = "auto", dtype: str = "auto") -> Placement:
     return Placement(place, DTYPES[dtype])
 
 
+def name(device: torch.device) -> str:
+    """What it is called: the card's own name, else its kind."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device. A copy to a GPU starts from pinned memory, so the host does not wait for what is queued there."""
     if device.type == "cuda" and tensor.device.type == "cpu":
@@ -47,22 +52,22 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def _device(name: str) -> torch.device:
+def _device(wanted: str) -> torch.device:
     mps = torch.backends.mps.is_available()
-    if name == "auto":
+    if wanted == "auto":
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("mps" if mps else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(wanted)
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "mps", "cuda"):
         raise ConfigError(
-            f"unknown device {name!r}", where="device", fix="Use auto, cpu, mps, cuda or cuda:0, cuda:1, ..."
+            f"unknown device {wanted!r}", where="device", fix="Use auto, cpu, mps, cuda or cuda:0, cuda:1, ..."
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         here = f"{torch.cuda.device_count()} CUDA devices here" if torch.cuda.is_available() else "no CUDA device here"
         fix = 'Check the driver (nvidia-smi) and that this torch is a CUDA build, or set device to "auto"'
-        raise EngineError(f"{name} is not there: {here}", where="device", fix=fix)
+        raise EngineError(f"{wanted} is not there: {here}", where="device", fix=fix)
     if device.type == "mps" and not mps:
         raise EngineError(
             "mps is not there: it needs macOS on Apple silicon", where="device", fix='Set device to "auto"'

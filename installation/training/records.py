@@ -80,9 +80,10 @@ def code_version() -> str:
     return f"{_version('installation') or 'uninstalled'}+{digest.hexdigest()[:12]}"
 
 
-def machine() -> dict[str, Any]:
-    """What a number may hang on besides the code."""
+def machine(device: str) -> dict[str, Any]:
+    """What a number may hang on besides the code. device: what it was computed on, by name."""
     return {
+        "device": device,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),

@@ -74,6 +74,7 @@ class Run:
         manifest_sha256: str = "",
         inherited_licence: str = "",
         parents: Mapping[str, str] | None,
+        device: str = "cpu",
         tensorboard: bool = True,
     ) -> Self:
         """Makes the folder root/name, or goes on in it when it holds the same run.
@@ -81,7 +82,8 @@ class Run:
         config: JSON; everything that defines the run, its seed included, and not how long it is to last. parents: the networks it began
         from, by role ("warm_start", "previous"), as sha256 of their files; None for those it has. manifest_sha256: of what the
         dataset says of its pictures, kept for the record: one with another licence may go on. inherited_licence: of the network it
-        began from; what comes of it owes that too. tensorboard: also write event files, where it is installed.
+        began from; what comes of it owes that too. device: the first it is trained on, by name. tensorboard: also write event files, where
+        it is installed.
 
         ConfigError on a name no file system likes, on a config that is not JSON, and where the folder holds a run that differs (every
         difference is named); OutputError where another process writes the run, where run.json is damaged, and where the disk refuses.
@@ -121,7 +123,7 @@ class Run:
             else:
                 facts.setdefault("parents", {})
                 facts |= {"manifest_sha256": manifest_sha256, "inherited_licence": inherited_licence}
-                made = {"format": FORMAT, "name": name, **facts, "code": code_version(), "machine": machine()}
+                made = {"format": FORMAT, "name": name, **facts, "code": code_version(), "machine": machine(device)}
                 write_json(folder / RUN_FILE, {**made, "started": now()})
         except BaseException:
             lock.release()

@@ -41,6 +41,7 @@ def test_a_run_says_what_was_decided(tmp_path: Path) -> None:
     assert said["dataset_sha256"] == "d" * 64
     assert said["parents"] == {"warm_start": "p" * 64}
     assert said["code"].count("+") == 1
+    assert said["machine"]["device"] == "cpu"
     assert said["started"]
 
 

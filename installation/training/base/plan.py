@@ -27,8 +27,3 @@ class Plan:
 def half_dtype(device: torch.device) -> torch.dtype | None:
     """bfloat16 where the device computes with it, else None. Not float16: gradients of a GAN leave its range."""
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
-
-
-def device_name(device: torch.device) -> str:
-    """What a plan was made for."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

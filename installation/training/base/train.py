@@ -17,7 +17,7 @@ from installation.models import device as devices
 from installation.training.base.config import BaseConfig, resolve
 from installation.training.base.export import inherited_from, licence_line, warm_start
 from installation.training.base.gallery import Gallery
-from installation.training.base.plan import Plan, device_name
+from installation.training.base.plan import Plan
 from installation.training.base.probe import probe
 from installation.training.base.trainee import BaseTrainee
 from installation.training.dataset import Dataset, open_dataset
@@ -95,6 +95,7 @@ def train_base(
                     manifest_sha256=data.manifest_sha256,
                     inherited_licence=inherited,
                     parents=parents,
+                    device=devices.name(place),
                 )
             )
         plan = _plan(recipe, place, state, team)
@@ -177,7 +178,7 @@ def _own_device(place: torch.device, team: Team) -> torch.device:
 def _plan(config: BaseConfig, device: torch.device, state: State | None, team: Team) -> Plan:
     """The run's plan on this device with as many processes; else, on CUDA, the fastest by measurement; else the whole batch at once."""
     share = config.batch // team.size
-    machine = (device_name(device), team.size)
+    machine = (devices.name(device), team.size)
     if state is not None and (state.facts.get("device"), state.facts.get("processes")) == machine:
         return Plan(**state.facts["plan"])
     if device.type != "cuda":

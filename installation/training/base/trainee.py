@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from installation.models import device as devices
 from installation.models.device import send
 from installation.training.augment import Schedule
 from installation.training.base.batch import Batch
 from installation.training.base.config import BaseConfig
 from installation.training.base.generator import Generator
-from installation.training.base.plan import Plan, device_name
+from installation.training.base.plan import Plan
 from installation.training.base.steps import Steps
 from installation.training.base.threads import ThreadChoice
 from installation.training.ema import HalfLife, follow
@@ -159,7 +160,7 @@ class BaseTrainee:
             "plan": asdict(self.plan),
             "licence": self.licence,
             "processes": self.team.size,
-            "device": device_name(self.device),
+            "device": devices.name(self.device),
         }
         return tensors, facts
 

@@ -92,6 +92,7 @@ def train_stage(
         dataset_sha256=data.sha256,
         manifest_sha256=data.manifest_sha256,
         parents=parents,
+        device=devices.name(place),
     )
     with enough_memory(out), begun as run:
         trainee = StageTrainee(recipe, scale, seed, crops, previous=before, features=ruler)
