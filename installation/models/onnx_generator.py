@@ -1,7 +1,7 @@
 """A generator that someone exported to ONNX, run by onnxruntime on the CPU. It has no w, no fast path of ours and no half precision.
 
-onnxruntime is an optional extra (`onnx`). The graph's bytes are the tensor `model` of the checkpoint; the runtime gets bytes, never a
-path, so it has no folder to look for further files in.
+onnxruntime is an optional extra (`onnx`). The graph's bytes are the tensor `model` of the checkpoint. Without a path the runtime looks for
+further files in the folder the program was started in: `onnx_file.signature` refuses a graph that names any.
 """
 
 from __future__ import annotations
@@ -121,9 +121,7 @@ class OnnxGenerator(ZGenerator):
     def _open(self, options: Any) -> Any:
         data = self.model.cpu().numpy().tobytes()
         try:
-            signature(
-                data, where=""
-            )  # a checkpoint may come from anywhere, and the runtime would look for weights in other files
+            signature(data, where="")  # a checkpoint may come from anywhere
         except CheckpointError as error:
             raise ModelError(error.what) from error
         try:

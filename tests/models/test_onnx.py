@@ -276,13 +276,39 @@ def test_a_tensor_of_endless_dims_is_refused_at_once(packed: bool) -> None:
         signature(_field(7, _field(5, dims)), where="test")
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        (13 << 3 | 2) | 1 << 32,  # protobuf reads external_data: it keeps 32 bits
+        1 << 32,  # field 0
+        1 << 35 | 1,  # six bytes
+    ],
+)
+def test_a_key_that_protobuf_would_read_otherwise_is_refused(key: int) -> None:
+    hidden = _varint(key) + b"\0"
+    for message in (hidden, _field(7, hidden), _field(7, _field(5, hidden))):
+        with pytest.raises(CheckpointError, match="not an ONNX file, or a damaged one"):
+            signature(model().SerializeToString() + message, where="test")
+
+
+def test_a_number_or_length_of_more_bits_than_protobuf_keeps_is_refused() -> None:
+    for number in (b"\x08" + _varint(1 << 64), b"\x00\x00", b"\x12" + _varint(1 << 32)):
+        with pytest.raises(CheckpointError, match="not an ONNX file, or a damaged one"):
+            signature(model().SerializeToString() + number, where="test")
+    signature(model().SerializeToString() + b"\x28" + _varint((1 << 64) - 1), where="test")  # -1
+
+
+def _varint(number: int) -> bytes:
+    head = bytearray()
+    while number > 127:
+        head.append(number & 127 | 128)
+        number >>= 7
+    return bytes(head + bytes([number]))
+
+
 def _field(number: int, content: bytes) -> bytes:
     """A length-delimited field."""
-    length, head = len(content), bytearray([number << 3 | 2])
-    while length > 127:
-        head.append(length & 127 | 128)
-        length >>= 7
-    return bytes(head + bytes([length])) + content
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
 def test_a_missing_runtime_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 A walk over the protobuf wire format, without the package onnx: tensors that lie in another file (`external_data`), operators outside the
 standard, those that may never end or that draw chance, and functions of the file's own are refused before any runtime sees the bytes.
-Numpy is not needed; no torch.
+Numbers of more bits than protobuf keeps are refused: it would cut them, and read another field than this walk. No numpy, no torch.
 """
 
 from __future__ import annotations
@@ -134,31 +134,33 @@ def _fields(content: memoryview, budget: list[int], where: str) -> Iterator[tupl
         budget[0] -= 1
         if budget[0] < 0:
             raise CheckpointError("more parts than any network has", where=where)
-        key, at = _varint(content, at, where)
+        key, at = _varint(content, at, where, bits=32)
         number, kind = key >> 3, key & 7
+        if number == 0:
+            raise CheckpointError("not an ONNX file, or a damaged one", where=where)
         if kind == 0:
             value, at = _varint(content, at, where)
             yield number, value
             continue
         length = {1: 8, 5: 4}.get(kind)
         if kind == 2:
-            length, at = _varint(content, at, where)
-        if length is None or number == 0 or at + length > len(content):
+            length, at = _varint(content, at, where, bits=32)
+        if length is None or at + length > len(content):
             raise CheckpointError("not an ONNX file, or a damaged one", where=where)
         yield number, content[at : at + length]
         at += length
 
 
-def _varint(content: memoryview, at: int, where: str) -> tuple[int, int]:
-    """The number at a position, seven bits a byte, and the position behind it."""
+def _varint(content: memoryview, at: int, where: str, *, bits: int = 64) -> tuple[int, int]:
+    """The number at a position, seven bits a byte, and the position behind it. CheckpointError for one of more bits."""
     value = 0
-    for shift in range(0, 70, 7):
+    for shift in range(0, bits, 7):
         if at >= len(content):
             break
         byte = content[at]
         at += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:
+        if byte < 0x80 and value < 1 << bits:
             return value, at
     raise CheckpointError("not an ONNX file, or a damaged one", where=where)
 
