@@ -19,6 +19,7 @@ from installation.models.header import read_header
 from installation.models.importers import dcgan, families, fastgan, lightweightgan, lucidrains, pggan, rosinality
 from installation.models.importers.inert import Inert
 from installation.models.importers.safe_pickle import read_pickle
+from installation.models.importers.state import state_under
 from installation.models.network import Generator, restore
 from tests.models import original_layouts
 
@@ -90,6 +91,23 @@ def test_rosinality_without_noise_maps_gets_constant_ones(tmp_path: Path) -> Non
     bare = {name: tensor for name, tensor in state.items() if not name.startswith("noises.")}
     first, second = (rosinality.convert({"g_ema": dict(bare)}, where="test")[2] for _ in range(2))
     assert torch.equal(first["synthesis.b8.conv1.noise_const"], second["synthesis.b8.conv1.noise_const"])
+
+
+@pytest.mark.parametrize("sides", [(60, 60), (1, 100_000), (0, 4)])
+def test_rosinality_of_any_aspect_is_bounded_before_noise_is_drawn(sides: tuple[int, int]) -> None:
+    state = original_layouts.rosinality([2] * 7, style=2, layers=1)
+    state = {name: tensor for name, tensor in state.items() if not name.startswith("noises.")}
+    state["input.input"] = torch.randn(1, 2, *sides)
+    with pytest.raises(ModelError, match=r"pictures of \d+ × \d+ px or more; from 1 px to 2048 can be made"):
+        rosinality.convert({"g_ema": dict(state)}, where="test")
+    state["input.input"] = torch.randn(1, 2, 2, 3)
+    assert rosinality.convert({"g_ema": dict(state)}, where="test")[3].startswith("rosinality's StyleGAN2, 192 px")
+
+
+def test_a_name_of_a_million_wrappers_takes_no_time() -> None:
+    state = state_under({"module." * 1_000_000 + "_orig_mod.a": torch.zeros(1)}, ())
+    assert state is not None
+    assert list(state) == ["a"]
 
 
 @pytest.mark.parametrize("rate", [None, 0.02])

@@ -14,6 +14,7 @@ from installation.models.importers.state import nothing_left, seeded_noise, stat
 from installation.models.stylegan2 import StyleGAN2
 from installation.models.stylegan2_layers import blur_kernel
 
+MAX_SIDE = 2048  # px; the original ends at 1024, and copies of it for 16:9 at twice that
 _FILTERS = (".blur.kernel", ".upsample.kernel")  # with a gain of 1 or 4
 
 
@@ -49,6 +50,8 @@ def convert(value: Any, *, where: str) -> tuple[type[StyleGAN2], dict[str, Any],
         found[f"{new}.noise_strength"] = take(state, f"{old}.noise.weight", 1)[0]
         found[f"{new}.bias"] = take(state, f"{old}.activate.bias", None)
         sides = (height << doublings, width << doublings)
+        if not 0 < min(sides) <= max(sides) <= MAX_SIDE:  # before a map of noise is made
+            raise ModelError(f"pictures of {sides[1]} × {sides[0]} px or more; from 1 px to {MAX_SIDE} can be made")
         name = f"noises.noise_{noise}"
         constant = take(state, name, 1, 1, *sides)[0, 0] if name in state else seeded_noise(*sides, rng)
         found[f"{new}.noise_const"] = constant
@@ -68,11 +71,9 @@ def convert(value: Any, *, where: str) -> tuple[type[StyleGAN2], dict[str, Any],
             layer(f"convs.{2 * blocks + k}", f"{block}.conv{k}", 2 * blocks + k + 1, blocks + 1)
         colours(f"to_rgbs.{blocks}", f"{block}.torgb")
         blocks += 1
-        if blocks > 8:
-            raise ModelError("larger than 1024 px")
     nothing_left(state)
     average = value.get("latent_avg") if isinstance(value, dict) else None
-    title = f"rosinality's StyleGAN2, {4 << blocks} px"
+    title = f"rosinality's StyleGAN2, {max(height, width) << blocks} px"
     found["mapping.w_avg"] = torch.zeros(found["synthesis.b4.conv1.affine.weight"].shape[1])
     config = StyleGAN2.config_of(found)
     if (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from installation.errors import ModelError
 
-WRAPPERS = ("module.", "_orig_mod.")
+_WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.)*+")
 
 
 def state_under(value: Any, keys: Sequence[str]) -> dict[str, Tensor] | None:
@@ -21,7 +22,7 @@ def state_under(value: Any, keys: Sequence[str]) -> dict[str, Tensor] | None:
     for candidate in candidates:
         tensors = {name: t for name, t in candidate.items() if isinstance(name, str) and isinstance(t, Tensor)}
         if (tensors and candidate is not value) or len(tensors) == len(value) > 0:
-            return {_unwrapped(name): tensor for name, tensor in tensors.items()}
+            return {_WRAPPERS.sub("", name, count=1): tensor for name, tensor in tensors.items()}
     return None
 
 
@@ -48,9 +49,3 @@ def nothing_left(state: Mapping[str, Tensor]) -> None:
 def seeded_noise(height: int, width: int, rng: torch.Generator) -> Tensor:
     """A constant noise map for layers that would draw one for every picture: the wall's pictures must not flicker."""
     return torch.randn(height, width, generator=rng)
-
-
-def _unwrapped(name: str) -> str:
-    while name.startswith(WRAPPERS):
-        name = name[name.index(".") + 1 :]
-    return name
