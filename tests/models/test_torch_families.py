@@ -223,6 +223,26 @@ def test_fastgans_list_of_averaged_parameters_is_used(tmp_path: Path, monkeypatc
         fastgan.convert({"g": original.state_dict(), "g_ema": averaged[:-1]}, where="test")
 
 
+def test_fastgans_batches_are_as_large_as_their_features_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = original_layouts.FastGAN(2, [64, 64, 32, 16, 4], projected=False).state_dict()
+    plain = fastgan.Plain(state, normalise=False)
+    widest = 4 * 16 * 64 * 64  # bytes of what the last convolution takes
+    seen: list[int] = []
+    monkeypatch.setattr(plain, "picture", lambda z, norm: seen.append(len(z)))
+    for features, batch in ((16 * widest, 16), (16 * widest - 1, 8), (5 * widest, 4), (widest, 1)):
+        monkeypatch.setattr(fastgan, "FEATURES", features)
+        plain.estimate_statistics()
+        assert seen == [batch] * (plain.samples // batch)
+        seen.clear()
+
+
+def test_a_fastgan_whose_features_no_memory_holds_is_refused() -> None:
+    """Of 60 KB; sixteen pictures' features at 1024 px would be 69 GB."""
+    state = original_layouts.FastGAN(2, [1] * 8 + [512], projected=False).state_dict()
+    with pytest.raises(ModelError, match="a picture's features at 1024 px would take 4096 MiB, over the limit of 512"):
+        fastgan.convert({"g": state}, where="test")
+
+
 def test_a_fastgan_of_more_resolutions_than_there_are_makes_no_noise_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 1 channel, 90 KB: its last map alone would be a gigabyte."""
     monkeypatch.setattr(fastgan, "seeded_noise", lambda *size: pytest.fail("noise was made"))

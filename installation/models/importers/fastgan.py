@@ -8,6 +8,7 @@ Projected GAN's files hold the statistics they are meant to run with.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from installation.models.stylegan2 import normalise
 BN_EPS = 1e-5
 BATCH = 16
 PIXELS = 1 << 27  # of all pictures of the estimate together: 2,048 of 256 px, 128 of 1024 px
+FEATURES = 512 << 20  # bytes of a batch at its widest layer; at 1024 px the batch is then the author's 8
 _BUFFERS = (".weight_u", ".weight_v", ".running_mean", ".running_var", ".num_batches_tracked")
 
 # x after the convolution, name of the norm's tensors -> x normalised.
@@ -101,9 +103,23 @@ class Plain:
             for position in (2, 6)
         }
 
+    def batch(self) -> int:
+        """Pictures at a time, as many as FEATURES holds. ModelError where it does not hold one."""
+        channels = self.config["channels"]
+        widths = [2 * channels[0], *(max(inputs, 2 * outputs) for inputs, outputs in pairwise(channels))]
+        features = [4 * width * (4 << i) ** 2 for i, width in enumerate(widths)]
+        if (largest := max(features)) > FEATURES:
+            side = 4 << features.index(largest)
+            what = f"a picture's features at {side} px would take {largest >> 20} MiB"
+            raise ModelError(f"{what}, over the limit of {FEATURES >> 20} MiB")
+        batch = BATCH
+        while batch * largest > FEATURES:
+            batch //= 2
+        return batch
+
     @torch.inference_mode()
     def estimate_statistics(self) -> None:
-        """The running statistics: means over batches, of training mode's."""
+        """The running statistics: means over batches, of training mode's. ModelError where a picture needs too much memory."""
         rng = torch.Generator().manual_seed(0)
         sums: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -115,9 +131,10 @@ class Plain:
                 x, None, None, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], training=True, eps=BN_EPS
             )
 
-        batches = self.samples // BATCH
+        batch = self.batch()
+        batches = self.samples // batch
         for _ in range(batches):
-            self.picture(torch.randn(BATCH, self.config["z_dim"], generator=rng), norm)
+            self.picture(torch.randn(batch, self.config["z_dim"], generator=rng), norm)
         for name, (mean, var) in sums.items():
             self.weights[f"{name}.running_mean"], self.weights[f"{name}.running_var"] = mean / batches, var / batches
 
