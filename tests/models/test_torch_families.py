@@ -148,6 +148,17 @@ def test_lucidrains_networks_of_another_kind_are_named(name: str, reason: str) -
         lucidrains.convert({"GAN": state, "version": "1.9.0"}, where="test")
 
 
+def test_a_version_that_is_no_text_is_not_spelt_out() -> None:
+    laughs: list[Any] = ["ha"]
+    for _ in range(9):  # a hundred bytes each in the file; together they would fill the memory
+        laughs = [laughs] * 10
+    for name, module in (("lightweight-gan", lightweightgan), ("lucidrains", lucidrains)):
+        content = original_layouts.files()[name]
+        value = {"GAN": content["GAN"] | {"GE.attns.extra": torch.zeros(1)}, "version": laughs}
+        with pytest.raises(ModelError, match=r"written by an unknown release; 1\.2|attention layers"):
+            module.convert(value, where="test")
+
+
 @pytest.mark.parametrize("frequencies", [False, True])
 def test_lightweight_gan_makes_what_its_equations_make(tmp_path: Path, frequencies: bool) -> None:
     """The network was compared with the code of release 1.2.1 too, which made the same pictures to 2e-6."""

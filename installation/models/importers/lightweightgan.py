@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from installation.errors import ModelError
-from installation.models.importers.state import nothing_left, seeded_noise, state_under, take
+from installation.models.importers.state import nothing_left, seeded_noise, state_under, take, written_by
 from installation.models.lightweightgan import HEADS, LightweightGAN
 
 BN_EPS = 1e-5
@@ -40,8 +40,9 @@ def convert(value: Any, *, where: str) -> tuple[type[LightweightGAN], dict[str, 
     try:
         return _convert(state)
     except ModelError as error:
-        version = value.get("version")
-        raise ModelError(f"{error.what} (written by {str(version)[:20]}; 1.2 is known)") from error
+        raise ModelError(
+            f"{error.what} ({written_by(value) or 'written by an unknown release'}; 1.2 is known)"
+        ) from error
 
 
 def _convert(state: dict[str, Tensor]) -> tuple[type[LightweightGAN], dict[str, Any], dict[str, Tensor], str]:

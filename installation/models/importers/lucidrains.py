@@ -17,7 +17,7 @@ from torch import Tensor
 from installation.errors import CheckpointError, ModelError
 from installation.models.importers.average import estimated_w_avg
 from installation.models.importers.safe_pickle import read_file
-from installation.models.importers.state import nothing_left, state_under, take
+from installation.models.importers.state import nothing_left, state_under, take, written_by
 from installation.models.lucidrains import LucidrainsStyleGAN2
 
 MAPPING_LR = 0.1
@@ -43,13 +43,13 @@ def convert(value: Any, *, where: str) -> tuple[type[LucidrainsStyleGAN2], dict[
     state = {
         name: t for name, t in state.items() if name.startswith(("SE.", "GE.")) and not name.endswith("upsample.1.f")
     }
-    written_by = f" (written by {value['version'][:20]})" if isinstance(value.get("version"), str) else ""
+    release = f" ({said})" if (said := written_by(value)) else ""
     if any(name.startswith("GE.attns.") for name in state):
-        raise ModelError(f"a network with attention layers, which this program does not have{written_by}")
+        raise ModelError(f"a network with attention layers, which this program does not have{release}")
     if "GE.to_initial_block.weight" in state:
-        raise ModelError(f"a network without a constant input, which this program does not have{written_by}")
+        raise ModelError(f"a network without a constant input, which this program does not have{release}")
     if "GE.initial_conv.weight" not in state:
-        raise ModelError(f"the layout before release 1.0, which this program does not have{written_by}")
+        raise ModelError(f"the layout before release 1.0, which this program does not have{release}")
     found: dict[str, Tensor] = {}
     rate, layers = _mapping_rate(where), 0
     while f"SE.net.{2 * layers}.weight" in state:

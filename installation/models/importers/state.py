@@ -46,6 +46,12 @@ def nothing_left(state: Mapping[str, Tensor]) -> None:
         raise ModelError(f"unknown tensor {min(state)[:80]!r}")
 
 
+def written_by(value: Any) -> str:
+    """Which release of lucidrains' code wrote the file, in words; "" where it does not say. What is no text could be of any size."""
+    version = value.get("version") if isinstance(value, Mapping) else None
+    return f"written by {version[:20]}" if isinstance(version, str) else ""
+
+
 def seeded_noise(height: int, width: int, rng: torch.Generator) -> Tensor:
     """A constant noise map for layers that would draw one for every picture: the wall's pictures must not flicker."""
     return torch.randn(height, width, generator=rng)
