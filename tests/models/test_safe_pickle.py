@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from installation.errors import CheckpointError
-from installation.models.importers import budget, safe_pickle
+from installation.models.importers import budget, safe_pickle, stylegan2_tf
 from installation.models.importers.inert import Inert, Name, module_tensors
 from installation.models.importers.safe_pickle import SourceFile, read_file, read_pickle
 from tests.models import nvidia_pickle
@@ -358,6 +358,17 @@ def test_an_archive_of_too_many_members_is_refused(monkeypatch: pytest.MonkeyPat
 def test_a_name_that_is_a_nest_of_tuples_is_not_spelt_out() -> None:
     nest = b")\x94" + b"".join(b"h%ch%c\x86\x94" % (i, i) for i in range(60))
     refused(b"\x80\x04cnumpy\ndtype\n(h\x3ctR.".replace(b"\x80\x04", b"\x80\x04" + nest, 1), "plain numbers")
+
+
+@pytest.mark.parametrize("name", ["x" * 1001, 3])
+def test_a_long_name_is_not_written_out_for_every_place_it_stands_in(name: Any) -> None:
+    part = Inert("A", (), {"_parameters": {name: torch.zeros(1)}, "_buffers": {}, "_modules": {}})
+    with pytest.raises(CheckpointError, match="what was stored has a part whose name no network has"):
+        module_tensors(part, where="some.pkl")
+    components = {str(name) * 1000: Inert(stylegan2_tf.NETWORK, (), {"variables": [["x", 1.0]]})}
+    network = Inert(stylegan2_tf.NETWORK, (), {"version": 4, "variables": [], "components": components})
+    with pytest.raises(CheckpointError, match="variable 'x' has a name that no network has"):
+        stylegan2_tf.convert((network,) * 3, where="some.pkl")
 
 
 def test_modules_within_themselves_end() -> None:

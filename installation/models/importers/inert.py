@@ -61,7 +61,7 @@ def module_tensors(module: Any, *, where: str) -> dict[str, Tensor]:
             if tensor is None:
                 continue
             if not isinstance(tensor, Tensor):
-                raise CheckpointError(f"{prefix}{str(name)[:80]} is no tensor", where=where)
+                raise CheckpointError(f"{prefix}{name[:80]} is no tensor", where=where)
             found[f"{prefix}{name}"] = tensor
         waiting += [(f"{prefix}{name}.", child, depth + 1) for name, child in modules.items() if child is not None]
     return found
@@ -69,6 +69,10 @@ def module_tensors(module: Any, *, where: str) -> dict[str, Tensor]:
 
 def _group(part: Any, name: str, prefix: str, where: str) -> dict[str, Any]:
     group = part.get(name) if isinstance(part, Inert) else None
+    said = prefix.rstrip(".")[:80] or "what was stored"
     if not isinstance(group, dict):
-        raise CheckpointError(f"{prefix.rstrip('.')[:80] or 'what was stored'} is no torch module", where=where)
+        raise CheckpointError(f"{said} is no torch module", where=where)
+    # A long name is stored once, and written out for every place that it stands in.
+    if any(not isinstance(key, str) or len(key) > MAX_NAME for key in group):
+        raise CheckpointError(f"{said} has a part whose name no network has", where=where)
     return group

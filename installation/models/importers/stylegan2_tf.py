@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from installation.errors import CheckpointError
-from installation.models.importers.inert import Inert
+from installation.models.importers.inert import MAX_NAME, Inert
 from installation.models.stylegan2 import MAPPING_LR, StyleGAN2
 
 NETWORK = "dnnlib.tflib.network.Network"
@@ -90,6 +90,8 @@ def _variables(network: Inert, where: str) -> dict[str, np.ndarray]:
                 raise CheckpointError("a variable without a name", where=where)
             if not isinstance(row[1], (np.ndarray, int, float)):
                 raise CheckpointError(f"variable {row[0][:80]!r} is no array", where=where)
+            if len(prefix) + len(row[0]) > MAX_NAME:  # a part's name is written out for each of its variables
+                raise CheckpointError(f"variable {row[0][:80]!r} has a name that no network has", where=where)
             found[prefix + row[0]] = np.asarray(row[1])
     return found
 
