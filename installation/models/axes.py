@@ -50,13 +50,14 @@ class Spread:
 def spread_of(network: Generator, checkpoint: Path | None = None) -> Spread:
     """The spread of a network's w, from the file beside its checkpoint or computed now and kept there.
 
-    ModelError for a network without w.
+    checkpoint: the file it was loaded from. ModelError for a network without w.
     """
     if not network.w_dim:
         raise ModelError("has no w, so it has no axes", where=str(checkpoint or network.arch))
-    if checkpoint is None:
+    if checkpoint is None or not network.file_sha256:
         return measure(network)
-    sha256, path = files.fingerprint(checkpoint), axes_file(checkpoint)
+    # Of what was loaded, not of what lies there now: another network may have been put in its place meanwhile.
+    sha256, path = network.file_sha256, axes_file(checkpoint)
     kept = _load(path, sha256, network.w_dim)
     if kept is not None:
         return kept

@@ -6,6 +6,7 @@ network = load(path)
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -108,7 +109,9 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> Network:
     try:
         # Read, not mapped: weights that lie in the file would change with it, and one that is copied over in the middle of a
         # show and so made shorter would end the process with SIGBUS.
-        tensors = tensors_of(path.read_bytes())
+        data = path.read_bytes()
+        sha256, tensors = hashlib.sha256(data).hexdigest(), tensors_of(data)
+        del data
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"the tensors cannot be read ({error})", where=str(path), fix=_FIX) from error
     build = _builder(header.arch)  # may say that an extra is missing; what follows is about the file
@@ -117,6 +120,7 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> Network:
     except ModelError as error:
         raise CheckpointError(error.what, where=str(path), fix=_FIX) from error
     _check_claims(header, network, path)
+    network.file_sha256 = sha256
     return network.to(device)
 
 

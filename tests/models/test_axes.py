@@ -119,6 +119,14 @@ def test_another_checkpoint_of_the_same_name_makes_them_anew(file: Path) -> None
     assert torch.equal(spread_of(network_of(file), file).sigma, second.sigma)
 
 
+def test_a_file_replaced_after_it_was_loaded_is_not_given_the_old_networks_axes(file: Path) -> None:
+    old = network_of(file)
+    save(file, 2)
+    spread_of(old, file)
+    new = network_of(file)
+    assert torch.equal(spread_of(new, file).axes, measure(new).axes)
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
 
