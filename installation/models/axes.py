@@ -131,15 +131,15 @@ def _load(path: Path, sha256: str, w_dim: int) -> Spread | None:
         "sigma": [min(AXES, w_dim)],
     }
     try:
+        if not path.is_file():  # to open a pipe would be to wait for it
+            return None
         with safe_open(path, framework="pt") as file:
             said = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             if said != _header(sha256):
                 log.info("%s is of another checkpoint or version, and is made anew", path.name)
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    except FileNotFoundError:
-        return None
-    except (OSError, SafetensorError, ValueError, AttributeError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         log.warning("%s is damaged and is made anew (%s)", path, str(error)[:100])
         return None
     good = tensors.keys() == shapes.keys() and all(

@@ -139,8 +139,12 @@ def _poison(path: Path) -> None:
     save_file(tensors, path, metadata=json.loads(header[8 : 8 + length])["__metadata__"])
 
 
+def _nest(path: Path) -> None:
+    save_file(load_file(path), path, metadata={axes._KEY: "[" * 200_000})
+
+
 @pytest.mark.parametrize(
-    "damage", [_cut, _poison, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"x" * 99)]
+    "damage", [_cut, _poison, _nest, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"x" * 99)]
 )
 def test_a_damaged_file_is_made_anew(file: Path, damage, caplog: pytest.LogCaptureFixture) -> None:
     first = spread_of(network_of(file), file)
@@ -150,6 +154,13 @@ def test_a_damaged_file_is_made_anew(file: Path, damage, caplog: pytest.LogCaptu
     assert len(caplog.records) == 1
     assert "damaged" in caplog.text
     assert spread_of(network_of(file), file) is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
+def test_a_pipe_in_its_place_is_not_waited_for(file: Path) -> None:
+    os.mkfifo(axes_file(file))
+    first = spread_of(network_of(file), file)
+    assert torch.equal(load_file(axes_file(file))["axes"], first.axes)
 
 
 def test_a_folder_that_refuses_is_tolerated(file: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
