@@ -130,10 +130,16 @@ class SpandrelUpscaler(Upscaler):
                 raw: Any = tensors_of(source.data)
             except SafetensorError as error:
                 raise CheckpointError(f"damaged ({str(error)[:120]})", where=str(path), fix="Fetch it again") from error
+            except KeyError as error:  # of 4 or 6 bits: torch has none such
+                what = f"holds numbers of the type {error.args[0]}, which cannot be read"
+                raise CheckpointError(what, where=str(path), fix="Take the file with float16 or float32") from error
         else:
             raw = read_pickle(source)
-        state = spandrel.canonicalize_state_dict(raw) if isinstance(raw, dict) else {}
-        if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        try:
+            state = spandrel.canonicalize_state_dict(raw) if isinstance(raw, dict) else {}
+        except AttributeError:  # of a name that is no text
+            state = {}
+        if not state or not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()):
             raise CheckpointError("the file holds no plain state dict", where=str(path))
         try:
             return cls.from_state(state)

@@ -199,6 +199,25 @@ def test_tensors_of_no_known_network_are_refused() -> None:
         SpandrelUpscaler.from_state({"something.weight": torch.zeros(3, 3)})
 
 
+@pytest.mark.parametrize(
+    "content", [{0: 1.0}, {None: 1.0}, {"params": {1: 1.0}}, {"module.a": 1.0, 3: 1.0}, {"a": 1.0, 3: float("nan")}]
+)
+def test_names_that_are_no_text_are_refused(content: dict, tmp_path: Path) -> None:
+    def tensors(value: dict) -> dict:
+        return {k: tensors(v) if isinstance(v, dict) else torch.full((4, 4, 3, 3), v) for k, v in value.items()}
+
+    torch.save(tensors(content), tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match="the file holds no plain state dict"):
+        SpandrelUpscaler.from_file(tmp_path / "odd.pth")
+
+
+def test_numbers_of_four_bits_are_named(tmp_path: Path) -> None:
+    index = b'{"a": {"dtype": "F4", "shape": [4], "data_offsets": [0, 2]}}'
+    (tmp_path / "small.safetensors").write_bytes(len(index).to_bytes(8, "little") + index + b"xx")
+    with pytest.raises(CheckpointError, match="numbers of the type F4, which cannot be read"):
+        SpandrelUpscaler.from_file(tmp_path / "small.safetensors")
+
+
 def test_nan_weights_are_refused() -> None:
     state = {name: tensor.clone() for name, tensor in _network("Compact").state_dict().items()}
     state["body.0.weight"][0, 0, 0, 0] = float("nan")
