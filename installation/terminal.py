@@ -46,10 +46,10 @@ def answer(what: Any) -> None:
 
 
 def cell(text: str) -> str:
-    """What others wrote, for a table of rich's: its brackets are brackets."""
+    """What others wrote, for a table of rich's: its brackets are brackets, and its lines one, or they would pass for rows."""
     from rich.markup import escape
 
-    return escape(printable(text))
+    return escape(printable(" ".join(text.splitlines())))
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import socket
@@ -223,6 +224,8 @@ def test_brackets_in_what_is_shown_are_brackets(home: Path, networks: Path) -> N
         assert done.returncode == 0, done.stderr
         assert "[see] the [/author]" in done.stdout
         assert "\x1b" not in done.stdout
+    checkpoint.save(path, network.state_dict(), dataclasses.replace(header, training_data="a\n\nlicence  CC0"))
+    assert "a  licence  CC0" in command(home, "models", "info", "style").stdout, "on one line"
     refused(home, 5, "x\ufffdy.safetensors: no such file", "models", "info", "x\x1by.safetensors")
 
 

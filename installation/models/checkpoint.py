@@ -58,7 +58,7 @@ _NETWORKS: dict[Arch, type[Network]] = {
 
 
 def describe(network: Network, *, name: str, **facts: Any) -> Header:
-    """A Header for a network of ours. facts: licence, source, training_data and the other fields of Header."""
+    """A Header for a network of ours. facts: licence, source, training_data and the other fields of Header, each text made one line."""
     if isinstance(network, Generator):
         sizes: dict[str, Any] = {
             "role": "generator",
@@ -70,9 +70,16 @@ def describe(network: Network, *, name: str, **facts: Any) -> Header:
         sizes = {"role": "upscaler", "scale": network.scale, "w_dim": network.w_dim}
     else:
         raise ModelError(f"{type(network).__name__} is neither a generator nor an upscaler")
+    facts = {field: _line(fact) if isinstance(fact, str) else fact for field, fact in facts.items()}
     return Header(
         name=name, arch=network.arch, config=dict(network.config), parameters=network.parameter_count, **sizes, **facts
     )
+
+
+def _line(text: str) -> str:
+    """Names of files and of data sets come from anywhere: one line, with what is not Unicode (lone surrogates, which no file takes)
+    spelt out."""
+    return " ".join(text.splitlines()).encode("utf-8", "backslashreplace").decode()
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], header: Header, *, only_writer: bool = False) -> None:

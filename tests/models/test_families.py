@@ -39,7 +39,14 @@ def add(file: Path, folder: Path, **options: Any) -> tuple[Path, list[str]]:
 
 
 def stylegan2_file(
-    path: Path, network: StyleGAN2, *, flat: bool = False, only: str = "", leave_out: str = "", **changes: Any
+    path: Path,
+    network: StyleGAN2,
+    *,
+    flat: bool = False,
+    only: str = "",
+    leave_out: str = "",
+    photographs: str = "/data/people.zip",
+    **changes: Any,
 ) -> Path:
     """As StyleGAN2-ADA's code writes it; flat: as StyleGAN3's does. changes: entries of layers (below `only`) that are otherwise."""
     tensors = {name: tensor for name, tensor in network.state_dict().items() if name != leave_out}
@@ -58,8 +65,21 @@ def stylegan2_file(
 
     options = {"z_dim": network.z_dim} if flat else {"z_dim": network.z_dim, "synthesis_kwargs": {"channel_base": 1024}}
     generator = nvidia_pickle.module(tensors, make, _init_kwargs=options)
-    content = {"G": None, "G_ema": generator, "training_set_kwargs": {"path": "/data/people.zip"}, "cur_nimg": 4000}
+    content = {"G": None, "G_ema": generator, "training_set_kwargs": {"path": photographs}, "cur_nimg": 4000}
     return nvidia_pickle.dump(path, content)
+
+
+def test_a_data_set_of_any_name_is_one_line_of_text(tmp_path: Path) -> None:
+    file = stylegan2_file(tmp_path / "mine.pkl", random_weights.stylegan2(), photographs="/a/\udcff\n\nlicence  CC0")
+    header = read_header(add(file, tmp_path / "models")[0])
+    assert header.training_data == "\\udcff  licence  CC0"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_whose_name_is_not_unicode_can_be_given_one(tmp_path: Path) -> None:
+    file = stylegan2_file(tmp_path / "bad\udcff.pkl", random_weights.stylegan2())
+    path, _ = add(file, tmp_path / "models", called="good")
+    assert read_header(path).source == "bad\\udcff.pkl"
 
 
 @pytest.mark.parametrize("c_dim", [0, 3])
