@@ -40,6 +40,7 @@ UPSCALER_FILES = (".pth", ".pt", ".ckpt", SUFFIX)
 NCNN_FILES = {".param": 1 << 20, ".bin": 256 << 20}  # a network is both; the most bytes of each
 LOCK_S = 1800.0  # 45 MB at the slowest line that people still wait for
 
+# Here files are looked for with os.path: for a name that is too long, or a folder that may not be entered, pathlib raises.
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}(?<![.])", re.ASCII | re.IGNORECASE)
 # Windows takes these for devices, in every folder.
@@ -100,14 +101,14 @@ def find(name_or_path: str | Path, extra_dirs: Sequence[Path] = (), *, data_dir:
             raise ModelError(
                 "not a .safetensors file", where=text, fix="Give a model's name or the path of a .safetensors file"
             )
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ModelError("no such file", where=text, fix="See `installation models list`")
         return path
     check_name(text)
     places = (*extra_dirs, _data_dir(data_dir))
     for place in places:
         path = place / f"{text}{SUFFIX}"
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     if text in CATALOGUE:
         raise ModelError(f"the model {text} is not on this machine", fix=f"Run: installation models add {text}")
@@ -185,7 +186,7 @@ def add(
 
 def _require_file(path: Path) -> None:
     """ModelError for a folder, a device, a pipe: to open one would be to wait for it. One that is not there is its reader's to say."""
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise ModelError("not a file", where=str(path))
 
 
@@ -280,7 +281,7 @@ def _own_target(file: Path, called: str | None, folder: Path, extra_dirs: Sequen
     except ModelError as error:
         fix = f"Give it another with --name. {error.fix}" if called is None else error.fix
         raise ModelError(error.what, fix=fix) from None
-    if name in CATALOGUE or any((place / f"{name}{SUFFIX}").is_file() for place in extra_dirs):
+    if name in CATALOGUE or any(os.path.isfile(place / f"{name}{SUFFIX}") for place in extra_dirs):
         whose = "the catalogue's" if name in CATALOGUE else "the program's own"
         raise ModelError(f"{name} is the name of {whose} network", fix="Give yours another with --name")
     return folder / f"{name}{SUFFIX}"
@@ -308,7 +309,7 @@ def _add_generator(file: Path, family: str | None, progress: Progress, target: P
 
 def _came_from(target: Path, source_sha256: str) -> bool:
     """Whether the model that is there was converted from this file. ModelError if it is another one; a damaged one counts as none."""
-    if not target.is_file():
+    if not os.path.isfile(target):
         return False
     try:
         found = read_header(target).source_sha256
@@ -449,10 +450,13 @@ def _note_sum(path: Path) -> None:
 
 
 def _noted_sum(path: Path) -> str | None:
-    """The sum noted when the model was written; "" where the note is damaged, None where there is none."""
+    """The sum noted when the model was written; "" where the note is damaged, None where there is none to be read."""
+    note = _sum_file(path)
     try:
-        text = _sum_file(path).read_text(encoding="ascii", errors="replace")
-    except FileNotFoundError:
+        if not note.is_file():  # to open a pipe would be to wait for it
+            return None
+        text = note.read_text(encoding="ascii", errors="replace")
+    except OSError:
         return None
     return "".join(text.split()[:1])
 
@@ -488,7 +492,7 @@ def _by_name(name: str) -> Catalogued:
     if Path(name).suffix.lower() == ".xml":
         fix = "`installation models add random-face` brings the one that can be read"
         raise ModelError("OpenVINO's files are read out of the catalogue's wheel alone", where=name, fix=fix)
-    if name not in CATALOGUE and Path(name).is_file():
+    if name not in CATALOGUE and os.path.isfile(name):
         fix = "These may: " + ", ".join(dict.fromkeys((*PICKLED_FILES, *UPSCALER_FILES, *NCNN_FILES, ".whl")))
         raise ModelError("no kind of file that holds a network", where=name, fix=fix)
     check_name(name)

@@ -341,6 +341,28 @@ def test_a_pipe_or_a_folder_is_no_file_of_a_network(tmp_path: Path, folder: Path
             add(str(tmp_path / f"{name}{suffix}"), folder)
 
 
+@pytest.mark.parametrize("suffix", ["", ".pkl", ".pth", ".safetensors", ".whl", ".param"])
+def test_a_name_too_long_for_the_system_is_told(folder: Path, suffix: str) -> None:
+    name = "a" * 300 + suffix
+    with pytest.raises(ModelError, match=r"cannot be a model's name|cannot be read"):
+        add(name, folder)
+    with pytest.raises(ModelError, match=r"cannot be a model's name|no such file"):
+        library.find(name, data_dir=folder)
+    if suffix not in ("", ".whl"):
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            library.add(name, progress=lambda *_: None, data_dir=folder, called="short")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
+@pytest.mark.parametrize("kind", ["mkdir", "mkfifo"])
+def test_a_sum_that_cannot_be_read_is_none(folder: Path, kind: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = model(folder, "mine")
+    getattr(os, kind)(folder / "mine.safetensors.sha256")
+    rows = dict(library.describe(library.installed(data_dir=folder)[0]))
+    assert rows["sha256"] == fingerprint(path)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
 def test_a_pipe_in_the_models_folder_is_passed_over(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
