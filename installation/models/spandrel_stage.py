@@ -34,6 +34,10 @@ PREFIX = "net."
 _STAND_IN = "torchvision.transforms.functional"
 
 
+class UnknownNetworkError(CheckpointError):
+    """There is no network among these tensors that spandrel knows, or there are no tensors."""
+
+
 def require_spandrel() -> ModuleType:
     """The spandrel module. ModelError names the extra if it is not installed."""
     if "spandrel" in sys.modules:
@@ -106,7 +110,7 @@ class SpandrelUpscaler(Upscaler):
         except ModelError:
             raise
         except spandrel.UnsupportedModelError as error:
-            raise ModelError("spandrel knows no network with these tensors") from error
+            raise UnknownNetworkError("spandrel knows no network with these tensors") from error
         except Exception as error:
             # Detection reads sizes out of names and shapes; on a defective file it fails with whatever comes first.
             raise ModelError(
@@ -120,7 +124,8 @@ class SpandrelUpscaler(Upscaler):
 
     @classmethod
     def from_file(cls, file: Path | SourceFile) -> Self:
-        """A foreign .pth, .ckpt, .pt or .safetensors of tensors only. CheckpointError on any other content; nothing in it is run."""
+        """A foreign .pth, .ckpt, .pt or .safetensors of tensors only. CheckpointError on any other content, UnknownNetworkError where
+        there is no such network; nothing in it is run."""
         spandrel = require_spandrel()
         # Read, not mapped: a file that is made shorter meanwhile would end the process with SIGBUS.
         source = file if isinstance(file, SourceFile) else read_file(file)
@@ -140,11 +145,12 @@ class SpandrelUpscaler(Upscaler):
         except AttributeError:  # of a name that is no text
             state = {}
         if not state or not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()):
-            raise CheckpointError("the file holds no plain state dict", where=str(path))
+            raise UnknownNetworkError("the file holds no plain state dict", where=str(path))
         try:
             return cls.from_state(state)
         except ModelError as error:
-            raise CheckpointError(error.what, where=str(path)) from error
+            kind = UnknownNetworkError if isinstance(error, UnknownNetworkError) else CheckpointError
+            raise kind(error.what, where=str(path)) from error
 
     def macs(self, side: int) -> int | None:
         """Multiply-adds for a picture of side x side px, counted by torch on tensors without contents. None where contents decide."""

@@ -316,6 +316,24 @@ def test_an_unknown_name_gets_the_nearest_one_or_the_catalogue(folder: Path) -> 
         add("zzz", folder)
 
 
+@pytest.mark.parametrize("name", ["con", "NUL.x"])
+def test_a_name_that_windows_keeps_is_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(ModelError, match="cannot be a model's name: Windows has a device of that name"):
+        library.check_name(name)
+
+
+def test_a_folder_is_told_as_one(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "diffusers").mkdir()
+    with pytest.raises(ModelError, match="a folder, not a file"):
+        add(str(tmp_path / "diffusers"), folder)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".param", ".whl", ""])
+def test_only_a_generators_file_has_a_family(tmp_path: Path, folder: Path, suffix: str) -> None:
+    with pytest.raises(ModelError, match=r"only a generator's file has a family: \.pkl"):
+        library.add(str(tmp_path / f"m{suffix}"), progress=lambda *_: None, data_dir=folder, family="stylegan2")
+
+
 @pytest.mark.parametrize("name", ["", "../evil", "a b", ".hidden", "CON", "nul.x", "x" * 65, "é", "dot.", "a\n"])
 def test_a_name_that_is_no_safe_file_name_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match="cannot be a model's name"):

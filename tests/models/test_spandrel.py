@@ -289,6 +289,18 @@ def test_models_add_takes_an_upscaler_s_file_and_keeps_another_of_its_name(tmp_p
     assert read_header(library.add(str(file), progress=lambda *_: None, data_dir=data, again=True)).scale == 2
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".ckpt", ".safetensors"])
+def test_models_add_says_what_an_unknown_file_was_looked_at_as(suffix: str, tmp_path: Path) -> None:
+    tensors = {"model.diffusion_model.in.weight": torch.zeros(4, 4, 3, 3)}
+    file = tmp_path / f"odd{suffix}"
+    save_file(tensors, file) if suffix == ".safetensors" else torch.save({"state_dict": tensors}, file)
+    looked = "as an upscaler" if suffix == ".safetensors" else "as a generator and as an upscaler"
+    with pytest.raises(CheckpointError, match=f"looked at {looked}, and no network that is known here") as fault:
+        library.add(str(file), progress=lambda *_: None, data_dir=tmp_path / "data")
+    assert "docs/networks.md" in fault.value.fix
+    assert ("--family" in fault.value.fix) == (suffix != ".safetensors")
+
+
 @pytest.mark.parametrize("content", [b"", b"no network", b"PK\3\4 torn"])
 def test_models_add_says_what_is_wrong_with_a_file(content: bytes, tmp_path: Path) -> None:
     from installation.models import library
