@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import os
 import queue
-import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +23,7 @@ from installation.errors import ConfigError, OutputError
 from installation.terminal import cell, say
 
 if TYPE_CHECKING:
+    from installation.output.video.claims import Claim
     from installation.output.video.presets import Preset
     from installation.recording import Recording
     from installation.session import Session
@@ -125,23 +125,32 @@ def of_take(wish: Wish, duration_s: float) -> Wish:
     return wish
 
 
-def begin(recording: Recording, *, resume: bool, say: Callable[[str], None]) -> list[int]:
+def begin(recording: Recording, own: Claim, *, resume: bool, say: Callable[[str], None]) -> list[int]:
     """Writes the recording's description, or checks it against the one there. Gives the segments that are to be made.
 
-    OutputError: the film is there already, or an unfinished one that `resume` does not ask for. ConfigError: it is another one.
+    own: this process's claim on the folder. OutputError: another process is at work there, or an unfinished recording that
+    `resume` does not ask for. ConfigError: it is another one.
     """
     from installation import record
+    from installation.output.video.manifest import forget, read_segments
     from installation.recording import FILE
 
-    if recording.out.exists():
-        raise OutputError("is there already", where=str(recording.out), fix="Remove it, or choose another --out")
-    begun = (recording.folder / FILE).exists()
-    if begun and not resume:
-        raise OutputError(
-            "holds an unfinished recording",
-            where=str(recording.folder),
-            fix="Go on with --resume, or remove the folder to begin anew",
-        )
+    folder = recording.folder
+    begun, closed = (folder / FILE).exists(), read_segments(folder)
+    if (begun or closed) and not resume:
+        if not own.alone():
+            raise OutputError(
+                "another process is recording here", where=str(folder), fix="Wait for it, or choose another --out"
+            )
+        if closed:
+            raise OutputError(
+                "holds an unfinished recording",
+                where=str(folder),
+                fix="Go on with --resume, or remove the folder to begin anew",
+            )
+        forget(folder)  # of a beginning that was killed
+        (folder / FILE).unlink(missing_ok=True)
+        begun = False
     if begun:
         settle(recording)
     wanted = record.missing(recording)
@@ -174,8 +183,10 @@ def run(
         raise ConfigError("local or ray is wanted", where="--executor")
     if executor == "ray" and recording.shards == 1:
         raise ConfigError("ray makes shards, and there is one", where="--executor", fix="Give --shards too")
-    with _beginning(recording):
-        wanted = begin(recording, resume=resume, say=say)
+    if _finished(recording, resume=resume):
+        return _tidy(recording, keep=keep, say=say)
+    with stoppable(), _at_work(recording, "film") as own:
+        wanted = begin(recording, own, resume=resume, say=say)
         if recording.shards == 1:
             _make(recording, wanted, say)
         elif wanted:
@@ -184,27 +195,55 @@ def run(
 
 
 @contextmanager
-def _beginning(recording: Recording) -> Iterator[None]:
-    """A beginning of which nothing is closed binds nobody: after a fault the next may be another film."""
+def _at_work(recording: Recording, name: str) -> Iterator[Claim]:
+    """A claim on the recording's folder. A beginning of which nothing is closed binds nobody: after a fault the next may be another
+    film. But shards of the same film may be at work in the folder that this one made."""
+    from installation.output.video.claims import claim
     from installation.output.video.manifest import read_segments
+    from installation.recording import FILE
 
-    new = not recording.folder.exists()
-    try:
-        yield
-    except BaseException:
-        if new and not read_segments(recording.folder):
-            shutil.rmtree(recording.folder, ignore_errors=True)
-        raise
+    with claim(recording.folder, name) as own:
+        try:
+            yield own
+        except BaseException:
+            with suppress(OutputError, OSError):
+                if own.new and not read_segments(recording.folder):
+                    own.remove(FILE)
+            raise
+
+
+def _finished(recording: Recording, *, resume: bool) -> bool:
+    """Whether the film is there and this recording's, whole: then it was stopped while its segments were removed. OutputError: what
+    is there is another, or is not asked for. ConfigError: the segments beside it are another recording's."""
+    from installation.output.video.join import frames_in
+    from installation.recording import FILE, Recording
+
+    if not recording.out.exists():
+        return False
+    if resume and (path := recording.folder / FILE).exists():
+        recording.check_unchanged(Recording.read(path))
+        if frames_in(recording.out, recording.spec.preset) == recording.film.total:
+            return True
+    raise OutputError("is there already", where=str(recording.out), fix="Move it away, or choose another --out")
 
 
 def join(recording: Recording, *, keep: bool, say: Callable[[str], None]) -> None:
     """The closed segments become the film."""
     from installation import record
 
-    if recording.out.exists():
-        raise OutputError("is there already", where=str(recording.out), fix="Remove it to join again")
-    with stoppable():
-        frames = record.finish(recording, keep=keep)
+    if not _finished(recording, resume=True):
+        with stoppable():
+            record.finish(recording)
+    _tidy(recording, keep=keep, say=say)
+
+
+def _tidy(recording: Recording, *, keep: bool, say: Callable[[str], None]) -> None:
+    """With the film there its segments go."""
+    from installation import record
+
+    if not keep and not record.remove_segments(recording):
+        say(f"{recording.folder}: stays, for another process is at work there")
+    frames = recording.film.total
     say(f"{recording.out}: {frames} frames, {recording.size[0]}x{recording.size[1]} at {recording.fps} fps")
 
 
@@ -216,14 +255,14 @@ def run_shard(recording: Recording, number: int, say: Callable[[str], None]) -> 
     if not shard:
         say(f"shard {number}: nothing to do, there are {recording.segments} segments for {recording.shards} shards")
         return
-    if recording.out.exists() and not recording.folder.exists():
+    if recording.out.exists():
         say(f"shard {number}: nothing to do, {recording.out} is there already")
         return
-    with _beginning(recording):
+    with stoppable("the same command goes on"), _at_work(recording, str(number)):
         settle(recording)
         wanted = record.missing(recording, shard)
         record.require_space(recording, wanted)
-        _make(recording, wanted, say, writer=str(number), again="the same command goes on")
+        _make(recording, wanted, say, writer=str(number))
     say(f"shard {number}: segments {shard.start} to {shard.stop - 1} are closed")
 
 
@@ -280,7 +319,7 @@ def _farm(
     workers = workers or min(len(shards), max((os.cpu_count() or 2) // 2, 1))
     say(f"{len(shards)} shards for {min(workers, len(shards))} workers ({executor})")
     frames = sum(map(recording.frames_of, wanted))
-    with stoppable(), bar(recording.out.name, frames) as progress:
+    with bar(recording.out.name, frames) as progress:
         if executor == "ray":
             farm.run_ray(recording, shards, wanted=wanted, workers=workers, progress=progress)
         else:
@@ -293,7 +332,6 @@ def _make(
     say: Callable[[str], None],
     *,
     writer: str = "0",
-    again: str = "--resume goes on",
 ) -> None:
     if not wanted:
         return
@@ -302,7 +340,7 @@ def _make(
     renderer = record.open_renderer(recording)
     say(renderer.describe())
     frames = sum(map(recording.frames_of, wanted))
-    with stoppable(again), bar(recording.out.name, frames) as progress:
+    with bar(recording.out.name, frames) as progress:
         record.make(recording, wanted, renderer, writer=writer, progress=progress)
 
 

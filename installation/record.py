@@ -8,7 +8,6 @@ at 960 x 960, in which the drawing thread may stand still.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
@@ -20,13 +19,14 @@ from installation.models import axes, checkpoint
 from installation.models import device as devices
 from installation.models.header import axes_file
 from installation.models.network import Generator
-from installation.output.video import disk
+from installation.output.video import disk, ffmpeg
+from installation.output.video.claims import claim
 from installation.output.video.join import join
 from installation.output.video.look import FilmLook
-from installation.output.video.manifest import intact, read_segments
+from installation.output.video.manifest import Head, intact, read_segments, require_head, require_same
 from installation.output.video.relay import Relay
 from installation.output.video.segments import SegmentWriter
-from installation.recording import Recording
+from installation.recording import FILE, Recording
 from installation.render.film import FilmRenderer
 from installation.render.switch import Switch
 from installation.resources import shaders_dir
@@ -98,7 +98,11 @@ def hashes(session: Session) -> dict[str, str]:
 
 
 def missing(recording: Recording, among: range | None = None) -> list[int]:
-    """The segments that are not closed, or are not whole any more. Reads every one that is. among: None is all."""
+    """The segments that are not closed, or are not whole any more. Reads every one that is. among: None is all.
+
+    OutputError where what is closed is another recording's.
+    """
+    require_same(recording.folder, Head.of(recording.spec, recording.digest(), ffmpeg.version()))
     closed = read_segments(recording.folder)
     return [
         index
@@ -165,16 +169,23 @@ def make_shard(
     progress: Progress = lambda frames, size: None,
 ) -> None:
     """Makes what is missing of one shard. Doing it again does nothing."""
-    wanted = missing(recording, recording.shard(shard))
-    make(recording, wanted, renderer, writer=str(shard), progress=progress)
+    with claim(recording.folder, str(shard)):
+        wanted = missing(recording, recording.shard(shard))
+        make(recording, wanted, renderer, writer=str(shard), progress=progress)
 
 
-def finish(recording: Recording, *, keep: bool = False) -> int:
-    """Joins the closed segments into the film and takes their folder away. Gives the film's frames."""
-    frames = join(recording.folder, recording.out, frames=recording.film.total)
-    if not keep:
-        shutil.rmtree(recording.folder, ignore_errors=True)
-    return frames
+def finish(recording: Recording) -> None:
+    """Joins the closed segments into the film. They stay. OutputError where they are another recording's, or not all there."""
+    # Any FFmpeg joins what one of them made.
+    require_same(recording.folder, Head.of(recording.spec, recording.digest(), require_head(recording.folder).encoder))
+    join(recording.folder, recording.out, frames=recording.film.total)
+
+
+def remove_segments(recording: Recording) -> bool:
+    """Takes the folder of a finished film away, the description last: until then it is known whose the film is. False, and it
+    stays, where another process is at work there."""
+    with claim(recording.folder, "join") as own:
+        return own.remove(FILE)
 
 
 def _states(recording: Recording, messages: Messages, state: ShowState | None) -> Iterator[ShowState | None]:

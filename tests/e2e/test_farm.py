@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ import pytest
 from installation import cli_record, farm
 from installation import record as recorder
 from installation.errors import ConfigError, InstallationError, OutputError
+from installation.output.video.claims import claim
 from installation.output.video.join import join
 from installation.output.video.manifest import read_segments
 from installation.recording import Recording
@@ -214,6 +216,25 @@ def test_a_shard_that_cannot_begin_leaves_nothing(show, tmp_path):
     with pytest.raises(ConfigError, match="not what the recording was planned with"):
         cli_record.run_shard(other, 0, [].append)
     assert not planned.folder.exists()
+
+
+def test_a_shard_that_fails_leaves_those_beside_it_at_work(show, tmp_path, monkeypatch):
+    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    part = recording.folder / "000003.nut.1.part"
+    with ExitStack() as beside:
+
+        def fail(*_: object) -> None:
+            beside.enter_context(claim(recording.folder, "1"))
+            part.touch()
+            raise ConfigError("this machine cannot make it")
+
+        monkeypatch.setattr(recorder, "open_renderer", fail)
+        with pytest.raises(ConfigError):
+            cli_record.run_shard(recording, 0, [].append)
+        assert part.exists()
+        with pytest.raises(OutputError, match="another process is recording here"):
+            cli_record.run_shard(recording, 1, [].append)
+        assert part.exists()
 
 
 def _segments(out: Path):

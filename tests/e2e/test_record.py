@@ -21,6 +21,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+import typer
 from PIL import Image
 
 from installation import cli_record, opening
@@ -28,6 +29,8 @@ from installation import record as recorder
 from installation.cli_record import parse_fps
 from installation.errors import ConfigError, OutputError
 from installation.models import random_weights
+from installation.output.video.claims import claim
+from installation.output.video.join import join
 from installation.output.video.manifest import read_segments
 from installation.output.video.presets import PRESETS
 from installation.output.video.segments import SegmentWriter
@@ -473,3 +476,70 @@ def test_a_beginning_of_which_nothing_is_closed_binds_nobody(tmp_path, show, mon
             record(show, frames=5, preset="dnxhr-hqx", size="128x96", out=out)
     record(show, frames=5, preset="dnxhr-hqx", size="256x128", out=out)
     assert len(frames_of(out)) == 5
+
+
+def test_a_beginning_that_was_killed_binds_nobody_either(tmp_path, show):
+    begun = plan(show, frames=50, out=tmp_path / "film.mp4")
+    begun.write()
+    SegmentWriter(begun.folder, begun.spec, config=begun.digest()).abort()
+    record(show, frames=5, out=begun.out)
+    assert len(frames_of(begun.out)) == 5
+
+
+def test_a_recording_under_way_is_no_unfinished_one(tmp_path, show):
+    out = tmp_path / "film.mp4"
+    plan(show, frames=5, out=out).write()
+    for name in ("film", "3"):
+        with claim(Path(f"{out}.segments"), name), pytest.raises(OutputError, match="another process is recording"):
+            record(show, frames=5, out=out)
+    assert Path(f"{out}.segments/recording.json").exists()
+
+
+@pytest.mark.parametrize("name", ["museum-h264", "png"])
+def test_a_film_that_was_stopped_while_its_segments_were_removed_is_finished(tmp_path, show, name):
+    out = tmp_path / f"film{PRESETS[name].suffix}"
+    record(show, frames=25, preset=name, out=out, keep=True)
+    whole, folder = bytes_of(out), Path(f"{out}.segments")
+    with pytest.raises(OutputError, match="is there already"):
+        record(show, frames=25, preset=name, out=out)
+    with pytest.raises(ConfigError, match="not the recording that was begun"):
+        record(show, frames=24, preset=name, out=out, resume=True)
+    (folder / "0.manifest.jsonl").unlink()
+    record(show, frames=25, preset=name, out=out, resume=True)
+    assert bytes_of(out) == whole
+    assert not folder.exists()
+
+
+def test_a_film_of_what_is_closed_so_far_is_not_taken_for_the_whole(tmp_path, show):
+    begun = plan(show, frames=45, out=tmp_path / "film.mp4")
+    begun.write()
+    recorder.make(begun, [0], recorder.open_renderer(begun))
+    join(begun.folder, begun.out)
+    with pytest.raises(OutputError, match="is there already"):
+        record(show, frames=45, out=begun.out, resume=True)
+    assert list(read_segments(begun.folder)) == [0]
+
+
+def test_segments_of_another_film_are_not_joined_as_this_one(tmp_path, show):
+    out = tmp_path / "film.mp4"
+    record(show, frames=25, out=out, keep=True)
+    out.unlink()
+    Path(f"{out}.segments/recording.json").unlink()
+    with pytest.raises(OutputError, match="holds an unfinished recording"):
+        record(show, frames=25, seed=999, out=out)
+    with pytest.raises(OutputError, match="another recording: config changed"):
+        record(show, frames=25, seed=999, out=out, resume=True)
+    other = plan(show, frames=25, seed=999, out=out)
+    with pytest.raises(OutputError, match="another recording: config changed"):
+        cli_record.join(other, keep=False, say=[].append)
+    record(show, frames=25, out=out, resume=True)
+    assert len(frames_of(out)) == 25
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGTERM is POSIX's")
+def test_what_is_stopped_before_the_first_frame_leaves_nothing(tmp_path, show, monkeypatch):
+    monkeypatch.setattr(recorder, "open_renderer", lambda recording: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(typer.Exit) as ended:
+        record(show, frames=5, out=tmp_path / "film.mp4")
+    assert ended.value.exit_code == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["show.toml"]

@@ -19,6 +19,7 @@ from installation.output.video.manifest import Head, Segment, intact, read_segme
 from installation.output.video.presets import Preset, preset
 
 _LISTING, _LOCK = "join.ffconcat", "join.lock"
+_QUIET = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-progress", "pipe:1")
 
 
 def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
@@ -64,6 +65,19 @@ def draft(out: Path, kind: Preset) -> Path:
     return out.with_name(f".{out.name}.part{kind.suffix}")
 
 
+def frames_in(film: Path, kind: Preset) -> int:
+    """The frames of a file, or of a folder of pictures; 0 where it is neither."""
+    if kind.picture:
+        return sum(1 for _ in film.glob(f"frame_*{kind.picture}"))
+    command = [ffmpeg.program(), *_QUIET, "-i", str(film.absolute()), "-map", "0:v", "-c", "copy", "-f", "null", "-"]
+    return _count(subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout)
+
+
+def _count(progress: str) -> int:
+    counts = [int(line[6:]) for line in progress.splitlines() if line.startswith("frame=")]
+    return counts[-1] if counts else 0
+
+
 def _remove(part: Path) -> None:
     shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
@@ -97,16 +111,7 @@ def _concatenate(folder: Path, head: Head, segments: Sequence[Segment], kind: Pr
         rows = (f"file {one.file}\nduration {at(one.first + one.frames) - at(one.first)}us\n" for one in segments)
         listing.write_text("ffconcat version 1.0\n" + "".join(rows))
         rate = f"{head.fps.numerator}/{head.fps.denominator}"
-        command = [
-            ffmpeg.program(),
-            "-hide_banner",
-            "-nostdin",
-            "-nostats",
-            "-loglevel",
-            "error",
-            "-progress",
-            "pipe:1",
-        ]
+        command: list[str] = [ffmpeg.program(), *_QUIET]
         command += ["-f", "concat", "-i", str(listing.absolute()), "-map", "0:v", "-c", "copy", "-map_metadata", "-1"]
         # The last frame's duration, which no frame behind it tells: FFmpeg would take 1/120 s for 1001/120000.
         command += ["-bsf:v", f"setts=pts=PTS:dts=DTS:duration=round({head.fps.denominator}/{head.fps.numerator}/TB)"]
@@ -124,9 +129,8 @@ def _concatenate(folder: Path, head: Head, segments: Sequence[Segment], kind: Pr
             where=str(part.parent),
             fix="The segments are kept; put right what it says, then --resume",
         )
-    counts = [int(line[6:]) for line in answer.stdout.splitlines() if line.startswith("frame=")]
-    if not counts or counts[-1] != total:
-        raise OutputError(f"joining gave {counts[-1] if counts else 0} frames of {total}", where=str(part.parent))
+    if (count := _count(answer.stdout)) != total:
+        raise OutputError(f"joining gave {count} frames of {total}", where=str(part.parent))
 
 
 def _gather(folder: Path, segments: Sequence[Segment], part: Path) -> None:

@@ -78,7 +78,7 @@ class Manifest:
         except OSError as error:
             raise _refused(error, self._path) from error
         try:
-            _check(folder, head)
+            require_same(folder, head)
             whole = _whole_lines(self._path) if self._path.exists() else b""
             self._file = self._path.open("r+b" if self._path.exists() else "xb")
             self._file.truncate(len(whole))  # a torn line would spoil the next one
@@ -126,6 +126,19 @@ def require_head(folder: Path) -> Head:
     return head
 
 
+def require_same(folder: Path, head: Head) -> None:
+    """OutputError where the recording in the folder is another; it says what changed."""
+    there = read_head(folder)
+    if there is None or there == head:
+        return
+    names = ", ".join(name for name in asdict(head) if getattr(there, name) != getattr(head, name))
+    raise OutputError(
+        f"it holds another recording: {names} changed since it was begun",
+        where=str(folder),
+        fix="Go on with the same show, networks and options, or record to another --out",
+    )
+
+
 def read_segments(folder: Path) -> dict[int, Segment]:
     """The closed segments by index, as the manifests name them; none where there is no folder. Whether the files are there, `intact`
     says."""
@@ -139,6 +152,15 @@ def read_segments(folder: Path) -> dict[int, Segment]:
             if index not in found or (segment != found[index] and not intact(folder, found[index])):
                 found[index] = segment
     return dict(sorted(found.items()))
+
+
+def forget(folder: Path) -> None:
+    """Removes the manifests. OutputError when the disk refuses."""
+    for path in _manifests(folder):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _refused(error, path) from error
 
 
 def intact(folder: Path, segment: Segment) -> bool:
@@ -158,18 +180,6 @@ def digest(path: Path) -> tuple[int, str]:
                 sha.update(piece)
                 total += len(piece)
     return total, sha.hexdigest()
-
-
-def _check(folder: Path, head: Head) -> None:
-    there = read_head(folder)
-    if there is None or there == head:
-        return
-    names = ", ".join(name for name in asdict(head) if getattr(there, name) != getattr(head, name))
-    raise OutputError(
-        f"it holds another recording: {names} changed since it was begun",
-        where=str(folder),
-        fix="Go on with the same show, networks and options, or record to another --out",
-    )
 
 
 def _manifests(folder: Path) -> Iterable[Path]:
