@@ -295,7 +295,7 @@ def shard_join(
     from installation import cli_record
     from installation.recording import Recording
 
-    cli_record.join(Recording.read(plan), keep=keep, say=say)
+    cli_record.join_shards(Recording.read(plan), keep=keep, say=say)
 
 
 @shard_app.command("work", hidden=True)
@@ -354,6 +354,7 @@ def _recording_of_take(folder: Path, show: str | None, wish: Any) -> Any:
 def join_segments(
     folder: Annotated[Path, typer.Argument(help="NAME.mp4.segments, which a recording left when it was killed.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The film; NAME.mp4 if not given.")] = None,
+    gaps: Annotated[bool, typer.Option("--gaps", help="Without what is missing or damaged: a cut for each.")] = False,
 ) -> None:
     """Makes a film of the closed segments of a recording that was cut off. The segments stay."""
     from installation import cli_record
@@ -367,7 +368,8 @@ def join_segments(
     if out.exists():
         raise OutputError("is there already", where=str(out), fix="Name another file with --out")
     with cli_record.stoppable("the same command makes the film"):
-        say(f"{out}: {join(folder, out)} frames")
+        frames = join(folder, out, remedy=lambda _: "With --gaps it is left out", leave_out=say if gaps else None)
+    say(f"{out}: {frames} frames")
 
 
 @app.command()

@@ -227,13 +227,19 @@ def _finished(recording: Recording, *, resume: bool) -> bool:
     raise OutputError("is there already", where=str(recording.out), fix="Move it away, or choose another --out")
 
 
-def join(recording: Recording, *, keep: bool, say: Callable[[str], None]) -> None:
-    """The closed segments become the film."""
+def join(
+    recording: Recording,
+    *,
+    keep: bool,
+    say: Callable[[str], None],
+    remedy: Callable[[int], str] = lambda segment: "The same command with --resume makes it",
+) -> None:
+    """The closed segments become the film. remedy: what to do about a segment that is missing."""
     from installation import record
 
     if not _finished(recording, resume=True):
         with stoppable():
-            record.finish(recording)
+            record.finish(recording, remedy)
     _tidy(recording, keep=keep, say=say)
 
 
@@ -245,6 +251,16 @@ def _tidy(recording: Recording, *, keep: bool, say: Callable[[str], None]) -> No
         say(f"{recording.folder}: stays, for another process is at work there")
     frames = recording.film.total
     say(f"{recording.out}: {frames} frames, {recording.size[0]}x{recording.size[1]} at {recording.fps} fps")
+
+
+def join_shards(recording: Recording, *, keep: bool, say: Callable[[str], None]) -> None:
+    """The shards become the film."""
+
+    def remedy(segment: int) -> str:
+        shard = next(number for number in range(recording.shards) if segment in recording.shard(number))
+        return f"`installation shard run PLAN {shard}` makes it"
+
+    join(recording, keep=keep, say=say, remedy=remedy)
 
 
 def run_shard(recording: Recording, number: int, say: Callable[[str], None]) -> None:

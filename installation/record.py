@@ -155,7 +155,9 @@ def make(
         if not is_device_fault(error):
             raise
         raise EngineError(
-            f"the device failed: {str(error).splitlines()[0][:200]}", where="engine", fix="Go on with --resume"
+            f"the device failed: {str(error).splitlines()[0][:200]}",
+            where="engine",
+            fix="Give the command again (`record`: with --resume)",
         ) from error
     finally:
         line.drop()
@@ -174,11 +176,12 @@ def make_shard(
         make(recording, wanted, renderer, writer=str(shard), progress=progress)
 
 
-def finish(recording: Recording) -> None:
-    """Joins the closed segments into the film. They stay. OutputError where they are another recording's, or not all there."""
+def finish(recording: Recording, remedy: Callable[[int], str]) -> None:
+    """Joins the closed segments into the film. They stay. OutputError where they are another recording's, or not all there; remedy:
+    see `join`."""
     # Any FFmpeg joins what one of them made.
     require_same(recording.folder, Head.of(recording.spec, recording.digest(), require_head(recording.folder).encoder))
-    join(recording.folder, recording.out, frames=recording.film.total)
+    join(recording.folder, recording.out, frames=recording.film.total, remedy=remedy)
 
 
 def remove_segments(recording: Recording) -> bool:

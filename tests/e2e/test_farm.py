@@ -171,8 +171,10 @@ def test_any_scheduler_can_run_a_plan(show, tmp_path, whole):
     assert planned.returncode == 0, planned.stderr
     assert shard("run", file, "1").returncode == 0
     recording = Recording.read(file)
-    with pytest.raises(OutputError, match="segment 0 is missing"):
-        cli_record.join(recording, keep=False, say=lambda text: None)
+    with pytest.raises(
+        OutputError, match=r"segments 0 to 2 are missing or damaged\. `installation shard run PLAN 0` makes it"
+    ):
+        cli_record.join_shards(recording, keep=False, say=lambda text: None)
     cli_record.run_shard(recording, 0, lambda text: None)
     closed = {segment.file: os.stat(f"{out}.segments/{segment.file}").st_mtime_ns for segment in _segments(out)}
     cli_record.run_shard(recording, 0, lambda text: None)

@@ -94,7 +94,7 @@ def test_ten_bits_come_from_the_network_to_the_file(tmp_path, show, name):
     small = made.session.model_copy(update={"size": (32, 32)})
     made = made.model_copy(update={"session": small})
     recorder.make(made, [0], FilmRenderer(Renderer(small.show, network, ()), made.picture))
-    recorder.finish(made)
+    cli_record.join(made, keep=True, say=[].append)
     film = decode(made.out)
     assert film.bits >= 10
     luma = np.median(film.planes[0][0].astype(int), axis=0) / 2 ** (film.bits - 10)
@@ -127,7 +127,7 @@ def test_the_last_frame_of_a_loop_joins_the_first(tmp_path, show, start_s):
     assert said[0].startswith(f"a loop of {count} frames")
     beyond = turn.model_copy(update={"frames": count + 1})
     recorder.make(beyond, range(beyond.segments), recorder.open_renderer(beyond))
-    recorder.finish(beyond)
+    cli_record.join(beyond, keep=True, say=[].append)
     film = [np.stack(decode(file).planes[0], axis=-1).astype(int) for file in sorted(beyond.out.iterdir())]
     assert len(film) == count + 1
     assert film[0].max() > 20_000, "16 bits"

@@ -129,7 +129,7 @@ def test_shards_of_its_film_are_the_film(evening, tmp_path):
     sharded = plan(evening, out=tmp_path / "sharded.mkv", shards=2, **wish)
     for number in (1, 0):
         cli_record.run_shard(sharded, number, lambda line: None)
-    cli_record.join(sharded, keep=False, say=lambda line: None)
+    cli_record.join_shards(sharded, keep=False, say=lambda line: None)
     films = [decode(tmp_path / f"{name}.mkv").planes for name in ("single", "sharded")]
     assert len(films[0]) == 90
     assert all(np.array_equal(a, b) for a, b in zip(*films, strict=True))

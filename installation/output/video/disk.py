@@ -22,7 +22,7 @@ def require(folder: Path, needed: int) -> None:
         raise OutputError(
             f"{megabytes(free)} are free on the disk and {megabytes(needed)} are needed",
             where=str(folder),
-            fix="Free some space, then go on with --resume; or record to another disk with --out",
+            fix="Free some space, then give the command again (`record`: with --resume); or name another disk with --out",
         )
 
 

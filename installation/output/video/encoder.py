@@ -30,6 +30,7 @@ _SLICES = (16, 64, 144)
 _SLICE_PX = 2_500_000  # FFV1 of 16 bits holds 2.6 million in one
 _MESSAGES = 60
 _END_S = 10.0
+_AGAIN = "give the command again (`record`: with --resume)"
 
 
 def command(spec: VideoSpec, target: Path, *, first: int = 0) -> list[str]:
@@ -154,9 +155,9 @@ class Encoder:
         self._end()
         if self._stalled:
             what = f"the encoder took nothing for {self._stall_s:g} s and was ended"
-            return OutputError(what, where=self._where, fix="Look at the machine's load and disk, then --resume")
+            return OutputError(what, where=self._where, fix="Look at the machine's load and disk, then " + _AGAIN)
         what = f"the encoder failed: {ffmpeg.reason(list(self._messages), code)}"
-        fix = "Every closed segment is kept: put right what it says, then go on with --resume"
+        fix = "Every closed segment is kept: put right what it says, then " + _AGAIN
         return OutputError(what, where=self._where, fix=fix)
 
     def _end(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 
 from filelock import Timeout
@@ -20,18 +22,27 @@ from installation.output.video.presets import Preset, preset
 
 _LISTING, _LOCK = "join.ffconcat", "join.lock"
 _QUIET = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-progress", "pipe:1")
+_MOST_NAMES = 8
 
 
-def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
+def join(
+    folder: Path,
+    out: Path,
+    *,
+    frames: int | None = None,
+    remedy: Callable[[int], str] = lambda segment: "",
+    leave_out: Callable[[str], None] | None = None,
+) -> int:
     """Makes `out` of the recording in `folder`, which stays as it is: a video file, or a folder of pictures. Gives its frames.
 
     frames: how many there must be; None for as many as are closed. Every segment is read and checked against its
-    sha256 first. OutputError when one is missing, damaged or out of turn, or when the disk refuses; a file already
-    at `out` then stays as it was.
+    sha256 first. OutputError when some are missing or damaged, or when the disk refuses; a file already at `out` then stays
+    as it was. remedy: what to do about a segment that is missing. leave_out: the film is made without those that are, each a cut,
+    and this is told which.
     """
     head = require_head(folder)
-    segments = list(read_segments(folder).values())
-    total = _check(folder, head, segments, frames)
+    segments = _whole(folder, head, frames, remedy, leave_out)
+    total = sum(segment.frames for segment in segments)
     kind = preset(head.preset)
     part = draft(out, kind)
     try:
@@ -47,7 +58,7 @@ def join(folder: Path, out: Path, *, frames: int | None = None) -> int:
         if kind.picture:
             _gather(folder, segments, part)
         else:
-            _concatenate(folder, head, segments, kind, part, total)
+            _concatenate(folder, head, segments, kind, part, out)
             disk.sync(part)
         part.replace(out)
         flush_folder(out.parent)
@@ -82,55 +93,90 @@ def _remove(part: Path) -> None:
     shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 
-def _check(folder: Path, head: Head, segments: Sequence[Segment], frames: int | None) -> int:
-    """The number of frames of a complete recording."""
-    expected = 0
-    for place, segment in enumerate(segments):
-        if segment.index != place or segment.first != expected:
-            raise OutputError(f"segment {place} is missing", where=str(folder), fix="Make it with --resume")
-        if segment.frames != head.segment_frames and place != len(segments) - 1:
-            raise OutputError(f"segment {place} is short and not the last", where=str(folder))
-        if not intact(folder, segment):
-            fix = f"Remove {segment.file} and make it again with --resume"
-            raise OutputError(f"segment {place} is missing or damaged", where=str(folder), fix=fix)
-        expected += segment.frames
-    if expected == 0 or (frames is not None and frames != expected):
-        wanted = "some" if frames is None else str(frames)
-        raise OutputError(f"{expected} frames are closed and {wanted} are wanted", where=str(folder), fix="--resume")
-    return expected
+def _whole(
+    folder: Path,
+    head: Head,
+    frames: int | None,
+    remedy: Callable[[int], str],
+    leave_out: Callable[[str], None] | None,
+) -> list[Segment]:
+    """The segments of the film, in order."""
+    closed = read_segments(folder)
+    wanted = max(closed, default=-1) + 1 if frames is None else math.ceil(frames / head.segment_frames)
+    if any(index >= wanted for index in closed):
+        raise OutputError(f"more is closed than the {frames} frames of this film", where=str(folder))
+    segments, missing = [], []
+    for index in range(wanted):
+        segment, first = closed.get(index), index * head.segment_frames
+        rest = head.segment_frames if frames is None else min(head.segment_frames, frames - first)
+        short = segment is not None and segment.frames < rest and (frames is not None or index < wanted - 1)
+        if segment is None or segment.first != first or short or not intact(folder, segment):
+            missing.append(index)
+        else:
+            segments.append(segment)
+    if missing and leave_out is None:
+        raise OutputError(f"{_named(missing)} missing or damaged", where=str(folder), fix=remedy(missing[0]))
+    if not segments:
+        raise OutputError("no segment is closed: there is nothing to join", where=str(folder))
+    if missing and leave_out is not None:
+        leave_out(f"{_named(missing)} left out")
+    return segments
 
 
-def _concatenate(folder: Path, head: Head, segments: Sequence[Segment], kind: Preset, part: Path, total: int) -> None:
+def _named(segments: Sequence[int]) -> str:
+    """ "segments 0 to 2, 5 are" """
+    runs: list[list[int]] = []
+    for index in segments:
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    names = [str(first) if first == last else f"{first} to {last}" for first, last in runs]
+    more = f" and {len(names) - _MOST_NAMES} more stretches" if len(names) > _MOST_NAMES else ""
+    return f"segment{'s'[: len(segments) > 1]} {', '.join(names[:_MOST_NAMES])}{more} {'is' if len(segments) == 1 else 'are'}"
+
+
+def _concatenate(folder: Path, head: Head, segments: Sequence[Segment], kind: Preset, part: Path, out: Path) -> None:
     # Without a duration the last B-frames of a segment push the next one a frame away. The demuxer adds the durations up, in whole
     # microseconds: each is the difference of two rounded times, so that nothing adds up but the film.
     def at(frame: int) -> int:
         return round(frame / head.fps * 1_000_000)
 
+    ends = list(accumulate(segment.frames for segment in segments))
     listing = folder / _LISTING
     try:
-        rows = (f"file {one.file}\nduration {at(one.first + one.frames) - at(one.first)}us\n" for one in segments)
+        rows = (
+            f"file {one.file}\nduration {at(end) - at(end - one.frames)}us\n"
+            for one, end in zip(segments, ends, strict=True)
+        )
         listing.write_text("ffconcat version 1.0\n" + "".join(rows))
         rate = f"{head.fps.numerator}/{head.fps.denominator}"
         command: list[str] = [ffmpeg.program(), *_QUIET]
-        command += ["-f", "concat", "-i", str(listing.absolute()), "-map", "0:v", "-c", "copy", "-map_metadata", "-1"]
+        # In the folder, by names alone: FFmpeg takes the listing's path for an address, which ends at a # or ?.
+        command += ["-f", "concat", "-i", _LISTING, "-map", "0:v", "-c", "copy", "-map_metadata", "-1"]
         # The last frame's duration, which no frame behind it tells: FFmpeg would take 1/120 s for 1001/120000.
         command += ["-bsf:v", f"setts=pts=PTS:dts=DTS:duration=round({head.fps.denominator}/{head.fps.numerator}/TB)"]
         command += ["-fflags", "+bitexact", "-r", rate, *kind.tags, *kind.muxer]
         if kind.suffix in (".mp4", ".mov"):
             command += ["-video_track_timescale", str(head.fps.numerator)]
         answer = subprocess.run(
-            [*command, "-y", str(part.absolute())], capture_output=True, text=True, errors="replace", check=False
+            [*command, "-y", str(part.absolute())],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
     finally:
         listing.unlink(missing_ok=True)
     if answer.returncode:
         raise OutputError(
             f"the segments cannot be joined: {ffmpeg.reason(answer.stderr.splitlines(), answer.returncode)}",
-            where=str(part.parent),
-            fix="The segments are kept; put right what it says, then --resume",
+            where=str(out),
+            fix="The segments are kept: put right what it says, then join again (`record`: with --resume)",
         )
-    if (count := _count(answer.stdout)) != total:
-        raise OutputError(f"joining gave {count} frames of {total}", where=str(part.parent))
+    if (count := _count(answer.stdout)) != ends[-1]:
+        raise OutputError(f"joining gave {count} frames of {ends[-1]}", where=str(out))
 
 
 def _gather(folder: Path, segments: Sequence[Segment], part: Path) -> None:

@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from installation.errors import ConfigError, OutputError
 from installation.output.video.encoder import Encoder
-from installation.output.video.join import join
+from installation.output.video.join import frames_in, join
 from installation.output.video.manifest import intact, read_head, read_segments
 from installation.output.video.presets import PRESETS
 from installation.output.video.segments import SegmentWriter
@@ -167,7 +167,7 @@ def test_a_disk_that_fills_while_the_film_is_joined_keeps_the_segments_and_the_f
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (closed[0].bytes + 100_000, before[1]))
     try:
-        with pytest.raises(OutputError, match="the segments cannot be joined") as caught:
+        with pytest.raises(OutputError, match=r"film\.mkv: the segments cannot be joined") as caught:
             join(folder, out, frames=16)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -273,9 +273,41 @@ def test_a_missing_or_damaged_segment_is_not_joined_over(tmp_path):
         join(tmp_path, out)
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    with pytest.raises(OutputError, match="24 frames are closed and 25 are wanted"):
+    with pytest.raises(OutputError, match="segment 3 is missing or damaged"):
         join(tmp_path, out, frames=25)
     assert join(tmp_path, out, frames=24) == 24
+
+
+@pytest.mark.parametrize("place", ["take #3", "Who are you?", "q?/../r", "100% 'x' a:b"])
+def test_a_film_may_lie_anywhere(tmp_path, place):
+    folder = tmp_path / place
+    write(folder / "film.mp4.segments", 0, 12)
+    assert join(folder / "film.mp4.segments", folder / "film#.mp4") == 12
+    assert decode(folder / "film#.mp4").pts == list(range(12))
+    assert frames_in(folder / "film#.mp4", PRESETS["museum-h264"]) == 12
+
+
+def test_all_that_is_missing_is_named_with_what_to_do(tmp_path):
+    write(tmp_path, 0, 8)
+    write(tmp_path, 3, 24)
+    (tmp_path / "000004.nut").unlink()
+    with pytest.raises(OutputError, match=r"segments 1 to 2, 4 are missing or damaged\. Make 1"):
+        join(tmp_path, tmp_path / "film.mp4", remedy=lambda segment: f"Make {segment}")
+
+
+def test_a_film_is_made_without_what_is_missing_where_that_is_asked_for(tmp_path):
+    write(tmp_path, 0, 20)
+    (tmp_path / "000001.nut").write_bytes(b"damaged")
+    said: list[str] = []
+    assert join(tmp_path, tmp_path / "film.mp4", leave_out=said.append) == 12
+    assert said == ["segment 1 is left out"]
+    film = decode(tmp_path / "film.mp4")
+    assert film.pts == list(range(12))
+    assert [number_in(planes[0]) for planes in film.planes] == [*range(8), *range(16, 20)]
+    for segment in (0, 2):
+        (tmp_path / f"00000{segment}.nut").unlink()
+    with pytest.raises(OutputError, match="no segment is closed"):
+        join(tmp_path, tmp_path / "film.mp4", leave_out=said.append)
 
 
 def test_a_second_recorder_of_the_same_part_is_refused(tmp_path):
