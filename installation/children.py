@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from installation.control.source import Source
     from installation.control.take_log import TakeLog
     from installation.output.preview import Preview
+    from installation.output.snapshots import Snapshots
     from installation.output.surface import Surface
     from installation.output.video.remote import Recorder
     from installation.render.switch import Switch
@@ -107,12 +108,14 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
     sources: list[Source] = []
     preview: Preview | None = None
     take: TakeLog | None = None
+    snapshots: Snapshots | None = None
     try:
         from installation import resources
         from installation.control.keyboard import KeyboardSource
         from installation.engine.refusals import Refusals
         from installation.output.compositor import Compositor
         from installation.output.pacing import Pacer
+        from installation.output.snapshots import Snapshots
         from installation.wall import HISTORY, Wall, WallParts
 
         show = session.show
@@ -133,6 +136,7 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
             from installation.control.take_log import TakeLog
 
             take = TakeLog(session.take, show.table(), state)
+        snapshots = Snapshots(session.pictures)
         parts = WallParts(
             show=show,
             board=board,
@@ -142,7 +146,7 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
             sources=sources,
             keyboard=keyboard,
             preview=preview,
-            pictures=session.pictures,
+            snapshots=snapshots,
             title=show.title,
             recorder=recorder,
             clock=replay,
@@ -156,6 +160,8 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
             source.close()
         if take is not None:
             take.close()
+        if snapshots is not None:
+            snapshots.close()
         if preview is not None:
             preview.close()
         if surface is not None:

@@ -7,11 +7,9 @@ one is away the walk waits and the wall keeps moving over its last good frames.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -21,13 +19,13 @@ from installation.control.source import Source
 from installation.control.take_log import TakeLog
 from installation.engine.board import Board, Phase
 from installation.latent.walk import nearest_key
-from installation.output import stills
 from installation.output.compositor import Compositor
 from installation.output.hud import HudText
 from installation.output.intake import Intake
 from installation.output.pacing import Pacer
 from installation.output.playhead import Playhead
 from installation.output.preview import Preview
+from installation.output.snapshots import Snapshots
 from installation.output.surface import Surface
 from installation.output.video.remote import Recorder
 from installation.show.clock import LiveClock, Tick
@@ -60,7 +58,7 @@ class WallParts:
     sources: Sequence[Source]
     keyboard: KeyboardSource
     preview: Preview | None
-    pictures: Path
+    snapshots: Snapshots
     title: str
     recorder: Recorder | None = None
     clock: Clock | None = None
@@ -192,9 +190,9 @@ class Wall:
         return changed
 
     def _press(self, pressed: Iterable[str]) -> None:
-        for name in pressed:
+        for name in dict.fromkeys(pressed):  # pressed twice in one turn is one picture
             if name == "snapshot":
-                self._snapshot()
+                self._parts.snapshots.take(self._snapshot)
             elif name == "shader/reload":
                 self._say_shaders(self._parts.compositor.reload())
         self._say_shaders(self._parts.compositor.reload_if_changed(time.monotonic()))
@@ -203,15 +201,13 @@ class Wall:
         if fault is not None:
             log.warning("%s", fault)
 
-    def _snapshot(self) -> None:
-        """Saves the newest frame under the grade on the wall, without the HUD; the disk's slowness is another thread's.
+    def _snapshot(self) -> np.ndarray:
+        """The newest frame under the grade on the wall, without the HUD.
 
-        The frame comes from the board, because the compositor's may be no larger than the window.
+        It comes from the board, because the compositor's may be no larger than the window.
         """
         compositor, pixels = self._parts.compositor, self._intake.newest_whole()
-        frame = compositor.read_look() if pixels is None else compositor.still(pixels)
-        path = self._parts.pictures / stills.snapshot_name(time.time())
-        threading.Thread(target=_save, args=(path, frame), name="snapshot", daemon=True).start()
+        return compositor.read_look() if pixels is None else compositor.still(pixels)
 
     def _hud(self, state: ShowState) -> HudText | None:
         if not state.values["hud/show"]:
@@ -248,11 +244,13 @@ class Wall:
         return f"   model {shown}" + (f", {chosen} is being loaded" if chosen != shown else "")
 
     def _written(self) -> list[str]:
-        """How the film and the take are doing that are being written; nothing when all is well and no film is made."""
+        """How film, take and snapshots are doing that are being written; nothing when all is well and no film is made."""
         recorder, take = self._parts.recorder, self._parts.take
         words = [recorder.text()] if recorder is not None and recorder.text() else []
         if take is not None and (dropped := take.counters()["dropped"]):
             words.append(f"take: {dropped} ticks lost")
+        if refused := self._parts.snapshots.refused:
+            words.append(f"snapshots: {refused} refused")
         return words
 
     def _report(self, state: ShowState) -> None:
@@ -272,13 +270,3 @@ class Wall:
 
 def _nothing() -> None:
     """Presents nothing: what is on the wall stays."""
-
-
-def _save(path: Path, frame: np.ndarray) -> None:
-    from installation.errors import InstallationError
-
-    try:
-        stills.save(path, frame)
-        log.info("snapshot: %s", path)
-    except InstallationError as error:
-        log.warning("no snapshot: %s", error)

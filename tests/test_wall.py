@@ -15,6 +15,7 @@ from installation.engine.board import Board
 from installation.output.compositor import Compositor
 from installation.output.headless import HeadlessSurface
 from installation.output.pacing import Pacer
+from installation.output.snapshots import Snapshots
 from installation.resources import shaders_dir
 from installation.show.config import load
 from installation.show.state import first_state
@@ -53,6 +54,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     board = Board.create(tmp_path / "board", width=SIDE, height=SIDE)
     surface = HeadlessSurface((SIDE, SIDE))
     keyboard = KeyboardSource(show.table())
+    snapshots = Snapshots(tmp_path / "pictures")
     parts = WallParts(
         show=show,
         board=board,
@@ -62,10 +64,11 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         sources=[keyboard],
         keyboard=keyboard,
         preview=None,
-        pictures=tmp_path / "pictures",
+        snapshots=snapshots,
         title=show.title,
     )
-    yield Stage(Wall(parts, first_state(show), None), board, surface, keyboard, parts.pictures)
+    yield Stage(Wall(parts, first_state(show), None), board, surface, keyboard, tmp_path / "pictures")
+    snapshots.close()
     surface.close()
     board.close()
 
@@ -147,3 +150,12 @@ def test_the_hud_names_the_model_that_is_drawn_not_the_one_that_was_asked_for(st
     assert stage.wall._figures(state)[0].endswith("model cascade, hills is being loaded")
     stage.board.put_model("hills", None)
     assert stage.wall._figures(state)[0].endswith("model hills")
+
+
+def test_a_button_that_was_pressed_often_in_one_turn_is_one_snapshot(stage: Stage) -> None:
+    stage.frame(1)
+    stage.wall.turn()
+    stage.wall._press(["snapshot"] * 100)
+    stage.wall._parts.snapshots.close()
+    assert len(list(stage.pictures.glob("[!.]*.png"))) == 1
+    assert stage.wall._parts.snapshots.refused == 0

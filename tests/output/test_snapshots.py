@@ -1,0 +1,62 @@
+"""Snapshots that are asked for faster than they can be saved."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from installation.errors import OutputError
+from installation.output import snapshots, stills
+from installation.output.snapshots import Snapshots
+
+
+def frame() -> np.ndarray:
+    return np.full((4, 6, 4), 255, np.uint8)
+
+
+def test_a_flood_is_refused_and_counted_and_what_was_taken_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    names, free, read = iter(range(1000)), threading.Event(), []
+    save = stills.save
+
+    def slowly(path: Path, picture: np.ndarray) -> None:
+        assert free.wait(60)
+        save(path, picture)
+
+    def picture() -> np.ndarray:
+        read.append(1)
+        return frame()
+
+    monkeypatch.setattr(stills, "save", slowly)
+    monkeypatch.setattr(stills, "snapshot_name", lambda now: f"{next(names)}.png")
+    before = threading.active_count()
+    taken = Snapshots(tmp_path / "pictures")
+    for _ in range(200):
+        taken.take(picture)
+    assert threading.active_count() == before + 1
+    assert len(read) <= snapshots._WAITING + 1, "what is refused is not read back"
+    assert taken.refused == 200 - len(read)
+    assert caplog.text.count("faster than they can be saved") == 1
+    free.set()
+    taken.close()
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == len(read)
+    taken.close()
+
+
+def test_a_disk_that_refuses_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(path: Path, picture: np.ndarray) -> None:
+        raise OutputError("cannot write the picture", where=str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stills, "save", refuse)
+        taken = Snapshots(tmp_path)
+        taken.take(frame)
+        taken._queue.put(None)
+        taken._thread.join(60)
+    assert "no snapshot" in caplog.text
