@@ -1,8 +1,9 @@
 """Recorder: the wall's handle of the process that films it, and a control source.
 
 What `record/on` says, it does: it is told the values each tick and starts or ends the process. A film that ends by
-itself (a full disk, a dead encoder) is said back as `record/on` false. Starting and listening are a thread's business,
-so the wall never waits. The process outlives a killed wall long enough to close its film.
+itself (a full disk, a dead encoder) is said back as `record/on` false. A film begins when the one before it is closed: a
+process takes seconds to come and go, and a button that flutters would have dozens of them. Starting and listening are a
+thread's business, so the wall never waits. The process outlives a killed wall long enough to close its film.
 """
 
 from __future__ import annotations
@@ -36,20 +37,20 @@ class Recorder:
         self._command, self._name_film = command, name_film
         self._film: _Filming | None = None
         self._ending: list[_Filming] = []
-        self._wanted = self._closed = False
+        self._wanted = self._due = self._closed = False
         self._count = {"films": 0, "frames": 0, "dropped": 0, "faults": 0}
 
     def publish(self, values: Mapping[str, Value]) -> None:
         wanted = bool(values.get(ON, False)) and not self._closed
-        if wanted == self._wanted:
-            return
-        self._wanted = wanted
-        if wanted:
+        if wanted != self._wanted:
+            self._wanted = self._due = wanted
+            if not wanted:
+                self._end()
+        if self._due and all(film.ended for film in self._ending):
+            self._due = False
             path = self._name_film()
             self._count["films"] += 1
             self._film = _Filming(self._command(path), path)
-        else:
-            self._end()
 
     def poll(self) -> list[ControlMessage]:
         """Nothing, or `record/on` false once the film has ended by itself."""
@@ -76,11 +77,13 @@ class Recorder:
             return (
                 f"recording {seconds // 60}:{seconds % 60:02} · {dropped}" if self._film.ready else "recording begins"
             )
+        if self._due:
+            return "recording waits: the film before is being closed"
         fault = next((film.fault for film in reversed(self._ending) if film.fault), "")
         return f"not recording: {fault}" if fault else ""
 
     def close(self) -> None:
-        self._closed = True
+        self._closed, self._due = True, False
         self._end()
         for film in self._ending:
             film.join(_CLOSE_S)

@@ -33,6 +33,16 @@ def make(tmp_path: Path) -> Iterator[Callable[[str], Recorder]]:
     assert not [thread for thread in threading.enumerate() if thread.name == "recorder"]
 
 
+def begin(recorder: Recorder, films: int) -> None:
+    """Publishes, as the wall's loop does, until that film has begun."""
+
+    def begun() -> bool:
+        recorder.publish({ON: True})
+        return recorder.counters()["films"] == films
+
+    assert until(begun)
+
+
 def test_it_does_what_the_value_says(make) -> None:
     recorder = make(SAYS)
     recorder.publish({ON: False})
@@ -43,8 +53,7 @@ def test_it_does_what_the_value_says(make) -> None:
     recorder.publish({ON: False})
     assert recorder.text() == ""
     assert recorder.poll() == []
-    recorder.publish({ON: True})
-    assert recorder.counters()["films"] == 2
+    begin(recorder, 2)
     assert recorder.counters()["dropped"] >= 3
 
 
@@ -73,6 +82,24 @@ def test_a_program_that_is_not_there_is_a_fault(tmp_path: Path, caplog: pytest.L
     assert "the process does not start" in recorder.text()
     recorder.close()
     assert caplog.text.count("no recording") == 1
+
+
+def test_a_button_that_flutters_has_one_process_and_the_last_word_counts(make, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    recorder = make(
+        f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.01)\n{SAYS}"
+    )
+    for _ in range(50):
+        recorder.publish({ON: True})
+        recorder.publish({ON: False})
+    assert recorder.counters()["films"] == 1
+    assert len([thread for thread in threading.enumerate() if thread.name == "recorder"]) == 1
+    recorder.publish({ON: True})
+    assert recorder.text() == "recording waits: the film before is being closed"
+    assert recorder.poll() == []
+    go.touch()
+    begin(recorder, 2)
+    assert until(lambda: recorder.text() == "recording 0:12 · 3 dropped")
 
 
 def test_after_close_nothing_begins(make) -> None:
