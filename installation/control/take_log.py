@@ -30,6 +30,8 @@ PART_BYTES = 256 << 10
 """About ten minutes at 60 ticks a second."""
 MOST_BYTES = 256 << 20
 """A week at 60 ticks a second. Then the oldest parts go."""
+_LEAST_BYTES = 4096
+"""What a part counts at least, a block of the disk: so their number has a bound too, far above what many restarts make."""
 
 _WAITING = 1024  # lines
 _RETRY_S = 5.0
@@ -129,7 +131,7 @@ class _Files:
 
     def __init__(self, folder: Path, part_bytes: int, most_bytes: int) -> None:
         self._folder = folder
-        self._keep = max(most_bytes // part_bytes, 2)
+        self._most_before = max(most_bytes - part_bytes, part_bytes)  # beside the part that is begun
         self._fd: int | None = None
         self._path = folder
         self._whole = 0  # bytes of the part that are whole lines
@@ -170,8 +172,13 @@ class _Files:
 
     def _open(self) -> None:
         found = take_files.parts(self._folder)
-        for _, path in found[: max(len(found) + 1 - self._keep, 0)]:
+        sizes = [max(path.stat().st_size, _LEAST_BYTES) for _, path in found]
+        total = sum(sizes)
+        for (_, path), size in zip(found, sizes, strict=True):
+            if total <= self._most_before:
+                break
             path.unlink()
+            total -= size
         self._path = take_files.part_path(self._folder, found[-1][0] + 1 if found else 1)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._fd = os.open(self._path, flags, 0o644)
