@@ -74,9 +74,11 @@ def _axes(checkpoint: Path) -> str:
 
 
 def _names(wanted: Path) -> Iterator[Path]:
+    if wanted.name in ("", ".."):  # a folder that is named by where it is
+        wanted = wanted.resolve()
     yield wanted
     for number in range(2, _MOST_NAMES):
-        yield wanted.with_name(f"{wanted.name}-{number}")
+        yield wanted.parent / f"{wanted.name}-{number}"
 
 
 def _version() -> str:

@@ -81,6 +81,19 @@ def test_a_take_is_never_written_over(take: Path, network: Path) -> None:
     assert (take / "take.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", [".", "..", "inside/.."])
+def test_a_take_in_the_folder_we_are_in_is_never_written_over_either(tmp_path, network, monkeypatch, name) -> None:
+    inside = tmp_path / "evening" / "inside"
+    inside.mkdir(parents=True)
+    where = {".": inside, "..": inside, "inside/..": tmp_path / "evening"}[name]
+    wanted = (where / name).resolve()
+    (wanted / "take.json").touch()
+    monkeypatch.chdir(where)
+    later = takes.begin(Path(name), show(network), {str(network): network})
+    assert later == wanted.with_name(f"{wanted.name}-2")
+    assert (wanted / "take.json").read_bytes() == b""
+
+
 @pytest.mark.parametrize("change", ["same size", "other size"])
 def test_a_changed_network_is_named(take: Path, network: Path, change: str) -> None:
     network.write_bytes(b"WEIGHTS" * 100 if change == "same size" else b"weights")
