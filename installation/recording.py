@@ -10,9 +10,9 @@ import json
 import math
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from installation.errors import ConfigError, OutputError
 from installation.files import write_whole
@@ -23,6 +23,7 @@ from installation.session import Session
 from installation.show.film import Film
 
 FILE = "recording.json"
+MOST_FRAMES = 100_000_000
 _SHOWN_CHANGES = 6
 
 
@@ -37,18 +38,18 @@ class Recording(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     session: Session
-    size: tuple[int, int]
-    fps: str
-    frames: int
-    start_s: float
-    leader_frames: int
+    size: tuple[PositiveInt, PositiveInt]
+    fps: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}/[1-9][0-9]{0,8}$")]
+    frames: Annotated[int, Field(ge=1, le=MOST_FRAMES)]
+    start_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    leader_frames: Annotated[int, Field(ge=0, le=MOST_FRAMES)]
     preset: str
-    segment_frames: int
-    threads: int = 0
+    segment_frames: PositiveInt
+    threads: NonNegativeInt = 0
     placement: str = ""
     hashes: dict[str, str]
     out: Path
-    shards: int = 1
+    shards: PositiveInt = 1
     take: Path | None = None
     take_sha256: str = ""
     shown: tuple[str, ...] = ()

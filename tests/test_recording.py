@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,22 @@ def test_a_recording_read_back_is_the_one_that_was_written(tmp_path):
     begun = recording(tmp_path)
     begun.write()
     recording(tmp_path).check_unchanged(Recording.read(begun.folder / "recording.json"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"segment_frames": 0}, {"frames": 0}, {"frames": 10**12}, {"shards": 0}, {"size": [64, 0]}, {"fps": "25/0"}),
+        *({"fps": "1e9"}, {"leader_frames": -1}, {"start_s": -1.0}, {"threads": -1}),
+    ],
+)
+def test_a_description_with_numbers_that_cannot_be_is_damaged(tmp_path, change):
+    begun = recording(tmp_path)
+    begun.write()
+    path = begun.folder / "recording.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(OutputError, match="no description of a recording: it is damaged"):
+        Recording.read(path)
 
 
 @pytest.mark.parametrize(
