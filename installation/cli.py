@@ -265,10 +265,13 @@ def shard_plan(
     take: FilmedTake = None,
 ) -> None:
     """Writes a plan that any scheduler can run: `shard run PLAN K` for each K from 0, then `shard join PLAN`."""
+    from installation import cli_record
+
     recording = _planned(
         show, take, size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
     )
     # Whoever plans for a cluster may be without its GPUs.
+    plan = cli_record.home(plan)
     recording.model_copy(update={"placement": ""}).write(plan)
     say(f"{plan}: {recording.shards} shards of {recording.segments} segments, {recording.film.total} frames")
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _NTSC_NEAR = Fraction(5, 1000)  # 23.98 and 29.970 are ways to write 24000/1001 and 30000/1001
 # Below this a network's enlargement would cost sixteen times the pixels for what nobody sees.
 _CLIMB_FROM = 1.1
-_MOST_FRAMES = 100_000_000
 _SAY_EVERY_S = 30.0
 _BYTES_A_PIXEL = 260  # this process 132, measured at 4096 and 8192 px; x264 and x265 about as much again
 
@@ -433,7 +432,7 @@ def presets_table() -> Any:
 def parse_fps(text: str) -> Fraction:
     """ "25", "30000/1001", "29.97" (which means 30000/1001, as broadcasters write it). ConfigError."""
     try:
-        fps = Fraction(text)
+        fps = _fraction(text)
         if "." in text and fps.denominator != 1:
             ntsc = Fraction(round(fps * 1001 / 1000) * 1000, 1001)
             fps = ntsc if abs(fps - ntsc) < _NTSC_NEAR else fps
@@ -443,10 +442,17 @@ def parse_fps(text: str) -> Fraction:
         raise ConfigError(f"{text[:40]!r} is no frame rate", where="--fps", fix=fix) from None
 
 
+def _fraction(text: str) -> Fraction:
+    """ValueError, ZeroDivisionError. Without exponents: 1e99999999 would be computed before anyone could say that it is too large."""
+    if "e" in text.lower():
+        raise ValueError(text)
+    return Fraction(text)
+
+
 def parse_seconds(text: str, where: str) -> Fraction:
     """ "5", "5s", "2.5s". ConfigError."""
     try:
-        seconds = Fraction(text.strip().removesuffix("s") or "x")
+        seconds = _fraction(text.strip().removesuffix("s"))
     except (ValueError, ZeroDivisionError):
         raise ConfigError(f"{text[:40]!r} is no time", where=where, fix="For example 5s") from None
     if not 0 <= seconds <= 3600:
@@ -456,6 +462,7 @@ def parse_seconds(text: str, where: str) -> Fraction:
 
 def _length(show: Show, wish: Wish, fps: Fraction, leader: int, say: Callable[[str], None]) -> tuple[Show, int]:
     """The show, as a loop where one is wished for, and its frames."""
+    from installation.recording import MOST_FRAMES
     from installation.show.film import loop_of
 
     given = [wish.seconds is not None, wish.frames is not None, wish.end_s is not None]
@@ -479,7 +486,7 @@ def _length(show: Show, wish: Wish, fps: Fraction, leader: int, say: Callable[[s
         show, frames = loop_of(show, fps, frames)
         now = float(show.first_value("drift/speed"))
         say(f"a loop of {frames} frames; drift speed {now:.6g} keyframes/s for the show's {before:.6g}")
-    if frames is None or not 1 <= frames <= _MOST_FRAMES:
+    if frames is None or not 1 <= frames <= MOST_FRAMES:
         raise ConfigError(f"{frames} frames are no film", where="record", fix="Make it longer")
     return show, frames
 
@@ -513,12 +520,18 @@ def _climb(session: Session, size: tuple[int, int], open_session: OpenSession, s
     return session
 
 
+def home(path: Path) -> Path:
+    """With the user's folder for a ~ that no shell has replaced, as in --out=~/film.mp4. One that names nobody stays."""
+    return Path(os.path.expanduser(path))
+
+
 def film_path(path: Path, out: Path | None, kind: Preset) -> Path:
     """Where the film goes: as asked, or named for the show in the folder we are in. ConfigError, OutputError: it cannot go there."""
     from installation.output.video.join import draft
     from installation.output.video.presets import PRESETS
 
     out = out or Path((path.name if path.is_dir() else path.stem) + (kind.suffix or f"-{kind.name}"))
+    out = home(out)
     if not out.name or out.name == "..":
         raise ConfigError(
             f"{str(out)!r} names no film", where="--out", fix="Give a file's name, or a folder's for pictures"
@@ -526,6 +539,9 @@ def film_path(path: Path, out: Path | None, kind: Preset) -> Path:
     if not kind.suffix and out.suffix.lower() in {one.suffix for one in PRESETS.values()} - {""}:
         fix = f"Name a folder, for example {out.stem}"
         raise ConfigError(f"{kind.name} makes a folder of pictures, not {out.suffix}", where="--out", fix=fix)
+    if kind.suffix and os.path.isdir(out):
+        fix = f"Name the film too, for example {out / ('film' + kind.suffix)}"
+        raise ConfigError("is a folder", where=str(out), fix=fix)
     if out.suffix.lower() != kind.suffix:
         if kind.suffix and out.suffix and not out.suffix[1:].isdecimal():
             fix = f"Name it {out.with_suffix(kind.suffix).name}"

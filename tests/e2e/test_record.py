@@ -313,6 +313,14 @@ def test_an_encoder_that_dies_ends_the_recording_and_keeps_what_was_closed(tmp_p
         ({"frames": 5, "size": "3x4", "preset": "ffv1"}, ConfigError, "takes 4 px or more"),
         ({"frames": 5, "size": "8x8", "preset": "av1"}, ConfigError, "takes 16 px or more"),
         ({"frames": 5, "out": Path("x" * 246 + ".mp4")}, OutputError, "no film can be there"),
+        (
+            {"frames": 5, "out": Path("/usr")},
+            ConfigError,
+            "/usr: is a folder. Name the film too, for example /usr/film.mp4",
+        ),
+        ({"frames": 5, "fps": "1e99999999"}, ConfigError, "is no frame rate"),
+        ({"frames": 5, "leader": "1E99999999"}, ConfigError, "is no time"),
+        ({"frames": 5, "leader": "s"}, ConfigError, "is no time"),
         ({"frames": 5, "executor": "ray"}, ConfigError, "Give --shards too"),
     ],
 )
@@ -458,6 +466,14 @@ def test_a_film_is_named_for_its_show_or_its_take(tmp_path, monkeypatch):
     for path, name in (("evening.2026.11", "evening.2026.11.mp4"), ("my.show.toml", "my.show.mp4")):
         assert cli_record.film_path(Path(path), None, PRESETS["museum-h264"]) == tmp_path / name
     assert cli_record.film_path(Path("a.toml"), None, PRESETS["png"]) == tmp_path / "a-png"
+
+
+def test_a_home_that_no_shell_put_in_is_put_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    film = cli_record.film_path(Path("show.toml"), Path("~/film.mp4"), PRESETS["museum-h264"])
+    assert film == tmp_path / "film.mp4"
+    assert cli_record.home(Path("~nobody-here/film.mp4")) == Path("~nobody-here/film.mp4")
 
 
 def test_frames_larger_than_the_memory_are_said(tmp_path, show, monkeypatch):
