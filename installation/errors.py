@@ -17,7 +17,8 @@ class InstallationError(Exception):
 
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
         self.what, self.where, self.fix = what, where, fix
-        super().__init__(": ".join(part for part in (where, what) if part) + (f". {fix}" if fix else ""))
+        stop = " " if what.endswith("?") else ". "
+        super().__init__(": ".join(part for part in (where, what) if part) + (stop + fix if fix else ""))
 
 
 class ConfigError(InstallationError):

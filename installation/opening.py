@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from installation import terminal
-from installation.errors import CheckpointError, ModelError
+from installation.errors import CheckpointError, ConfigError, ModelError
 
 if TYPE_CHECKING:
     from installation.session import Session
@@ -20,12 +20,22 @@ if TYPE_CHECKING:
 
 
 def load_show(name: str, changes: dict[str, dict[str, Any]]) -> tuple[Path, Show]:
-    """The show's file and its config, with command-line choices laid over it."""
+    """The show's file and its config, with command-line choices laid over it. ConfigError lists the faults of the file."""
     from installation import resources
-    from installation.show import config
+    from installation.output.video.presets import preset
+    from installation.show import config, faults
 
     path = resources.show_config(name)
-    return path, config.load(path, changes)
+    show = config.load(path, changes)
+    wrong: list[str] = []
+    for key in ("preset", "live_preset"):  # of which `show` knows nothing
+        try:
+            preset(getattr(show.record, key))
+        except ConfigError as error:
+            wrong.append(f"record.{key}: {error}")
+    if wrong:
+        raise faults.config_error(str(path), wrong)
+    return path, show
 
 
 def open_session(

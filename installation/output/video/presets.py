@@ -230,7 +230,7 @@ PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}
 def preset(name: str) -> Preset:
     """The preset of that name. ConfigError names those there are."""
     if name not in PRESETS:
-        raise ConfigError(
-            f"no such preset{did_you_mean(name, PRESETS)}", where=name[:60], fix=f"There are {', '.join(PRESETS)}"
-        )
+        there = ", ".join(one.name + (" (for the wall's own films)" if one.live else "") for one in PRESETS.values())
+        what = f"no such preset{did_you_mean(name.lower(), PRESETS)}"
+        raise ConfigError(what, where=name[:60], fix=f"There are {there}")
     return PRESETS[name]

@@ -147,3 +147,9 @@ def test_nvenc_is_refused_where_it_does_not_work(tmp_path, name):
     with pytest.raises(OutputError, match="this machine cannot make it"):
         SegmentWriter(tmp_path / "segments", spec(name))
     assert not (tmp_path / "segments").exists()
+
+
+def test_a_preset_written_large_is_suggested_and_the_walls_own_is_marked():
+    with pytest.raises(ConfigError, match=r"PNG: no such preset; did you mean 'png'\? There are .*") as caught:
+        preset("PNG")
+    assert "live-h264 (for the wall's own films), " in str(caught.value)
