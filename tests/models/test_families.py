@@ -530,7 +530,7 @@ def test_a_forced_family_is_tried_and_said_to_be_wrong(tmp_path: Path) -> None:
             add(file, tmp_path / "models", family=family, again=True)
     with pytest.raises(ModelError, match="no family is named 'gan'"):
         add(file, tmp_path / "models", family="gan", again=True)
-    with pytest.raises(ModelError, match="only a file of your own"):
+    with pytest.raises(ModelError, match="only a generator's file has a family"):
         library.add("dcgan-faces", progress=lambda what, share: None, family="r3gan")
     assert isinstance(checkpoint.load(tmp_path / "models" / "mine.safetensors"), Generator)
 
