@@ -24,6 +24,7 @@ from torch import Tensor
 from installation.errors import CheckpointError, ModelError
 from installation.models.allowance import allowance
 from installation.models.importers.safe_pickle import SourceFile, read_file, read_pickle
+from installation.models.importers.state import check_claims
 from installation.models.network import Upscaler, check_faults
 from installation.models.receptive_field import trace
 
@@ -146,6 +147,7 @@ class SpandrelUpscaler(Upscaler):
             state = {}
         if not state or not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()):
             raise UnknownNetworkError("the file holds no plain state dict", where=str(path))
+        check_claims(state.values(), where=str(path))
         try:
             return cls.from_state(state)
         except ModelError as error:

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from installation.errors import CheckpointError
-from installation.models.importers import budget, safe_pickle, stylegan2_tf
+from installation.models.importers import budget, numpy_values, safe_pickle, stylegan2_tf
 from installation.models.importers.inert import Inert, Name, module_tensors
 from installation.models.importers.safe_pickle import SourceFile, read_file, read_pickle
 from tests.models import nvidia_pickle
@@ -288,8 +288,9 @@ def test_a_bomb_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["array", "nested file", "encoded text", "ordered", "set"])
-def test_what_is_stored_once_cannot_be_copied_for_ever(kind: str) -> None:
+def test_what_is_stored_once_cannot_be_copied_for_ever(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes and lists that the memo holds are used again and again by instructions of a few bytes."""
+    monkeypatch.setattr(budget, "SMALL", 0)
     large, again = b"C\xff" + bytes(255), 2000
     first = {
         "array": b"cnumpy.core.numeric\n_frombuffer\nq\x01cnumpy\ndtype\n(X\x02\x00\x00\x00u1tRq\x02"
@@ -411,9 +412,31 @@ def test_a_tensor_must_lie_within_its_storage() -> None:
         refused(fault)
 
 
-def test_views_together_may_not_outgrow_the_file() -> None:
+def test_views_together_may_not_outgrow_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     a = torch.randn(10_000)
-    refused(saved([a[i:] for i in range(30)]), "more numbers than the file holds")
+    many = saved([a[i:] for i in range(30)])
+    assert len(read(many)) == 30, "a small file may"
+    monkeypatch.setattr(budget, "SMALL", 0)
+    refused(many, "more numbers than the file holds")
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float16, torch.float32])
+def test_numbers_count_as_the_float32_that_importers_make_of_them(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "SMALL", 0)
+    a = torch.ones(100_000).to(dtype)
+    most = dtype.itemsize  # each is stored in so many bytes and claims four, and the file may claim four times its size
+    assert len(read(saved([a] + [a.view(1, -1)] * (most - 1)))) == most
+    refused(saved([a.view(1, -1), *(a[i:] for i in range(most + 1))]), "more numbers than the file holds")
+
+
+def test_an_array_of_bytes_counts_so_too() -> None:
+    state = (1, (1000,), numpy_values.NumberType("u1"), False, bytes(1000))
+    numpy_values.fill(np.empty(0, np.uint8), state, left := budget.Budget(4000))
+    assert left.nbytes == 0
+    with pytest.raises(CheckpointError, match="more numbers than the file holds"):
+        numpy_values.fill(np.empty(0, np.uint8), state, budget.Budget(3999))
 
 
 def test_packed_and_overlapping_archives_are_refused() -> None:

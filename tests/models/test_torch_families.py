@@ -16,11 +16,22 @@ from torch import Tensor
 from installation.errors import CheckpointError, ModelError
 from installation.models import checkpoint, library
 from installation.models.header import read_header
-from installation.models.importers import dcgan, families, fastgan, lightweightgan, lucidrains, pggan, rosinality
-from installation.models.importers.inert import Inert
-from installation.models.importers.safe_pickle import read_pickle
+from installation.models.importers import (
+    budget,
+    dcgan,
+    families,
+    fastgan,
+    lightweightgan,
+    lucidrains,
+    pggan,
+    rosinality,
+    stylegan2_tf,
+)
+from installation.models.importers.inert import Inert, module_tensors
+from installation.models.importers.safe_pickle import read_file, read_pickle
 from installation.models.importers.state import state_under
 from installation.models.network import Generator, restore
+from installation.models.spandrel_stage import SpandrelUpscaler
 from tests.models import original_layouts
 
 MODULES = {
@@ -102,6 +113,29 @@ def test_rosinality_of_any_aspect_is_bounded_before_noise_is_drawn(sides: tuple[
         rosinality.convert({"g_ema": dict(state)}, where="test")
     state["input.input"] = torch.randn(1, 2, 2, 3)
     assert rosinality.convert({"g_ema": dict(state)}, where="test")[3].startswith("rosinality's StyleGAN2, 192 px")
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_a_tensor_of_many_names_counts_each_time(
+    dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stored and read once, and would be copied for every name."""
+    monkeypatch.setattr(budget, "SMALL", 0)
+    many = dict.fromkeys([f"SE.net.{i}.weight" for i in range(6)], torch.ones(64, 64).to(dtype))
+    torch.save({"GAN": many}, tmp_path / "mine.pt")
+    with pytest.raises(CheckpointError, match=r"mine\.pt: the tensors claim more numbers than the file holds"):
+        families.convert(read_file(tmp_path / "mine.pt"))
+    torch.save({"params_ema": many}, tmp_path / "mine.pth")
+    with pytest.raises(CheckpointError, match=r"mine\.pth: the tensors claim more numbers than the file holds"):
+        SpandrelUpscaler.from_file(tmp_path / "mine.pth")
+    module = Inert("A", (), {"_parameters": many, "_buffers": {}, "_modules": {}})
+    with pytest.raises(CheckpointError, match="the tensors claim more numbers than the file holds"):
+        module_tensors(module, where="mine.pkl")
+    array = many["SE.net.0.weight"].numpy()
+    rows = [[f"mapping/Dense{i}/weight", array] for i in range(6)]
+    network = Inert(stylegan2_tf.NETWORK, (), {"version": 4, "variables": rows})
+    with pytest.raises(CheckpointError, match="the tensors claim more numbers than the file holds"):
+        stylegan2_tf.convert((network,) * 3, where="mine.pkl")
 
 
 def test_a_name_of_a_million_wrappers_takes_no_time() -> None:

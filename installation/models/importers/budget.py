@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from installation.errors import CheckpointError
 
+# Tied weights are stored once and named twice or three times, and half precision takes twice the room as float32.
+REPEATS = 4
+SMALL = 16 << 20  # what a file of any size may claim
 MAX_STEPS = 1_000_000  # the largest training checkpoints have a tenth
 MAX_NUMBER_KEYS = 10_000  # an optimiser numbers its parameters: some hundreds
 
@@ -28,6 +31,10 @@ class Budget:
         self.number_keys -= 1
         if self.number_keys < 0:
             raise CheckpointError(f"more than {MAX_NUMBER_KEYS:,} keys that are numbers")
+
+    def numbers(self, count: int, itemsize: int) -> None:
+        """Count numbers that the file claims, as what they take once they are float32 weights; those of 64 bits as they are."""
+        self.take(count * max(itemsize, 4))
 
     def take(self, nbytes: int) -> None:
         """Count bytes that are copied or claimed. The same bytes count each time they are used: nothing may outgrow the file."""

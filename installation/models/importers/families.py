@@ -82,7 +82,7 @@ _TRIPS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeErro
 
 
 def detect(value: Any) -> Family | None:
-    """The family of what `read_pickle` gave, or None."""
+    """The family of what `read_pickle` gave, or None. CheckpointError as `state.check_claims`."""
     for family in FAMILIES:
         with suppress(*_TRIPS):
             if family.matches(value):
@@ -101,7 +101,10 @@ def convert(source: SourceFile, family: str | None = None) -> Converted | None:
     if family is not None and family not in names:
         raise ModelError(f"no family is named {family!r}", where="--family", fix="Use one of " + ", ".join(names))
     value = source if onnx_generator.matches(source) else read_pickle(source)
-    found = detect(value)
+    try:
+        found = detect(value)
+    except CheckpointError as error:
+        raise CheckpointError(error.what, where=where, fix=error.fix) from error
     wanted = found if family is None else FAMILIES[names.index(family)]
     if wanted is None:
         return None

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from installation.errors import CheckpointError
+from installation.models.importers.state import check_claims
 
 MAX_PARTS = 100_000
 MAX_DEPTH = 100
@@ -41,7 +42,7 @@ class Inert:
 def module_tensors(module: Any, *, where: str) -> dict[str, Tensor]:
     """The state dict of a torch module that was stored as an object: parameters and persistent buffers by their dotted names.
 
-    CheckpointError if it is none, or is larger or deeper than any network.
+    CheckpointError if it is none, or is larger or deeper than any network, or as `check_claims`.
     """
     found: dict[str, Tensor] = {}
     waiting = [("", module, 0)]
@@ -64,6 +65,7 @@ def module_tensors(module: Any, *, where: str) -> dict[str, Tensor]:
                 raise CheckpointError(f"{prefix}{name[:80]} is no tensor", where=where)
             found[f"{prefix}{name}"] = tensor
         waiting += [(f"{prefix}{name}.", child, depth + 1) for name, child in modules.items() if child is not None]
+    check_claims(found.values(), where=where)
     return found
 
 

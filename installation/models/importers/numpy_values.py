@@ -81,6 +81,7 @@ def fill(value: np.ndarray | NumberType, state: Any, budget: Budget) -> None:
     )
     if not isinstance(kind, NumberType) or not sides or len(content) != math.prod(shape) * kind.dtype.itemsize:
         raise CheckpointError("damaged: an array's bytes do not fit its shape")
+    budget.take(max(4 * math.prod(shape) - len(content), 0))  # what they take more, once they are float32 weights
     # The array itself, not a new one: the file may already refer to it.
     filled: Any = (1, shape, kind.dtype, fortran is True, content)
     value.__setstate__(filled)

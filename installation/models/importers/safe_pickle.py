@@ -18,16 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from installation.errors import CheckpointError
-from installation.models.importers import numpy_values, torch_values
-from installation.models.importers.budget import Budget
+from installation.models.importers import budget, numpy_values, torch_values
 from installation.models.importers.inert import Inert
 from installation.models.importers.machine import Constructor, as_key, interpret
 from installation.models.importers.torch_values import STORAGES, Storage, StorageId, storage_id
 
 MAX_BYTES = 2 << 30  # a training checkpoint of a StyleGAN3 at 1024 px, with its optimisers, has under one
 MAX_MEMBERS = 100_000
-# Tied weights are stored once and named twice or three times.
-REPEATS = 4
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _OLD = b"\x80\x02\x8a\x0a" + _MAGIC.to_bytes(10, "little") + b"."
@@ -72,8 +69,9 @@ def read_pickle(source: Path | SourceFile, *, inert: Sequence[str] = ()) -> Any:
 
     inert: prefixes of further names to keep records of; a name that is on no list is refused, and the error says which it was.
     OrderedDict, EasyDict and defaultdict come as dict. Modules that were stored as objects come as `Inert`: `module_tensors` gives
-    their state dict. Tensors may be views of one storage; together they are at most `REPEATS` times the file. Memory: about twice
-    the file.
+    their state dict. Tensors may be views of one storage; as float32 they are together at most
+    `budget.REPEATS` times the file, or `budget.SMALL`.
+    Memory: about twice the file here; an importer makes float32 of the tensors, and holds some three copies at its highest.
     CheckpointError if the file is damaged, hostile, too large, a TorchScript program, or of another kind; no code in it runs.
     """
     source = source if isinstance(source, SourceFile) else read_file(source)
@@ -111,7 +109,7 @@ class _Reader:
     """One file, with all that is nested in it, under one budget."""
 
     def __init__(self, nbytes: int, inert: tuple[str, ...]) -> None:
-        self._budget = Budget(REPEATS * nbytes)
+        self._budget = budget.Budget(max(budget.REPEATS * nbytes, budget.SMALL))
         self._inert = INERT_PREFIXES + inert
         # What a file of torch's may hold; `_load_from_bytes` is not among it, so files are nested once at most.
         self._torch: dict[str, Constructor] = {

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from installation.errors import CheckpointError
 from installation.models.importers.inert import MAX_NAME, Inert
+from installation.models.importers.state import check_claims
 from installation.models.stylegan2 import MAPPING_LR, StyleGAN2
 
 NETWORK = "dnnlib.tflib.network.Network"
@@ -93,6 +94,7 @@ def _variables(network: Inert, where: str) -> dict[str, np.ndarray]:
             if len(prefix) + len(row[0]) > MAX_NAME:  # a part's name is written out for each of its variables
                 raise CheckpointError(f"variable {row[0][:80]!r} has a name that no network has", where=where)
             found[prefix + row[0]] = np.asarray(row[1])
+    check_claims(found.values(), where=where)
     return found
 
 

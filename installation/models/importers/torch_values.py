@@ -88,7 +88,7 @@ def tensor(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *_
         raise CheckpointError(f"a tensor of shape {list(size)} claims more numbers than the file holds")
     if numel and last >= len(storage.data):
         raise CheckpointError(f"a tensor of shape {list(size)} lies outside its storage of {len(storage.data)} numbers")
-    budget.take(numel * storage.data.element_size())
+    budget.numbers(numel, storage.data.element_size())
     return storage.data.as_strided(size, stride, offset if numel else 0)
 
 
