@@ -2,7 +2,8 @@
 
 A walk over the protobuf wire format, without the package onnx: tensors that lie in another file (`external_data`), operators outside the
 standard, those that may never end or that draw chance, and functions of the file's own are refused before any runtime sees the bytes.
-Numbers of more bits than protobuf keeps are refused: it would cut them, and read another field than this walk. No numpy, no torch.
+Numbers of more bits than protobuf keeps are refused: it would cut them, and read another field than this walk. How much a graph computes
+is not looked at: that hangs on shapes, which only the runtime finds out. No numpy, no torch.
 """
 
 from __future__ import annotations
