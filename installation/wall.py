@@ -192,7 +192,7 @@ class Wall:
     def _press(self, pressed: Iterable[str]) -> None:
         for name in dict.fromkeys(pressed):  # pressed twice in one turn is one picture
             if name == "snapshot":
-                self._parts.snapshots.take(self._snapshot)
+                self._parts.snapshots.offer(self._snapshot)
             elif name == "shader/reload":
                 self._say_shaders(self._parts.compositor.reload())
         self._say_shaders(self._parts.compositor.reload_if_changed(time.monotonic()))

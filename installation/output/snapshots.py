@@ -25,7 +25,7 @@ _CLOSE_S = 2.0
 
 
 class Snapshots:
-    """folder: where they go; made with the first. `take` and `close` are the loop's."""
+    """folder: where they go; made with the first. `offer` and `close` are the loop's."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,7 +34,7 @@ class Snapshots:
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
 
-    def take(self, picture: Callable[[], np.ndarray]) -> None:
+    def offer(self, picture: Callable[[], np.ndarray]) -> None:
         """Saves the Frame that `picture` gives, or refuses. Waits for nothing but `picture`."""
         if self._queue.full():
             self.refused += 1

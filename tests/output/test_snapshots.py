@@ -36,7 +36,7 @@ def test_a_flood_is_refused_and_counted_and_what_was_taken_is_saved(
     before = threading.active_count()
     taken = Snapshots(tmp_path / "pictures")
     for _ in range(200):
-        taken.take(picture)
+        taken.offer(picture)
     assert threading.active_count() == before + 1
     assert len(read) <= snapshots._WAITING + 1, "what is refused is not read back"
     assert taken.refused == 200 - len(read)
@@ -56,7 +56,7 @@ def test_a_disk_that_refuses_ends_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(stills, "save", refuse)
         taken = Snapshots(tmp_path)
-        taken.take(frame)
+        taken.offer(frame)
         taken._queue.put(None)
         taken._thread.join(60)
     assert "no snapshot" in caplog.text

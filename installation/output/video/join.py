@@ -109,8 +109,13 @@ def _whole(
     for index in range(wanted):
         segment, first = closed.get(index), index * head.segment_frames
         rest = head.segment_frames if frames is None else min(head.segment_frames, frames - first)
-        short = segment is not None and segment.frames < rest and (frames is not None or index < wanted - 1)
-        if segment is None or segment.first != first or short or not intact(folder, segment):
+        last = frames is None and index == wanted - 1  # as long as it happens to be
+        if (
+            segment is None
+            or segment.first != first
+            or not (last or segment.frames == rest)
+            or not intact(folder, segment)
+        ):
             missing.append(index)
         else:
             segments.append(segment)

@@ -27,6 +27,7 @@ from installation.output.video.spec import VideoSpec
 FORMAT = 1
 _READ = 1 << 20
 _SIDE = ".manifest.jsonl"
+_MOST_INDEX = 10_000_000  # four months in segments of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,8 @@ def _read(path: Path) -> tuple[Head | None, list[Segment]]:
 
 def _segment(row: dict[str, Any]) -> Segment:
     segment = Segment(**row)
-    if Path(segment.file).name != segment.file or min(segment.index, segment.first, segment.frames) < 0:
+    numbers = segment.index, segment.first, segment.frames
+    if Path(segment.file).name != segment.file or min(numbers) < 0 or segment.index > _MOST_INDEX:
         raise ValueError(f"segment {row!r:.80}")
     return segment
 
