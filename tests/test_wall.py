@@ -156,6 +156,7 @@ def test_a_button_that_was_pressed_often_in_one_turn_is_one_snapshot(stage: Stag
     stage.frame(1)
     stage.wall.turn()
     stage.wall._press(["snapshot"] * 100)
+    assert until(lambda: any(stage.pictures.glob("[!.]*.png")))
     stage.wall._parts.snapshots.close()
     assert len(list(stage.pictures.glob("[!.]*.png"))) == 1
     assert stage.wall._parts.snapshots.refused == 0

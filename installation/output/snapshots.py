@@ -21,7 +21,7 @@ from installation.output import stills
 log = logging.getLogger(__name__)
 
 _WAITING = 3  # 16 MB each at 2048 px
-_CLOSE_S = 2.0
+_CLOSE_S = 1.0  # twice at most, of the three seconds that a wall has for its end
 
 
 class Snapshots:
@@ -44,7 +44,7 @@ class Snapshots:
         self._queue.put_nowait((self._folder / stills.snapshot_name(time.time()), picture()))
 
     def close(self) -> None:
-        """Writes what waits; gives a slow disk two seconds. May be called twice."""
+        """Writes what waits; gives a slow disk a second. May be called twice."""
         try:
             self._queue.put(None, timeout=_CLOSE_S)
         except queue.Full:

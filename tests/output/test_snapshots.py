@@ -11,6 +11,7 @@ import pytest
 from installation.errors import OutputError
 from installation.output import snapshots, stills
 from installation.output.snapshots import Snapshots
+from tests.xserver import until
 
 
 def frame() -> np.ndarray:
@@ -42,9 +43,10 @@ def test_a_flood_is_refused_and_counted_and_what_was_taken_is_saved(
     assert taken.refused == 200 - len(read)
     assert caplog.text.count("faster than they can be saved") == 1
     free.set()
+    assert until(lambda: len(list((tmp_path / "pictures").glob("[!.]*.png"))) == len(read))
     taken.close()
-    assert len(list((tmp_path / "pictures").glob("*.png"))) == len(read)
     taken.close()
+    assert threading.active_count() == before
 
 
 def test_a_disk_that_refuses_ends_nothing(
