@@ -43,7 +43,7 @@ EDGES: dict[str, set[str]] = {
     "cli_training": {"terminal", "training"},
     "cli_judging": {"terminal", "cli_training", "training", "models"},
     "cli_record": ROOMS - {"control", "service"} | {"terminal", "session", "recording", "record", "farm"},
-    "opening": {"terminal", "session", "show", "models", "resources"},
+    "opening": {"terminal", "session", "show", "models", "output", "resources"},
     "terminal": set(),
     "farm": {"recording", "record", "output"},
     "record": ROOMS - {"control", "service"} | {"session", "resources", "recording", "takes"},
