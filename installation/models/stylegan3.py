@@ -28,6 +28,7 @@ CLAMP = 256.0
 OUTPUT_SCALE = 0.25
 # The layers of the highest four octaves may run in half precision, as in training.
 HALF_OCTAVES = 4
+MOST_BETWEEN = 1 << 28  # numbers between the two products of a filter: half a GiB in half precision
 _NAME = re.compile(r"synthesis\.L(\d+)_(\d+)_(\d+)\.weight")
 
 
@@ -368,6 +369,9 @@ def _product(x: Tensor, down: Tensor, across: Tensor, side: int) -> Tensor:
     """
     n, channels, h, w = x.shape
     terms = across.shape[0] // w
+    some = max(MOST_BETWEEN // (n * side * terms * w), 1)
+    if some < channels:  # the round filter's terms would take gigabytes at 1024 px
+        return torch.cat([_product(part, down, across, side) for part in x.split(some, dim=1)], dim=1)
     y = torch.bmm(down[:, : side * terms].t().expand(n, -1, -1), x.permute(0, 2, 3, 1).reshape(n, h, w * channels))
     y = torch.bmm(across[:, :side].t().expand(n * side, -1, -1), y.view(n * side, terms * w, channels))
     return y.view(n, side, side, channels).permute(0, 3, 1, 2)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from installation.errors import ModelError
-from installation.models import checkpoint, random_weights, stylegan2_reference, stylegan3_reference
+from installation.models import checkpoint, random_weights, stylegan2_reference, stylegan3, stylegan3_reference
 from installation.models.importers.inert import module_tensors
 from installation.models.importers.safe_pickle import read_pickle
 from installation.models.network import restore
@@ -50,6 +50,15 @@ def test_the_fast_path_gives_what_the_equations_give(config: dict) -> None:
     for placed in (network, as_on_cuda, network.place("cpu")):  # plain memory format, then channels last
         assert _relative(placed.synthesis(ws), stylegan3_reference.synthesis(placed, ws)) < 1e-5
         assert _relative(placed.synthesis(ws, moved), stylegan3_reference.synthesis(placed, ws, moved)) < 1e-5
+
+
+def test_filters_take_a_few_channels_at_a_time_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = random_weights.stylegan3(**R_CONFIG)
+    network.synthesis.prepare(torch.float32, torch.channels_last, products=True)
+    ws = network.mapping(_latents(network))
+    whole = network.synthesis(ws)
+    monkeypatch.setattr(stylegan3, "MOST_BETWEEN", 100_000)
+    assert _relative(network.synthesis(ws), whole) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["sg3t", "sg3r"])
