@@ -137,18 +137,19 @@ def begin(recording: Recording, own: Claim, *, resume: bool, say: Callable[[str]
     folder = recording.folder
     begun, closed = (folder / FILE).exists(), read_segments(folder)
     if (begun or closed) and not resume:
-        if not own.alone():
-            raise OutputError(
-                "another process is recording here", where=str(folder), fix="Wait for it, or choose another --out"
-            )
-        if closed:
-            raise OutputError(
-                "holds an unfinished recording",
-                where=str(folder),
-                fix="Go on with --resume, or remove the folder to begin anew",
-            )
-        forget(folder)  # of a beginning that was killed
-        (folder / FILE).unlink(missing_ok=True)
+        with own.only() as alone:
+            if not alone:
+                raise OutputError(
+                    "another process is recording here", where=str(folder), fix="Wait for it, or choose another --out"
+                )
+            if read_segments(folder):
+                raise OutputError(
+                    "holds an unfinished recording",
+                    where=str(folder),
+                    fix="Go on with --resume, or remove the folder to begin anew",
+                )
+            forget(folder)  # of a beginning that was killed
+            (folder / FILE).unlink(missing_ok=True)
         begun = False
     if begun:
         settle(recording)
@@ -214,14 +215,14 @@ def _at_work(recording: Recording, name: str) -> Iterator[Claim]:
 def _finished(recording: Recording, *, resume: bool) -> bool:
     """Whether the film is there and this recording's, whole: then it was stopped while its segments were removed. OutputError: what
     is there is another, or is not asked for. ConfigError: the segments beside it are another recording's."""
-    from installation.output.video.join import frames_in
+    from installation import record
     from installation.recording import FILE, Recording
 
     if not recording.out.exists():
         return False
     if resume and (path := recording.folder / FILE).exists():
         recording.check_unchanged(Recording.read(path))
-        if frames_in(recording.out, recording.spec.preset) == recording.film.total:
+        if record.is_joined(recording):
             return True
     raise OutputError("is there already", where=str(recording.out), fix="Move it away, or choose another --out")
 
@@ -247,7 +248,7 @@ def _tidy(recording: Recording, *, keep: bool, say: Callable[[str], None]) -> No
     from installation import record
 
     if not keep and not record.remove_segments(recording):
-        say(f"{recording.folder}: stays, for another process is at work there")
+        say(f"{recording.folder}: stays, for another process is at work there or the disk refuses")
     frames = recording.film.total
     say(f"{recording.out}: {frames} frames, {recording.size[0]}x{recording.size[1]} at {recording.fps} fps")
 

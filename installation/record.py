@@ -8,13 +8,16 @@ at 960 x 960, in which the drawing thread may stand still.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
 from installation import takes
 from installation.errors import ConfigError, EngineError, InstallationError, ModelError, TakeError
-from installation.files import fingerprint
+from installation.files import fingerprint, write_whole
 from installation.models import axes, checkpoint
 from installation.models import device as devices
 from installation.models.header import axes_file
@@ -37,6 +40,7 @@ from installation.show.state import ShowState, first_state
 
 Progress = Callable[[int, int], None]
 _AHEAD = 2
+_JOINED = "joined.json"
 
 
 def open_renderer(recording: Recording) -> FilmRenderer:
@@ -182,6 +186,22 @@ def finish(recording: Recording, remedy: Callable[[int], str]) -> None:
     # Any FFmpeg joins what one of them made.
     require_same(recording.folder, Head.of(recording.spec, recording.digest(), require_head(recording.folder).encoder))
     join(recording.folder, recording.out, frames=recording.film.total, remedy=remedy)
+    with suppress(OSError):  # the film is there; only a stop before its segments are gone would be asked about
+        write_whole(recording.folder / _JOINED, json.dumps(_stamp(recording.out)).encode())
+
+
+def is_joined(recording: Recording) -> bool:
+    """Whether the film that is there is the one that was joined from these segments, and not another of that name."""
+    try:
+        return json.loads((recording.folder / _JOINED).read_bytes()) == _stamp(recording.out)
+    except (OSError, ValueError):
+        return False
+
+
+def _stamp(film: Path) -> list[int]:
+    """What tells a film, or a folder of pictures, from another that is put in its place."""
+    facts = film.stat()
+    return [sum(1 for _ in film.iterdir()) if film.is_dir() else facts.st_size, facts.st_mtime_ns]
 
 
 def remove_segments(recording: Recording) -> bool:

@@ -1,8 +1,8 @@
 """StyleGAN3 generator, configurations T and R: an alias-free network whose picture can be moved and turned as live input.
 
 Tensor names are those of the original. The fast path modulates activations, computes the input's waves from sums of angles, folds the
-gains into the filters and runs these one axis after the other, as depthwise convolutions, or as matrix products where CUDA has tensor
-cores for them; `stylegan3_reference.py` is its slow twin.
+gains into the filters and runs these one axis after the other, as depthwise convolutions or, on CUDA up to MOST_SIDE, as matrix products;
+`stylegan3_reference.py` is its slow twin.
 Karras et al. 2021 (arXiv:2106.12423).
 """
 
@@ -28,6 +28,8 @@ CLAMP = 256.0
 OUTPUT_SCALE = 0.25
 # The layers of the highest four octaves may run in half precision, as in training.
 HALF_OCTAVES = 4
+# Filters as products: measured up to this side. Their work grows with its cube, that of depthwise convolutions with its square.
+MOST_SIDE = 640
 MOST_BETWEEN = 1 << 28  # numbers between the two products of a filter: half a GiB in half precision
 _NAME = re.compile(r"synthesis\.L(\d+)_(\d+)_(\d+)\.weight")
 
@@ -246,7 +248,19 @@ class FilteredLayer(nn.Module):
 
     def prepare(self, dtype: torch.dtype, memory_format: torch.memory_format, products: bool) -> None:
         """dtype: of this layer's convolution and filters; styles and demodulation stay float32. products: filters as matrices."""
+        products = products and self._raised <= MOST_SIDE
         self.compute, self.products = dtype, products
+        for name in (
+            "up_y",
+            "up_x",
+            "up",
+            "down_y",
+            "down_x",
+            "down",
+            "across",
+            "down_round",
+        ):  # of another device's way
+            self._buffers.pop(name, None)
         self.affine.prepare()
         layer, weight = self.plan, self.weight
         if layer.colours:
@@ -270,7 +284,7 @@ class FilteredLayer(nn.Module):
         if layer.radial:
             taps = self.get_buffer("down_filter").flip((0, 1))
             if products:
-                down, across = self._lower_plane(taps)
+                down, across = self._lower_plane(taps, torch.finfo(dtype).eps / 10)
                 keep(self, "down", _padded(down).to(dtype))
                 keep(self, "across", _padded(across).to(dtype))
             else:
@@ -344,10 +358,11 @@ class FilteredLayer(nn.Module):
         samples = torch.eye(self._raised, device=taps.device)[:, None, None]
         return F.conv2d(samples, taps[None, None, None], stride=(1, self.plan.down))[:, 0, 0]
 
-    def _lower_plane(self, taps: Tensor) -> tuple[Tensor, Tensor]:
-        """A round filter [t, t] as a sum of products of one filter down and one across: as many as it has singular values, t/2 at most."""
+    def _lower_plane(self, taps: Tensor, least: float) -> tuple[Tensor, Tensor]:
+        """A round filter [t, t] as a sum of products of one filter down and one across: as many as it has singular values above `least`
+        times the first, t/2 at most."""
         u, s, vh = torch.linalg.svd(taps.double())
-        some = s > 1e-7 * s[0]
+        some = s >= least * s[0]  # all, of a filter of zeros
         weights = s[some].sqrt()[:, None]
         terms = [
             torch.stack([self._lower_axis(one.float()) for one in weights * rows[some]], dim=2) for rows in (u.t(), vh)
@@ -365,7 +380,7 @@ def _product(x: Tensor, down: Tensor, across: Tensor, side: int) -> Tensor:
     """x [N, C, h, h] -> [N, C, side, side], channels last in memory: filtered down the columns, then across the rows.
 
     down [h, side * terms], across [terms * h, side], or a little wider, of x's dtype: the filter as a sum of products. They are mostly
-    zeros, and fifty times the arithmetic of a depthwise convolution, which tensor cores do in a tenth of that one's time (H200, float16).
+    zeros, and many times the arithmetic of a depthwise convolution; at 276 px an H200 does it in a tenth of that one's time (float16).
     """
     n, channels, h, w = x.shape
     terms = across.shape[0] // w

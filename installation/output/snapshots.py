@@ -57,5 +57,7 @@ class Snapshots:
             try:
                 stills.save(path, frame)
                 log.info("snapshot: %s", path)
-            except (InstallationError, MemoryError) as error:
+            except InstallationError as error:
                 log.warning("no snapshot: %s", error)
+            except Exception:  # whatever it is, the next one may be saved
+                log.exception("no snapshot")

@@ -6,6 +6,7 @@ import gc
 import itertools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -524,6 +525,18 @@ def test_a_film_that_was_stopped_while_its_segments_were_removed_is_finished(tmp
     record(show, frames=25, preset=name, out=out, resume=True)
     assert bytes_of(out) == whole
     assert not folder.exists()
+
+
+def test_another_film_of_that_name_is_not_taken_for_this_one(tmp_path, show):
+    other = tmp_path / "other.mp4"
+    record(show, frames=45, seed=1, out=other)
+    begun = plan(show, frames=45, out=tmp_path / "film.mp4")
+    begun.write()
+    recorder.make(begun, [0], recorder.open_renderer(begun))
+    shutil.copy2(other, begun.out)
+    with pytest.raises(OutputError, match="is there already"):
+        record(show, frames=45, out=begun.out, resume=True)
+    assert list(read_segments(begun.folder)) == [0]
 
 
 def test_a_film_of_what_is_closed_so_far_is_not_taken_for_the_whole(tmp_path, show):

@@ -6,9 +6,10 @@ that nobody else's claim is held.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,35 +23,45 @@ _GATE_S = 10.0
 _TRIES = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
-    """A claim that is held. new: whether the folder was made for it."""
+    """A claim that is held. new: whether the folder was made for it. removed: whether `remove` took it away."""
 
     folder: Path
     name: str
     new: bool
+    removed: bool = False
 
-    def alone(self) -> bool:
-        """Whether no other process has a claim in the folder."""
+    @contextmanager
+    def only(self) -> Iterator[bool]:
+        """Whether no other process is at work in the folder; while the block runs none can come. OSError: the disk refuses."""
         with _gate(self.folder):
-            return self._alone()
+            yield self._alone()
 
     def remove(self, last: str) -> bool:
-        """Takes the folder away, the file of that name after all others. False, and it stays, where another process has a claim."""
-        with _gate(self.folder):
-            if not self._alone():
-                return False
-            for path in self.folder.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                elif path.name != last and path.suffix != ".lock":
-                    path.unlink(missing_ok=True)
-            shutil.rmtree(self.folder, ignore_errors=True)
-            return True
+        """Takes the folder away, the file of that name after all others. False, and it stays, where another process is at work there, or
+        the disk refuses."""
+        try:
+            with self.only() as alone:
+                if not alone:
+                    return False
+                for path in self.folder.iterdir():
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    elif path.name != last and path.suffix != ".lock":
+                        path.unlink(missing_ok=True)
+                (self.folder / last).unlink(missing_ok=True)
+                # The gate and this claim are open: some systems let them go only when they are closed.
+                shutil.rmtree(self.folder, ignore_errors=True)
+        except OSError:  # Timeout, which it is too: the gate is held
+            return False
+        self.removed = True
+        return True
 
     def _alone(self) -> bool:
-        for path in self.folder.glob(f"*{_SIDE}"):
-            if path.name != self.name + _SIDE:
+        # Joining and writing segments have locks of their own there.
+        for path in self.folder.glob("*.lock"):
+            if path.name not in (self.name + _SIDE, _GATE):
                 try:
                     locks.take(path).release()
                 except OSError:  # held; or nobody can say
@@ -71,10 +82,17 @@ def claim(folder: Path, name: str) -> Iterator[Claim]:
         raise OutputError("another process is recording here", where=str(folder), fix=fix) from None
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror or error})", where=str(folder)) from error
+    own = Claim(folder, name, new)
     try:
-        yield Claim(folder, name, new)
+        yield own
     finally:
         lock.release()
+        if own.removed:
+            with suppress(OSError):  # gone already, or another has come
+                if os.name == "nt":  # there a file that another holds cannot be removed
+                    for left in (f"{name}{_SIDE}", _GATE):
+                        (folder / left).unlink(missing_ok=True)
+                folder.rmdir()
 
 
 @contextmanager

@@ -76,14 +76,6 @@ def draft(out: Path, kind: Preset) -> Path:
     return out.with_name(f".{out.name}.part{kind.suffix}")
 
 
-def frames_in(film: Path, kind: Preset) -> int:
-    """The frames of a file, or of a folder of pictures; 0 where it is neither."""
-    if kind.picture:
-        return sum(1 for _ in film.glob(f"frame_*{kind.picture}"))
-    command = [ffmpeg.program(), *_QUIET, "-i", str(film.absolute()), "-map", "0:v", "-c", "copy", "-f", "null", "-"]
-    return _count(subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout)
-
-
 def _count(progress: str) -> int:
     counts = [int(line[6:]) for line in progress.splitlines() if line.startswith("frame=")]
     return counts[-1] if counts else 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from installation import locks
 from installation.errors import OutputError
 from installation.output.video.claims import claim
 
@@ -26,10 +27,15 @@ def test_the_folder_stays_while_another_is_at_work_in_it(tmp_path: Path) -> None
         with claim(folder, "1") as second:
             assert not second.new
             (folder / "000037.nut.1.part").touch()
-            assert not first.alone()
+            with first.only() as alone:
+                assert not alone
             assert not first.remove("recording.json")
             assert (folder / "000037.nut.1.part").exists()
-        assert first.alone()
+        joining = locks.take(folder / "join.lock")
+        assert not first.remove("recording.json")
+        joining.release()
+        with first.only() as alone:
+            assert alone
         assert first.remove("recording.json")
         assert not folder.exists()
         with claim(folder, "1") as later:
