@@ -135,8 +135,8 @@ def begin(recording: Recording, own: Claim, *, resume: bool, say: Callable[[str]
     from installation.recording import FILE
 
     folder = recording.folder
-    begun, closed = (folder / FILE).exists(), read_segments(folder)
-    if (begun or closed) and not resume:
+    begun = (folder / FILE).exists()
+    if not resume and (begun or read_segments(folder)):
         with own.only() as alone:
             if not alone:
                 raise OutputError(
@@ -206,7 +206,7 @@ def _at_work(recording: Recording, name: str) -> Iterator[Claim]:
         try:
             yield own
         except BaseException:
-            with suppress(OutputError, OSError):
+            with suppress(OutputError):  # what went wrong before is to be told
                 if own.new and not read_segments(recording.folder):
                     own.remove(FILE)
             raise

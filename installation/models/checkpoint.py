@@ -117,7 +117,9 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> Network:
         # Read, not mapped: weights that lie in the file would change with it, and one that is copied over in the middle of a
         # show and so made shorter would end the process with SIGBUS.
         data = path.read_bytes()
-        sha256, tensors = hashlib.sha256(data).hexdigest(), tensors_of(data)
+        # Asked for by axes alone, which only networks with a w have.
+        sha256 = hashlib.sha256(data).hexdigest() if header.role == "generator" and header.w_dim else ""
+        tensors = tensors_of(data)
         del data
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"the tensors cannot be read ({error})", where=str(path), fix=_FIX) from error

@@ -27,7 +27,9 @@ class Network(nn.Module):
         False  # computes on the CPU whatever the device: the host waits, and no CUDA graph can record it
     )
     config: dict[str, Any]
-    file_sha256: str = ""  # of the checkpoint as its bytes were when it was loaded; the file may be another since
+    file_sha256: str = (
+        ""  # of a generator with w: its checkpoint's bytes as they were loaded; the file may be another since
+    )
     compute: torch.dtype = torch.float32  # dtype of the heavy layers
     memory_format: torch.memory_format = torch.contiguous_format
 

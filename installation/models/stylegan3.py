@@ -31,6 +31,7 @@ HALF_OCTAVES = 4
 # Filters as products: measured up to this side. Their work grows with its cube, that of depthwise convolutions with its square.
 MOST_SIDE = 640
 MOST_BETWEEN = 1 << 28  # numbers between the two products of a filter: half a GiB in half precision
+_FILTERS = ("up_y", "up_x", "up", "down_y", "down_x", "down", "across", "down_round")  # the buffers of both ways
 _NAME = re.compile(r"synthesis\.L(\d+)_(\d+)_(\d+)\.weight")
 
 
@@ -250,16 +251,7 @@ class FilteredLayer(nn.Module):
         """dtype: of this layer's convolution and filters; styles and demodulation stay float32. products: filters as matrices."""
         products = products and self._raised <= MOST_SIDE
         self.compute, self.products = dtype, products
-        for name in (
-            "up_y",
-            "up_x",
-            "up",
-            "down_y",
-            "down_x",
-            "down",
-            "across",
-            "down_round",
-        ):  # of another device's way
+        for name in _FILTERS:  # what another device's way needed
             self._buffers.pop(name, None)
         self.affine.prepare()
         layer, weight = self.plan, self.weight

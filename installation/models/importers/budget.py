@@ -11,6 +11,16 @@ MAX_STEPS = 1_000_000  # the largest training checkpoints have a tenth
 MAX_NUMBER_KEYS = 10_000  # an optimiser numbers its parameters: some hundreds
 
 
+def limit(stored: int) -> int:
+    """How many bytes of weights so many bytes of a file may claim."""
+    return max(REPEATS * stored, SMALL)
+
+
+def as_weights(count: int, itemsize: int) -> int:
+    """The bytes of numbers once they are float32 weights; those of 64 bits stay as they are."""
+    return count * max(itemsize, 4)
+
+
 class Budget:
     """Instructions and bytes that one file, with all that is nested in it, may still use."""
 
@@ -33,8 +43,8 @@ class Budget:
             raise CheckpointError(f"more than {MAX_NUMBER_KEYS:,} keys that are numbers")
 
     def numbers(self, count: int, itemsize: int) -> None:
-        """Count numbers that the file claims, as what they take once they are float32 weights; those of 64 bits as they are."""
-        self.take(count * max(itemsize, 4))
+        """Count numbers that the file claims."""
+        self.take(as_weights(count, itemsize))
 
     def take(self, nbytes: int) -> None:
         """Count bytes that are copied or claimed. The same bytes count each time they are used: nothing may outgrow the file."""

@@ -109,7 +109,7 @@ class _Reader:
     """One file, with all that is nested in it, under one budget."""
 
     def __init__(self, nbytes: int, inert: tuple[str, ...]) -> None:
-        self._budget = budget.Budget(max(budget.REPEATS * nbytes, budget.SMALL))
+        self._budget = budget.Budget(budget.limit(nbytes))
         self._inert = INERT_PREFIXES + inert
         # What a file of torch's may hold; `_load_from_bytes` is not among it, so files are nested once at most.
         self._torch: dict[str, Constructor] = {

@@ -45,8 +45,8 @@ def check_claims(tensors: Iterable[Tensor | np.ndarray], *, where: str = "") -> 
         else:
             numbers, itemsize = tensor.size, tensor.itemsize
             stored[id(tensor)] = tensor.nbytes
-        claimed += numbers * max(itemsize, 4)
-    if claimed > max(budget.REPEATS * sum(stored.values()), budget.SMALL):
+        claimed += budget.as_weights(numbers, itemsize)
+    if claimed > budget.limit(sum(stored.values())):
         raise CheckpointError("the tensors claim more numbers than the file holds", where=where)
 
 

@@ -1,7 +1,7 @@
 """Claims: who is at work in a recording's folder, so that nobody takes it away from under another.
 
 Each process that works there holds a lock of its own. Coming and going pass one gate: who takes the folder away holds it, and sees
-that nobody else's claim is held.
+that no other lock in the folder is held.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Claim:
 
     @contextmanager
     def only(self) -> Iterator[bool]:
-        """Whether no other process is at work in the folder; while the block runs none can come. OSError: the disk refuses."""
-        with _gate(self.folder):
+        """Whether no other process is at work in the folder; while the block runs none can come. OutputError: one is coming or going all
+        the while, or the disk refuses."""
+        with _refused(self.folder), _gate(self.folder):
             yield self._alone()
 
     def remove(self, last: str) -> bool:
@@ -53,7 +54,7 @@ class Claim:
                 (self.folder / last).unlink(missing_ok=True)
                 # The gate and this claim are open: some systems let them go only when they are closed.
                 shutil.rmtree(self.folder, ignore_errors=True)
-        except OSError:  # Timeout, which it is too: the gate is held
+        except OutputError:
             return False
         self.removed = True
         return True
@@ -74,14 +75,8 @@ def claim(folder: Path, name: str) -> Iterator[Claim]:
     """The claim of this name, held while the block runs; the folder is made. OutputError: another process holds it, or the disk
     refuses."""
     new = not folder.exists()
-    try:
-        with _gate(folder):
-            lock = locks.take(folder / f"{name}{_SIDE}")
-    except Timeout:
-        fix = "Wait for it, or stop it"
-        raise OutputError("another process is recording here", where=str(folder), fix=fix) from None
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror or error})", where=str(folder)) from error
+    with _refused(folder), _gate(folder):
+        lock = locks.take(folder / f"{name}{_SIDE}")
     own = Claim(folder, name, new)
     try:
         yield own
@@ -93,6 +88,17 @@ def claim(folder: Path, name: str) -> Iterator[Claim]:
                     for left in (f"{name}{_SIDE}", _GATE):
                         (folder / left).unlink(missing_ok=True)
                 folder.rmdir()
+
+
+@contextmanager
+def _refused(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Timeout:
+        fix = "Wait for it, or stop it"
+        raise OutputError("another process is recording here", where=str(folder), fix=fix) from None
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror or error})", where=str(folder)) from error
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from installation.output.video.manifest import Head, Segment, intact, read_segme
 from installation.output.video.presets import Preset, preset
 
 _LISTING, _LOCK = "join.ffconcat", "join.lock"
-_QUIET = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-progress", "pipe:1")
 _MOST_NAMES = 8
 
 
@@ -74,11 +73,6 @@ def join(
 def draft(out: Path, kind: Preset) -> Path:
     """The name that a film has while it is joined."""
     return out.with_name(f".{out.name}.part{kind.suffix}")
-
-
-def _count(progress: str) -> int:
-    counts = [int(line[6:]) for line in progress.splitlines() if line.startswith("frame=")]
-    return counts[-1] if counts else 0
 
 
 def _remove(part: Path) -> None:
@@ -148,7 +142,16 @@ def _concatenate(folder: Path, head: Head, segments: Sequence[Segment], kind: Pr
         )
         listing.write_text("ffconcat version 1.0\n" + "".join(rows))
         rate = f"{head.fps.numerator}/{head.fps.denominator}"
-        command: list[str] = [ffmpeg.program(), *_QUIET]
+        command = [
+            ffmpeg.program(),
+            "-hide_banner",
+            "-nostdin",
+            "-nostats",
+            "-loglevel",
+            "error",
+            "-progress",
+            "pipe:1",
+        ]
         # In the folder, by names alone: FFmpeg takes the listing's path for an address, which ends at a # or ?.
         command += ["-f", "concat", "-i", _LISTING, "-map", "0:v", "-c", "copy", "-map_metadata", "-1"]
         # The last frame's duration, which no frame behind it tells: FFmpeg would take 1/120 s for 1001/120000.
@@ -172,8 +175,9 @@ def _concatenate(folder: Path, head: Head, segments: Sequence[Segment], kind: Pr
             where=str(out),
             fix="The segments are kept: put right what it says, then join again (`record`: with --resume)",
         )
-    if (count := _count(answer.stdout)) != ends[-1]:
-        raise OutputError(f"joining gave {count} frames of {ends[-1]}", where=str(out))
+    counts = [int(line[6:]) for line in answer.stdout.splitlines() if line.startswith("frame=")]
+    if not counts or counts[-1] != ends[-1]:
+        raise OutputError(f"joining gave {counts[-1] if counts else 0} frames of {ends[-1]}", where=str(out))
 
 
 def _gather(folder: Path, segments: Sequence[Segment], part: Path) -> None:
