@@ -38,7 +38,7 @@ test-setup: $(VENV)/.system-dev $(VENV)/.installed-dev
 
 # Most tests wait for a process, a clock or a disk. The everyday ones run three at a time, and a worker that dies ends the run. In the whole
 # run what only computes goes on beside the rest, in what time walls and films leave over.
-APART := tests/training tests/models tests/e2e/test_atelier.py tests/test_cli_data.py tests/test_cli_judging.py
+APART := tests/training tests/models tests/e2e/test_atelier.py tests/cli/test_training.py tests/cli/test_judging.py
 
 test: lint
 	@log=$$(mktemp); nice -n 19 $(BIN)/python -m pytest $(APART) >"$$log" 2>&1 & apart=$$!; \

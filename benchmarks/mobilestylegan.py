@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from installation.cli import tune_libraries
+from installation.cli.app import tune_libraries
 from installation.models.catalogue import CATALOGUE
 from installation.models.importers import wheel as wheels
 

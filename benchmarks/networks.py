@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.pairs import FAMILIES, Family
 from benchmarks.wall import sgemm_gflops
-from installation.cli import tune_libraries
+from installation.cli.app import tune_libraries
 from installation.models import checkpoint, cost
 from installation.models.header import TensorInfo
 from installation.models.network import Generator

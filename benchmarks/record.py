@@ -38,12 +38,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from installation import cli, cli_record, opening, record
-from installation.cli_record import Wish
+from installation import opening
+from installation.cli.options import parse_size
+from installation.film import making
+from installation.film.recording import Recording
+from installation.film.wish import Wish, plan
 from installation.models import checkpoint, random_weights
 from installation.output.video.look import FilmLook
 from installation.output.video.segments import SegmentWriter
-from installation.recording import Recording
 from installation.render.film import FilmRenderer
 from installation.resources import shaders_dir
 from installation.show.state import ShowState
@@ -71,9 +73,9 @@ def show(folder: Path) -> Path:
 
 def recording(name: str, *, size: str, threads: int, **wish) -> Recording:
     """Of the show of that name or file. threads: CPU threads of the networks, and of the encoder. The rest: see Wish."""
-    options = Wish(cli._parse_size(size), "25", None, None, False, 0.0, None, "0s", None, None, None, None, threads)
+    options = Wish(parse_size(size), "25", None, None, False, 0.0, None, "0s", None, None, None, None, threads)
     path, loaded = opening.load_show(name, {"cascade": {"threads": threads}})
-    return cli_record.plan(
+    return plan(
         path,
         loaded,
         replace(options, **wish),
@@ -158,7 +160,7 @@ class Parts:
     def together(self, figures: list[Figure]) -> None:
         """From the first frame drawn to the last segment closed."""
         with measured(len(self._states), figures):
-            record.make(self._made, range(self._made.segments), self._renderer)
+            making.make(self._made, range(self._made.segments), self._renderer)
         shutil.rmtree(self._made.folder, ignore_errors=True)
 
     def _until(
@@ -257,7 +259,7 @@ def memory(name: str, out: Path, frames: int, preset: str, say: Callable[[str], 
             table.add_row(str(written), f"{_rss(this) / 1e6:.0f}", f"{encoders / 1e6:.0f}")
             say(f"{written} frames, {written / (time.perf_counter() - began):.2f} fps, {_rss(this) / 1e6:.0f} MB")
 
-    record.make(made, range(made.segments), Prepared(size), progress=progress)
+    making.make(made, range(made.segments), Prepared(size), progress=progress)
     return table
 
 
@@ -284,7 +286,7 @@ def main() -> None:
         name = options.show or str(show(folder))
         wish = {"frames": options.frames, "size": options.size, "preset": options.preset}
         made = recording(name, threads=threads, out=folder / "film", **wish)
-        renderer = record.open_renderer(made)
+        renderer = making.open_renderer(made)
         console.print(renderer.describe(), f"· {made.preset} · {made.frames} frames", highlight=False)
         console.print(throughput(made, renderer, options.rounds, console.print))
         if options.memory_frames:

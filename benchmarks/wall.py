@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from installation import resources
-from installation.cli import tune_libraries
+from installation.cli.app import tune_libraries
 from installation.control.dispatch import REASONS, Dispatcher
 from installation.control.drops import Drops
 from installation.control.osc import OscSource

@@ -1,6 +1,6 @@
 """`python -m installation`, the same as the console script."""
 
-from installation.cli import main
+from installation.cli.app import main
 
 if __name__ == "__main__":
     main()

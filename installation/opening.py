@@ -1,6 +1,6 @@
 """From a show's name to a Session: its config, the files of its networks (brought where the catalogue has them), its size and its name.
 
-Nothing heavy is imported before it is needed, as in cli.py.
+Nothing heavy is imported before it is needed, as in `cli/`.
 """
 
 from __future__ import annotations

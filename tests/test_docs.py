@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import typer
 
-from installation import listing
-from installation.cli import EXIT_CODES, app
+from installation.cli import listing
+from installation.cli.app import EXIT_CODES, app
 from installation.show.params import parameter_table
 
 ROOT = Path(__file__).resolve().parents[1]

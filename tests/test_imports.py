@@ -37,24 +37,14 @@ EDGES: dict[str, set[str]] = {
     "output": {"show", "render", "engine"},
     # The supervisor makes the board; the doctor lists models and finds the files that ship with the program.
     "service": {"show", "engine", "models", "resources"},
-    # The command line and its helpers, which put the parts together.
-    "cli": {"*"},
-    "cli_models": {"terminal", "opening", "models", "show", "render", "output", "resources"},
-    "cli_training": {"terminal", "training"},
-    "cli_judging": {"terminal", "cli_training", "training", "models"},
-    "cli_record": ROOMS - {"control", "service"} | {"terminal", "session", "recording", "record", "farm"},
-    "opening": {"terminal", "session", "show", "models", "output", "resources"},
-    "terminal": set(),
-    "farm": {"recording", "record", "output"},
-    "record": ROOMS - {"control", "service"} | {"session", "resources", "recording", "takes"},
-    "recording": {"show", "session", "output"},
-    "children": ROOMS | {"wall", "session", "resources"},
-    "wall": {"show", "control", "latent", "engine", "output", "session"},
-    "recorder": {"show", "engine", "output", "service", "session", "resources"},
-    "still": ROOMS - {"control", "service"} | {"session", "resources"},
     "session": {"show"},
     "takes": {"show", "control", "models", "resources"},
-    "listing": {"show", "terminal"},
+    "terminal": set(),
+    "opening": {"terminal", "session", "show", "models", "output", "resources"},
+    "film": ROOMS - {"control"} | {"session", "resources", "takes"},
+    "wall": {"show", "control", "latent", "engine", "output", "session"},
+    "children": ROOMS | {"wall", "session", "resources"},
+    "cli": {"*"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -88,9 +78,9 @@ OWNERS = {
     "mido": {"control"},
     "rtmidi": {"control"},
     "imageio_ffmpeg": {"output", "service", "training"},
-    "pydantic": {"show", "session", "recording"},
-    "typer": {"cli", "cli_models", "cli_record", "cli_training", "cli_judging", "terminal"},
-    "rich": {"cli", "cli_models", "cli_record", "cli_training", "listing", "opening", "service", "terminal"},
+    "pydantic": {"show", "session", "film"},
+    "typer": {"cli", "terminal"},
+    "rich": {"cli", "opening", "service", "terminal"},
 }
 # The doctor's questions to the drivers, each asked in a child process of its own.
 PROBES = "service/doctor/probes.py"

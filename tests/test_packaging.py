@@ -140,7 +140,7 @@ def test_the_default_show_is_read_from_the_wheel(scripts: Path, tmp_path: Path) 
 def test_help_loads_nothing_heavy(scripts: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['installation', '--help']\n"
-        "from installation.cli import main\n"
+        "from installation.cli.app import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print('LOADED', sorted({'torch', 'numpy', 'moderngl', 'glfw', 'PIL', 'imageio', 'mido', 'pydantic'} & set(sys.modules)))"

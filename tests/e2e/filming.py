@@ -10,10 +10,13 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from installation import cli, cli_record, opening
-from installation.cli_record import Wish
+from installation import opening
+from installation.cli import filming
+from installation.cli.options import parse_size
+from installation.film import wish as wishes
+from installation.film.recording import Recording
+from installation.film.wish import Wish
 from installation.output.video.manifest import read_segments
-from installation.recording import Recording
 
 ROOT = Path(__file__).resolve().parents[2]
 WISH = Wish(
@@ -36,10 +39,10 @@ WISH = Wish(
 def plan(show: Path, said: list[str] | None = None, *, size: str = "", **wish) -> Recording:
     """The Recording of a wish. said: takes what was said."""
     path, config = opening.load_show(str(show), {})
-    return cli_record.plan(
+    return wishes.plan(
         path,
         config,
-        replace(WISH, size=cli._parse_size(size) if size else None, **wish),
+        replace(WISH, size=parse_size(size) if size else None, **wish),
         lambda changed: opening.open_session(path, changed, headless=True, verbose=False),
         [].append if said is None else said.append,
     )
@@ -51,7 +54,7 @@ def record(
     """Makes the film; gives what was said."""
     said: list[str] = []
     recording = plan(show, said, **wish)
-    cli_record.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=said.append)
+    filming.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=said.append)
     return said
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from installation.training.data.extra import installed
 from installation.training.runs import list_runs
+from tests.cli.test_app import command, refused
 from tests.e2e.running import home as places
-from tests.test_cli import command, refused
 from tests.xserver import until, xvfb
 
 ROOT = Path(__file__).resolve().parents[2]

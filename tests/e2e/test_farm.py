@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from installation import cli_record, farm
-from installation import record as recorder
+from installation.cli import filming
 from installation.errors import ConfigError, InstallationError, OutputError
+from installation.film import farm, making
+from installation.film.recording import Recording
 from installation.output.video.claims import claim
 from installation.output.video.join import join
 from installation.output.video.manifest import read_segments
-from installation.recording import Recording
 from tests.e2e.filming import ROOT, plan, record, started, wait_for_segments
 
 WISH = {"frames": 130, "size": "96x96"}
@@ -44,7 +44,7 @@ def made(recording: Recording, **more) -> None:
     farm.run_local(
         recording,
         range(recording.shards),
-        **{"workers": 2, "progress": lambda frames, size: None, "wanted": recorder.missing(recording)} | more,
+        **{"workers": 2, "progress": lambda frames, size: None, "wanted": making.missing(recording)} | more,
     )
 
 
@@ -86,7 +86,7 @@ def test_workers_that_are_killed_are_followed_by_others(show, tmp_path, whole):
     made(recording, progress=progress, started=workers.append)
     assert len(set(killed)) == 2
     assert len(workers) >= 3
-    assert recorder.missing(recording) == []
+    assert making.missing(recording) == []
     closed = read_segments(recording.folder).values()
     assert max(totals) == (130, sum(segment.bytes for segment in closed)), (
         "what a dead worker took is not counted twice"
@@ -112,7 +112,7 @@ def test_a_worker_opens_the_networks_once(show, tmp_path):
             said = next(line for line in worker.stdout if not line.startswith("frames"))
             assert said == f"done {number}\n"
             own.unlink(missing_ok=True)  # whoever wanted it again would say so
-    assert recorder.missing(recording) == []
+    assert making.missing(recording) == []
 
 
 @pytest.mark.slow
@@ -174,18 +174,18 @@ def test_any_scheduler_can_run_a_plan(show, tmp_path, whole):
     with pytest.raises(
         OutputError, match=r"segments 0 to 2 are missing or damaged\. `installation shard run PLAN 0` makes it"
     ):
-        cli_record.join_shards(recording, keep=False, say=lambda text: None)
-    cli_record.run_shard(recording, 0, lambda text: None)
+        filming.join_shards(recording, keep=False, say=lambda text: None)
+    filming.run_shard(recording, 0, lambda text: None)
     closed = {segment.file: os.stat(f"{out}.segments/{segment.file}").st_mtime_ns for segment in _segments(out)}
-    cli_record.run_shard(recording, 0, lambda text: None)
+    filming.run_shard(recording, 0, lambda text: None)
     assert closed == {segment.file: os.stat(f"{out}.segments/{segment.file}").st_mtime_ns for segment in _segments(out)}
     with pytest.raises(ConfigError, match="no shard 2"):
-        cli_record.run_shard(recording, 2, lambda text: None)
+        filming.run_shard(recording, 2, lambda text: None)
     joined = shard("join", file)
     assert joined.returncode == 0, joined.stderr
     assert out.read_bytes() == whole
     said: list[str] = []
-    cli_record.run_shard(recording, 1, said.append)  # a scheduler that asks once more
+    filming.run_shard(recording, 1, said.append)  # a scheduler that asks once more
     assert said == [f"shard 1: nothing to do, {out} is there already"]
     assert not recording.folder.exists()
 
@@ -195,20 +195,20 @@ def test_damaged_segments_that_are_made_again_are_counted(show, tmp_path):
     made(recording)
     (recording.folder / "000001.nut").write_bytes(b"damaged")
     (recording.folder / "000002.nut").unlink()
-    wanted = recorder.missing(recording)
+    wanted = making.missing(recording)
     assert wanted == [1, 2]
     closed = farm._Closed(recording, wanted)
     assert closed.of([0, 1]) == (0, 0)
     made(recording, wanted=wanted)
     segments = read_segments(recording.folder)
     assert closed.of([0, 1]) == (40, segments[1].bytes + segments[2].bytes)
-    assert recorder.missing(recording) == []
+    assert making.missing(recording) == []
 
 
 def test_a_shard_without_segments_has_nothing_to_do(show, tmp_path):
     recording = plan(show, out=tmp_path / "film.mp4", frames=30, size="96x96", shards=5)
     said: list[str] = []
-    cli_record.run_shard(recording, 0, said.append)
+    filming.run_shard(recording, 0, said.append)
     assert said == ["shard 0: nothing to do, there are 2 segments for 5 shards"]
 
 
@@ -216,7 +216,7 @@ def test_a_shard_that_cannot_begin_leaves_nothing(show, tmp_path):
     planned = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
     other = planned.model_copy(update={"hashes": dict.fromkeys(planned.hashes, "0" * 64)})
     with pytest.raises(ConfigError, match="not what the recording was planned with"):
-        cli_record.run_shard(other, 0, [].append)
+        filming.run_shard(other, 0, [].append)
     assert not planned.folder.exists()
 
 
@@ -230,12 +230,12 @@ def test_a_shard_that_fails_leaves_those_beside_it_at_work(show, tmp_path, monke
             part.touch()
             raise ConfigError("this machine cannot make it")
 
-        monkeypatch.setattr(recorder, "open_renderer", fail)
+        monkeypatch.setattr(making, "open_renderer", fail)
         with pytest.raises(ConfigError):
-            cli_record.run_shard(recording, 0, [].append)
+            filming.run_shard(recording, 0, [].append)
         assert part.exists()
         with pytest.raises(OutputError, match="another process is recording here"):
-            cli_record.run_shard(recording, 1, [].append)
+            filming.run_shard(recording, 1, [].append)
         assert part.exists()
 
 

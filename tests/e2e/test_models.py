@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from installation import cli, cli_record
-from installation import record as recorder
+from installation.cli import filming
+from installation.cli.record import of_take
+from installation.film import making
+from installation.film.recording import Recording
 from installation.models import random_weights
 from installation.output.video.look import FilmLook
-from installation.recording import Recording
 from installation.render.film import FilmRenderer
 from installation.render.renderer import Renderer
 from installation.render.switch import fitted
@@ -153,10 +154,10 @@ def test_models_are_swapped_without_a_gap_and_what_is_gone_leaves_the_old_one(wa
 
     take = shutil.copytree(wall.folder / "take", wall.folder / "until now")
     wish = replace(WISH, fps="2", preset="png", out=wall.folder / "film")
-    recording = cli._recording_of_take(take, None, wish)
+    recording = of_take(take, None, wish)
     assert recording.shown == ("faces", "hills")
     assert [name for name, _ in recording.session.refused] == ["doomed"]
-    cli_record.run(recording, resume=False, keep=False, workers=1, executor="local", say=lambda line: None)
+    filming.run(recording, resume=False, keep=False, workers=1, executor="local", say=lambda line: None)
     film = [np.stack(decode(file).planes[0], axis=-1) for file in sorted(recording.out.iterdir())]
     assert len(film) == recording.frames
     assert alone(recording, film) == {"faces", "hills"}
@@ -180,7 +181,7 @@ def alone(recording: Recording, film: list[np.ndarray]) -> set[str]:
         one.size = session.size
         renderers[name] = FilmRenderer(one, recording.picture)
     light = np.empty((*recording.picture[::-1], 4), np.float16)
-    for state, frame in zip(recorder._states(recording, lambda tick: (), None), film, strict=True):
+    for state, frame in zip(making._states(recording, lambda tick: (), None), film, strict=True):
         assert state is not None
         mixed = shares(state.picks["model/select"], state.t)
         if len(mixed) > 1:
@@ -217,7 +218,7 @@ def test_the_shows_own_rows_are_listed(tmp_path, folder):
 
 
 def test_the_shell_completes_the_addresses_of_a_shows_own_axes(tmp_path, folder, monkeypatch):
-    from installation.cli import _addresses
+    from installation.cli.app import _addresses
 
     (tmp_path / "mine.toml").write_text(show_text(folder))
     (tmp_path / "pyproject.toml").write_text("[tool]\n")

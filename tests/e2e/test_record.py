@@ -25,10 +25,12 @@ import torch
 import typer
 from PIL import Image
 
-from installation import cli_record, opening
-from installation import record as recorder
-from installation.cli_record import parse_fps
+from installation import opening
+from installation.cli import filming
 from installation.errors import ConfigError, OutputError
+from installation.film import making, wish
+from installation.film.still import picture
+from installation.film.wish import parse_fps
 from installation.models import random_weights
 from installation.output.video.claims import claim
 from installation.output.video.join import join
@@ -38,7 +40,6 @@ from installation.output.video.segments import SegmentWriter
 from installation.output.video.spec import VideoSpec
 from installation.render.film import FilmRenderer
 from installation.render.renderer import Renderer
-from installation.still import picture
 from tests.e2e.filming import ROOT, plan, record, started, wait_for_segments
 from tests.output.video.pictures import decode
 
@@ -94,8 +95,8 @@ def test_ten_bits_come_from_the_network_to_the_file(tmp_path, show, name):
     made = plan(show, frames=2, size="1024x1024", preset=name, out=tmp_path / f"film{PRESETS[name].suffix}")
     small = made.session.model_copy(update={"size": (32, 32)})
     made = made.model_copy(update={"session": small})
-    recorder.make(made, [0], FilmRenderer(Renderer(small.show, network, ()), made.picture))
-    cli_record.join(made, keep=True, say=[].append)
+    making.make(made, [0], FilmRenderer(Renderer(small.show, network, ()), made.picture))
+    filming.join(made, keep=True, say=[].append)
     film = decode(made.out)
     assert film.bits >= 10
     luma = np.median(film.planes[0][0].astype(int), axis=0) / 2 ** (film.bits - 10)
@@ -127,8 +128,8 @@ def test_the_last_frame_of_a_loop_joins_the_first(tmp_path, show, start_s):
     assert turn.frames == count
     assert said[0].startswith(f"a loop of {count} frames")
     beyond = turn.model_copy(update={"frames": count + 1})
-    recorder.make(beyond, range(beyond.segments), recorder.open_renderer(beyond))
-    cli_record.join(beyond, keep=True, say=[].append)
+    making.make(beyond, range(beyond.segments), making.open_renderer(beyond))
+    filming.join(beyond, keep=True, say=[].append)
     film = [np.stack(decode(file).planes[0], axis=-1).astype(int) for file in sorted(beyond.out.iterdir())]
     assert len(film) == count + 1
     assert film[0].max() > 20_000, "16 bits"
@@ -223,7 +224,7 @@ def stopped(*arguments, **options):
     return run(*arguments, **options)
 join.subprocess.run = stopped
 sys.argv = ["installation", "join", {str(out) + ".segments"!r}]
-from installation.cli import main
+from installation.cli.app import main
 main()
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -242,7 +243,7 @@ def test_a_changed_show_is_not_gone_on_with(tmp_path, show):
     out = tmp_path / "film.mp4"
     begun = plan(show, frames=50, out=out)
     begun.write()
-    recorder.make(begun, [0], recorder.open_renderer(begun))
+    making.make(begun, [0], making.open_renderer(begun))
     show.write_text(show.read_text().replace("drift.speed = 2.0", "drift.speed = 1.0"))
     with pytest.raises(ConfigError) as caught:
         record(show, frames=50, out=out, resume=True)
@@ -363,8 +364,8 @@ def test_the_large_formats_stand_upright_whole_and_in_the_middle(tmp_path, show,
 
 
 def test_a_log_gets_a_line_with_rate_time_left_and_size_now_and_then(capsys, monkeypatch):
-    monkeypatch.setattr(cli_record, "_SAY_EVERY_S", 0.0)
-    with cli_record.bar("film.mp4", 100) as progress:
+    monkeypatch.setattr(filming, "_SAY_EVERY_S", 0.0)
+    with filming.bar("film.mp4", 100) as progress:
         time.sleep(0.05)
         progress(25, 3_000_000)
     said = capsys.readouterr().err
@@ -437,7 +438,7 @@ def test_drawing_look_and_encoding_overlap(tmp_path, show, monkeypatch):
 
 def test_nothing_grows_with_the_films_length(tmp_path, show):
     made = plan(show, frames=120, size="256x256", preset="ffv1", out=tmp_path / "film.mkv")
-    renderer, held = recorder.open_renderer(made), {}
+    renderer, held = making.open_renderer(made), {}
 
     def progress(frames: int, size: int) -> None:
         gc.collect()
@@ -445,7 +446,7 @@ def test_nothing_grows_with_the_films_length(tmp_path, show):
 
     tracemalloc.start()
     try:
-        recorder.make(made, range(made.segments), renderer, progress=progress)
+        making.make(made, range(made.segments), renderer, progress=progress)
     finally:
         tracemalloc.stop()
     one = 256 * 256 * 6
@@ -457,7 +458,7 @@ def test_nothing_grows_with_the_films_length(tmp_path, show):
 def test_what_a_kill_can_take_is_two_seconds_at_most(fps):
     """Two segments that are not closed, and the frames on their way to them."""
     spec = VideoSpec.of((64, 64), Fraction(fps), PRESETS["museum-h264"])
-    waiting = 2 * (recorder._AHEAD + 1)
+    waiting = 2 * (making._AHEAD + 1)
     assert (2 * spec.segment_frames + waiting) / spec.fps <= 2
 
 
@@ -465,16 +466,16 @@ def test_a_film_is_named_for_its_show_or_its_take(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evening.2026.11").mkdir()
     for path, name in (("evening.2026.11", "evening.2026.11.mp4"), ("my.show.toml", "my.show.mp4")):
-        assert cli_record.film_path(Path(path), None, PRESETS["museum-h264"]) == tmp_path / name
-    assert cli_record.film_path(Path("a.toml"), None, PRESETS["png"]) == tmp_path / "a-png"
+        assert wish.film_path(Path(path), None, PRESETS["museum-h264"]) == tmp_path / name
+    assert wish.film_path(Path("a.toml"), None, PRESETS["png"]) == tmp_path / "a-png"
 
 
 def test_a_home_that_no_shell_put_in_is_put_in(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    film = cli_record.film_path(Path("show.toml"), Path("~/film.mp4"), PRESETS["museum-h264"])
+    film = wish.film_path(Path("show.toml"), Path("~/film.mp4"), PRESETS["museum-h264"])
     assert film == tmp_path / "film.mp4"
-    assert cli_record.home(Path("~nobody-here/film.mp4")) == Path("~nobody-here/film.mp4")
+    assert wish.home(Path("~nobody-here/film.mp4")) == Path("~nobody-here/film.mp4")
 
 
 def test_frames_larger_than_the_memory_are_said(tmp_path, show, monkeypatch):
@@ -532,7 +533,7 @@ def test_another_film_of_that_name_is_not_taken_for_this_one(tmp_path, show):
     record(show, frames=45, seed=1, out=other)
     begun = plan(show, frames=45, out=tmp_path / "film.mp4")
     begun.write()
-    recorder.make(begun, [0], recorder.open_renderer(begun))
+    making.make(begun, [0], making.open_renderer(begun))
     shutil.copy2(other, begun.out)
     with pytest.raises(OutputError, match="is there already"):
         record(show, frames=45, out=begun.out, resume=True)
@@ -542,7 +543,7 @@ def test_another_film_of_that_name_is_not_taken_for_this_one(tmp_path, show):
 def test_a_film_of_what_is_closed_so_far_is_not_taken_for_the_whole(tmp_path, show):
     begun = plan(show, frames=45, out=tmp_path / "film.mp4")
     begun.write()
-    recorder.make(begun, [0], recorder.open_renderer(begun))
+    making.make(begun, [0], making.open_renderer(begun))
     join(begun.folder, begun.out)
     with pytest.raises(OutputError, match="is there already"):
         record(show, frames=45, out=begun.out, resume=True)
@@ -560,14 +561,14 @@ def test_segments_of_another_film_are_not_joined_as_this_one(tmp_path, show):
         record(show, frames=25, seed=999, out=out, resume=True)
     other = plan(show, frames=25, seed=999, out=out)
     with pytest.raises(OutputError, match="another recording: config changed"):
-        cli_record.join(other, keep=False, say=[].append)
+        filming.join(other, keep=False, say=[].append)
     record(show, frames=25, out=out, resume=True)
     assert len(frames_of(out)) == 25
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGTERM is POSIX's")
 def test_what_is_stopped_before_the_first_frame_leaves_nothing(tmp_path, show, monkeypatch):
-    monkeypatch.setattr(recorder, "open_renderer", lambda recording: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(making, "open_renderer", lambda recording: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(typer.Exit) as ended:
         record(show, frames=5, out=tmp_path / "film.mp4")
     assert ended.value.exit_code == 130

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 import typer
 
-from installation import cli, cli_record, takes
+from installation import takes
+from installation.cli import filming
+from installation.cli.app import run
+from installation.cli.record import of_take
 from installation.errors import ConfigError, TakeError
-from installation.recording import FILE, Recording
+from installation.film.recording import FILE, Recording
 from installation.show.replay import Replay
 from tests.e2e.filming import WISH
 from tests.e2e.running import command, running
@@ -89,12 +92,12 @@ def test_the_wall_plays_it_again(evening, tmp_path, show_text):
 
 
 def plan(take: Path, show: str | None = None, **wish) -> Recording:
-    return cli._recording_of_take(take, show, replace(WISH, **wish))
+    return of_take(take, show, replace(WISH, **wish))
 
 
 def record(take: Path, show: str | None = None, **wish) -> Recording:
     recording = plan(take, show, **wish)
-    cli_record.run(recording, resume=False, keep=False, workers=1, executor="local", say=lambda line: None)
+    filming.run(recording, resume=False, keep=False, workers=1, executor="local", say=lambda line: None)
     return recording
 
 
@@ -128,8 +131,8 @@ def test_shards_of_its_film_are_the_film(evening, tmp_path):
     record(evening, out=tmp_path / "single.mkv", **wish)
     sharded = plan(evening, out=tmp_path / "sharded.mkv", shards=2, **wish)
     for number in (1, 0):
-        cli_record.run_shard(sharded, number, lambda line: None)
-    cli_record.join_shards(sharded, keep=False, say=lambda line: None)
+        filming.run_shard(sharded, number, lambda line: None)
+    filming.join_shards(sharded, keep=False, say=lambda line: None)
     films = [decode(tmp_path / f"{name}.mkv").planes for name in ("single", "sharded")]
     assert len(films[0]) == 90
     assert all(np.array_equal(a, b) for a, b in zip(*films, strict=True))
@@ -140,7 +143,7 @@ def test_a_take_that_changed_while_its_film_was_made_is_named(evening, tmp_path)
     recording = plan(other, out=tmp_path / "film.mp4", frames=10, shards=1)
     max(other.glob("part-*.jsonl")).unlink()
     with pytest.raises(TakeError, match="has changed since the film was begun"):
-        cli_record.run_shard(recording, 0, lambda line: None)
+        filming.run_shard(recording, 0, lambda line: None)
 
 
 def test_a_show_lends_a_take_its_table_record_and_nothing_else(evening, tmp_path, networks, show_text):
@@ -203,4 +206,4 @@ def test_a_take_whose_network_changed_is_not_played(evening, tmp_path, networks)
 )
 def test_a_replay_needs_a_take_and_no_show(arguments, error, words):
     with pytest.raises(error, match=words):
-        cli.run(headless=True, replay=True, **arguments)
+        run(headless=True, replay=True, **arguments)

@@ -15,7 +15,7 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from installation.cli import DEFAULT_SHOW
+from installation.cli.app import DEFAULT_SHOW
 from installation.resources import show_config
 from installation.service import doctor
 from installation.service.doctor import Finding, Port, machine, picture

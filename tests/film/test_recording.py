@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from installation import record
 from installation.errors import ConfigError, ModelError, OutputError
 from installation.files import fingerprint
+from installation.film import making
+from installation.film.recording import Recording
 from installation.models import checkpoint, random_weights
-from installation.recording import Recording
 from installation.session import Session
 from tests.show.shows import make_show
 
@@ -138,34 +138,34 @@ def test_a_shard_is_not_made_with_other_files_than_it_was_planned_with(tmp_path)
         (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
         (tmp_path / f"{name}.axes.safetensors").write_bytes(b"axes")
     begun = recording(tmp_path)
-    planned = begun.model_copy(update={"hashes": record.hashes(begun.session)})
+    planned = begun.model_copy(update={"hashes": making.hashes(begun.session)})
     (tmp_path / "faces.axes.safetensors").write_bytes(b"other axes")
     with pytest.raises(ConfigError, match=r"planned with: faces\.axes\.safetensors\. Put"):
-        record.open_renderer(planned)
+        making.open_renderer(planned)
     (tmp_path / "faces.axes.safetensors").write_bytes(b"axes")
     (tmp_path / "hills.safetensors").write_bytes(b"changed")
     with pytest.raises(ConfigError, match=r"planned with: hills\.safetensors\. Put"):
-        record.open_renderer(planned)
+        making.open_renderer(planned)
     (tmp_path / "hills.safetensors").unlink()
     with pytest.raises(ModelError, match=r"not there"):
-        record.open_renderer(planned)
+        making.open_renderer(planned)
 
 
 def test_a_shard_is_not_made_by_another_kind_of_device(tmp_path):
     planned = recording(tmp_path)
-    assert record.placement(planned.session) == "cpu float32"
+    assert making.placement(planned.session) == "cpu float32"
     elsewhere = planned.model_copy(update={"placement": "cuda float16"})
     with pytest.raises(ConfigError, match="planned for cuda float16, and here it would be drawn by cpu float32"):
-        record.open_renderer(elsewhere)
+        making.open_renderer(elsewhere)
     with pytest.raises(ConfigError, match="placement: cuda float16 was, cpu float32 is"):
         planned.model_copy(update={"placement": "cpu float32"}).check_unchanged(elsewhere)
 
 
 def test_what_an_editor_leaves_beside_a_shader_is_no_change(tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "shaders_dir", lambda: tmp_path)
+    monkeypatch.setattr(making, "shaders_dir", lambda: tmp_path)
     for name in ("look.glsl", "look.glsl~", ".look.glsl.swp", "#look.glsl#"):
         (tmp_path / name).write_text(name)
-    assert list(record.hashes(recording(tmp_path, axes=[]).session)) == ["look.glsl"]
+    assert list(making.hashes(recording(tmp_path, axes=[]).session)) == ["look.glsl"]
 
 
 def test_axes_are_found_before_the_film_is_begun(tmp_path):
@@ -174,10 +174,10 @@ def test_axes_are_found_before_the_film_is_begun(tmp_path):
         described = checkpoint.describe(network, name=name, licence="made by the test")
         checkpoint.save(tmp_path / f"{name}.safetensors", network.state_dict(), described)
     session = recording(tmp_path, axes=[{"name": "smile", "index": 1, "model": "faces"}]).session
-    found = record.hashes(session)
+    found = making.hashes(session)
     assert found["faces.axes.safetensors"] == fingerprint(tmp_path / "faces.axes.safetensors")
     assert "hills.axes.safetensors" not in found
-    assert record.hashes(session) == found
+    assert making.hashes(session) == found
 
 
 def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path, monkeypatch):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from installation import recorder
 from installation.errors import OutputError
+from installation.film import live
 from installation.output.video.manifest import read_segments
 
 
@@ -25,13 +25,13 @@ def test_a_full_disk_leaves_what_is_closed_and_says_what_to_do_with_it(tmp_path,
             "1 MB are free on the disk", where="the disk", fix="Free some space, then go on with --resume"
         )
 
-    monkeypatch.setattr(recorder, "_run", run)
+    monkeypatch.setattr(live, "_run", run)
     record = SimpleNamespace(live_fps=30, live_preset="live-h264")
     session: Any = SimpleNamespace(size=(64, 64), show=SimpleNamespace(record=record))
     board: Any = None
     film = tmp_path / "film.mp4"
     with pytest.raises(OutputError, match="1 MB are free on the disk") as caught:
-        recorder._film(session, board, film, threading.Event())
+        live._film(session, board, film, threading.Event())
     assert "--resume" not in str(caught.value)
     folder = tmp_path / "film.mp4.segments"
     if frames:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from installation.cli_training import Device, pairs, shared
+from installation.cli.training import Device, pairs, shared
 from installation.terminal import answer, say
 
 if TYPE_CHECKING:

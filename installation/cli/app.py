@@ -1,7 +1,7 @@
-"""The verbs. The only place, with its helpers session.py and wall.py, that wires parts together, and the only one that
-reads arguments and the environment.
+"""The program, and the verbs of a running show.
 
-Nothing heavy is imported before a verb needs it: `installation --help` loads neither torch nor GL nor numpy.
+Only the command line reads arguments and the environment. Nothing heavy is imported before a verb needs it:
+`installation --help` loads neither torch nor GL nor numpy.
 """
 
 from __future__ import annotations
@@ -17,19 +17,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from installation import cli_judging, cli_models, cli_training, opening
-from installation.errors import InstallationError, OutputError
+from installation import opening
+from installation.cli import judging, models, record, training
+from installation.cli.options import DEFAULT_SHOW, MOST_S, OptionalShow, ShowArgument, parse_size
+from installation.errors import InstallationError
 from installation.terminal import answer, cell, log_to_stderr, say
 
 if TYPE_CHECKING:
-    from installation.session import Session
     from installation.show.config import Show
     from installation.show.replay import Extent
-
-DEFAULT_SHOW = "portraits"
-
-# Thirty years: no show is longer, and positions on the walk are still exact to a millionth of a keyframe.
-_MOST_S = 1e9
 
 EXIT_CODES = (
     "Exit codes: 0 ok · 1 a fault in the program · 2 usage or config · 3 display · 4 engine · 5 model · "
@@ -45,21 +41,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-app.add_typer(cli_models.models_app)
-app.command()(cli_training.atelier)
-shard_app = typer.Typer(name="shard", help="A film in parts, for farms and schedulers.", no_args_is_help=True)
-app.add_typer(shard_app)
-app.add_typer(cli_training.data_app, name="data")
-app.add_typer(cli_training.train_app, name="train")
-app.add_typer(cli_judging.judge_app, name="judge")
-app.add_typer(cli_judging.runs_app, name="runs")
-
-# None tells "none was named" from the default show's name: a take has its own.
-OptionalShow = Annotated[
-    str | None,
-    typer.Argument(help="A default show's name or a .toml file.", metavar="[SHOW]", show_default=DEFAULT_SHOW),
-]
-ShowArgument = Annotated[str, typer.Argument(help="A default show's name or a .toml file.", metavar="[SHOW]")]
 
 
 def main() -> None:
@@ -155,7 +136,7 @@ def run(
 @app.command()
 def still(
     show: ShowArgument = DEFAULT_SHOW,
-    at: Annotated[float, typer.Option(help="Show time in seconds.", min=0.0, max=_MOST_S)] = 0.0,
+    at: Annotated[float, typer.Option(help="Show time in seconds.", min=0.0, max=MOST_S)] = 0.0,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT; the cascade's own size if not given.")] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.")] = Path("still.png"),
     seed: Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=4294967295)] = None,
@@ -164,215 +145,19 @@ def still(
     ] = None,
 ) -> None:
     """Makes one picture of the show: what the wall shows at a show time when nobody touches it."""
-    wanted = _parse_size(size) if size else None
+    wanted = parse_size(size) if size else None
     if out.suffix.lower() != ".png" or out.is_dir():
         raise typer.BadParameter(f"{str(out)!r} is not a .png file", param_hint="--out")
     path, config = opening.load_show(show, {"screen": {"fit": fit}} if fit else {})
     if seed is not None:
         config = config.model_copy(update={"params": {**config.params, "walk/seed": seed}})
     session = opening.open_session(path, config, headless=True, verbose=False)
+    from installation.film.still import picture
     from installation.output import stills
-    from installation.still import picture
 
     frame = picture(session, at, wanted)
     stills.save(out, frame)
     say(f"{out}: {frame.shape[1]}x{frame.shape[0]}")
-
-
-Size = Annotated[str, typer.Option(help="WIDTHxHEIGHT, such as 3840x2160; the cascade's own size if not given.")]
-Fps = Annotated[str, typer.Option(help="24, 25, 30000/1001, 50, 60; 29.97 means 30000/1001.")]
-Seconds = Annotated[float | None, typer.Option(help="Length, without leader.", min=0.0, max=_MOST_S)]
-Frames = Annotated[int | None, typer.Option(help="Length in frames, instead.", min=1)]
-Loop = Annotated[bool, typer.Option("--loop", help="A walk that closes: the last frame joins the first.")]
-From = Annotated[float, typer.Option("--from", help="Show time of the first frame, in seconds.", min=0.0, max=_MOST_S)]
-To = Annotated[float | None, typer.Option("--to", help="Show time of the end.", min=0.0, max=_MOST_S)]
-Leader = Annotated[str, typer.Option(help="Black before and after, such as 5s.")]
-PresetName = Annotated[str | None, typer.Option(help="The deliverable (--presets); the show's own if not given.")]
-FitName = Annotated[str | None, typer.Option(help="contain, cover, fill or native; the show's own if not given.")]
-FilmSeed = Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=4294967295)]
-FilmOut = Annotated[Path | None, typer.Option("--out", "-o", help="The file, or folder of pictures.")]
-FilmedTake = Annotated[
-    Path | None, typer.Option(help="The performance in this folder; of SHOW only \\[record] counts.")
-]
-EncoderThreads = Annotated[int, typer.Option(help="Threads of the encoder; 0 = its own choice.", min=0, max=256)]
-
-
-def _print_presets(wanted: bool) -> None:
-    if wanted:
-        from installation import cli_record
-
-        answer(cli_record.presets_table())
-        raise typer.Exit
-
-
-@app.command()
-def record(
-    show: OptionalShow = None,
-    size: Size = "",
-    fps: Fps = "25",
-    seconds: Seconds = None,
-    frames: Frames = None,
-    loop: Loop = False,
-    start: From = 0.0,
-    end: To = None,
-    leader: Leader = "0s",
-    preset: PresetName = None,
-    fit: FitName = None,
-    seed: FilmSeed = None,
-    out: FilmOut = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a recording that was interrupted.")] = False,
-    shards: Annotated[int, typer.Option(help="Make it in so many parts, by processes of their own.", min=1)] = 1,
-    workers: Annotated[int, typer.Option(help="Processes for the shards; 0 = half the cores.", min=0)] = 0,
-    executor: Annotated[str, typer.Option(help="local, or ray (extra `farm`).")] = "local",
-    keep: Annotated[bool, typer.Option("--keep-segments", help="Leave the segments beside the film.")] = False,
-    threads: EncoderThreads = 0,
-    take: FilmedTake = None,
-    presets: Annotated[
-        bool, typer.Option("--presets", help="List the deliverables.", is_eager=True, callback=_print_presets)
-    ] = False,
-) -> None:
-    """Makes a film of the show, or of a performance of it, frame by frame: the wall's loop with another clock, at any size.
-
-    What is closed is never lost: after a kill, a full disk or a power cut the same command with --resume goes on.
-    """
-    from installation import cli_record
-
-    log_to_stderr(False)
-    recording = _planned(
-        show, take, size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
-    )
-    cli_record.run(recording, resume=resume, keep=keep, workers=workers, executor=executor, say=say)
-
-
-@shard_app.command("plan")
-def shard_plan(
-    shards: Annotated[int, typer.Option(help="In how many parts.", min=1)],
-    plan: Annotated[Path, typer.Option("--plan", help="The file to write.")],
-    show: OptionalShow = None,
-    size: Size = "",
-    fps: Fps = "25",
-    seconds: Seconds = None,
-    frames: Frames = None,
-    loop: Loop = False,
-    start: From = 0.0,
-    end: To = None,
-    leader: Leader = "0s",
-    preset: PresetName = None,
-    fit: FitName = None,
-    seed: FilmSeed = None,
-    out: FilmOut = None,
-    threads: EncoderThreads = 0,
-    take: FilmedTake = None,
-) -> None:
-    """Writes a plan that any scheduler can run: `shard run PLAN K` for each K from 0, then `shard join PLAN`."""
-    from installation import cli_record
-
-    recording = _planned(
-        show, take, size, fps, seconds, frames, loop, start, end, leader, preset, fit, seed, out, threads, shards
-    )
-    # Whoever plans for a cluster may be without its GPUs.
-    plan = cli_record.home(plan)
-    recording.model_copy(update={"placement": ""}).write(plan)
-    say(f"{plan}: {recording.shards} shards of {recording.segments} segments, {recording.film.total} frames")
-
-
-PlanFile = Annotated[Path, typer.Argument(help="A file that `shard plan` wrote.", metavar="PLAN")]
-
-
-@shard_app.command("run")
-def shard_run(plan: PlanFile, number: Annotated[int, typer.Argument(metavar="K", min=0)]) -> None:
-    """Makes shard K. Run again, it makes what is missing."""
-    from installation import cli_record
-    from installation.recording import Recording
-
-    log_to_stderr(False)
-    cli_record.run_shard(Recording.read(plan), number, say)
-
-
-@shard_app.command("join")
-def shard_join(
-    plan: PlanFile,
-    keep: Annotated[bool, typer.Option("--keep-segments", help="Leave the segments beside the film.")] = False,
-) -> None:
-    """Joins the shards into the film; nothing is encoded again."""
-    from installation import cli_record
-    from installation.recording import Recording
-
-    cli_record.join_shards(Recording.read(plan), keep=keep, say=say)
-
-
-@shard_app.command("work", hidden=True)
-def shard_work(plan: PlanFile) -> None:
-    """One of a farm's workers."""
-    from installation import cli_record
-
-    cli_record.work(plan)
-
-
-def _planned(show: str | None, take: Path | None, size: str, *wishes: Any) -> Any:
-    """The Recording that the options of `record` and `shard plan` ask for. wishes: the fields of a Wish behind its size."""
-    from installation import cli_record
-
-    wish = cli_record.Wish(_parse_size(size) if size else None, *wishes)
-    return _recording(show or DEFAULT_SHOW, wish) if take is None else _recording_of_take(take, show, wish)
-
-
-def _recording(show: str, wish: Any) -> Any:
-    """The Recording of a Wish."""
-    from installation import cli_record
-
-    path, config = opening.load_show(show, {"screen": {"fit": wish.fit}} if wish.fit else {})
-    return cli_record.plan(
-        path, config, wish, lambda changed: opening.open_session(path, changed, headless=True, verbose=False), say
-    )
-
-
-def _recording_of_take(folder: Path, show: str | None, wish: Any) -> Any:
-    """The Recording of a Wish for a performance. show: whose table [record] counts instead of the take's own."""
-    from installation import cli_record, takes
-
-    changes: dict[str, dict[str, Any]] = {"screen": {"fit": wish.fit}} if wish.fit else {}
-    place = folder = folder.expanduser().resolve()
-    if show is not None:
-        path, config = opening.load_show(show, {})
-        place, changes["record"] = path.parent, config.record.model_dump()
-    header = takes.header(folder, changes)
-    played = takes.checked(folder, header.show)
-    wish = cli_record.of_take(wish, played.duration_s)
-    files = takes.networks(header, played.models)
-    absent = set(header.show.networks) - files.keys()
-
-    def open_session(config: Show) -> Session:
-        """The take's own networks, and those of [record] behind them."""
-        found = opening.find_networks(config, place, files, absent)
-        session = opening.open_session(folder, config, headless=True, verbose=False, files=found, whole=False)
-        return session.model_copy(update={"refused": played.refused})
-
-    recording = cli_record.plan(folder, header.show, wish, open_session, say)
-    shown = tuple(name for name in header.show.model_names() if name in played.models)
-    return recording.model_copy(update={"take": folder, "take_sha256": takes.log_sha256(folder), "shown": shown})
-
-
-@app.command(name="join")
-def join_segments(
-    folder: Annotated[Path, typer.Argument(help="NAME.mp4.segments, which a recording left when it was killed.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The film; NAME.mp4 if not given.")] = None,
-    gaps: Annotated[bool, typer.Option("--gaps", help="Without what is missing or damaged: a cut for each.")] = False,
-) -> None:
-    """Makes a film of the closed segments of a recording that was cut off. The segments stay."""
-    from installation import cli_record
-    from installation.output.video.join import join
-    from installation.output.video.manifest import require_head
-    from installation.output.video.presets import preset
-
-    kind = preset(require_head(folder).preset)
-    name = folder.absolute().with_name(folder.absolute().name.removesuffix(".segments"))
-    out = cli_record.film_path(folder, out or name, kind)
-    if out.exists():
-        raise OutputError("is there already", where=str(out), fix="Name another file with --out")
-    with cli_record.stoppable("the same command makes the film"):
-        frames = join(folder, out, remedy=lambda _: "With --gaps it is left out", leave_out=say if gaps else None)
-    say(f"{out}: {frames} frames")
 
 
 @app.command()
@@ -384,7 +169,7 @@ def params(
     from installation.show.params import parameter_table
 
     table = parameter_table() if show is None else opening.load_show(show, {})[1].table()
-    from installation import listing
+    from installation.cli import listing
 
     if form == "json":
         answer(json.dumps(listing.as_json(table), indent=2))
@@ -476,6 +261,17 @@ def doctor() -> None:
     raise typer.Exit(examiner.exit_code(findings))
 
 
+app.command()(record.record)
+app.command(name="join")(record.join)
+app.add_typer(record.shard_app)
+app.add_typer(models.models_app)
+app.command()(training.atelier)
+app.add_typer(training.data_app, name="data")
+app.add_typer(training.train_app, name="train")
+app.add_typer(judging.judge_app, name="judge")
+app.add_typer(judging.runs_app, name="runs")
+
+
 @app.command("wall-process", hidden=True)
 def wall_process(run_folder: Path) -> None:
     """One of the supervisor's two children: the wall."""
@@ -495,7 +291,7 @@ def engine_process(run_folder: Path) -> None:
 @app.command(name="recorder-process", hidden=True)
 def recorder_process(run_folder: Path, film: Path) -> None:
     """The wall's child: films it."""
-    from installation.recorder import recorder_main
+    from installation.film.live import recorder_main
 
     raise typer.Exit(recorder_main(run_folder, film, log_to_stderr))
 
@@ -543,10 +339,3 @@ def _display() -> str:
     if sys.platform in ("darwin", "win32"):
         return sys.platform
     return os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY") or ""
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 2 or not all(part.isdecimal() and 1 <= int(part) <= 16384 for part in parts):
-        raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT with 1 to 16384 pixels each", param_hint="--size")
-    return int(parts[0]), int(parts[1])

@@ -14,9 +14,9 @@ from PIL import Image
 
 from installation.training.data.extra import installed
 from installation.training.data.manifest import Manifest
-from tests.test_cli import command, refused
+from tests.cli.test_app import command, refused
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PICTURES = 40
 
 

@@ -18,8 +18,8 @@ from importlib import import_module
 from typing import Any
 
 from installation.errors import InstallationError, OutputError
+from installation.film.recording import FILE, Recording
 from installation.output.video.manifest import Segment, read_segments
-from installation.recording import FILE, Recording
 
 MOST_TRIES = 4
 """So often a shard is begun before its worker's death is put down to the shard."""
@@ -245,16 +245,16 @@ def run_ray(
     @ray.remote(max_restarts=MOST_TRIES, max_task_retries=MOST_TRIES)
     class Worker:
         def __init__(self, text: str) -> None:
-            from installation import record
-            from installation.recording import Recording
+            from installation.film import making
+            from installation.film.recording import Recording
 
             self._recording = Recording.model_validate_json(text)
-            self._renderer = record.open_renderer(self._recording)
+            self._renderer = making.open_renderer(self._recording)
 
         def make(self, shard: int) -> None:
-            from installation import record
+            from installation.film import making
 
-            record.make_shard(self._recording, shard, self._renderer)
+            making.make_shard(self._recording, shard, self._renderer)
 
     if begun := not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False)

@@ -25,14 +25,14 @@ from installation.training.judge.base import judge_base
 from installation.training.judge.kit import Kit, make_kit, open_kit
 from installation.training.runs import network_in, read_run
 from installation.training.stage.trainer import train_stage
-from tests.test_cli import command, refused
+from tests.cli.test_app import command, refused
 from tests.training.base.conftest import SMALL, pack_discs
 from tests.training.stage.conftest import TINY
 
 # Each verb is a process that loads torch and its networks.
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def command(home: Path, *words: str, python: tuple[str, ...] = ("-m", "installat
         "XDG_DATA_HOME": str(home / "data"),
         "XDG_STATE_HOME": str(home / "state"),
         "XDG_CACHE_HOME": str(home / "cache"),
-        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "TERM": "dumb",
         "NO_COLOR": "1",
         **options.pop("env", {}),
@@ -246,7 +246,7 @@ def test_a_terminal_of_another_time_gets_its_table(home: Path, words: list[str])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("words", [["params"], ["params", "--format", "json"], ["models", "list"]])
 def test_a_full_disk_behind_the_output_is_told(home: Path, words: list[str]) -> None:
-    script = "import sys; sys.stdout = open('/dev/full', 'w'); from installation.cli import main; main()"
+    script = "import sys; sys.stdout = open('/dev/full', 'w'); from installation.cli.app import main; main()"
     done = command(home, *words, python=("-c", script))
     assert done.returncode == 6, done.stderr
     assert "standard output: cannot be written" in done.stderr
@@ -266,7 +266,7 @@ LOADS = {
 def test_a_verb_loads_nothing_that_it_does_not_need(home: Path, case: str) -> None:
     words, light = LOADS[case]
     script = (
-        "import sys; from installation.cli import main\n"
+        "import sys; from installation.cli.app import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         f"print(sorted({HEAVY | light!r} & sys.modules.keys()), file=sys.stderr)"

@@ -18,6 +18,7 @@ import numpy as np
 from installation import takes
 from installation.errors import ConfigError, EngineError, InstallationError, ModelError, TakeError
 from installation.files import fingerprint, write_whole
+from installation.film.recording import FILE, Recording
 from installation.models import axes, checkpoint
 from installation.models import device as devices
 from installation.models.header import axes_file
@@ -29,7 +30,6 @@ from installation.output.video.look import FilmLook
 from installation.output.video.manifest import Head, intact, read_segments, require_head, require_same
 from installation.output.video.relay import Relay
 from installation.output.video.segments import SegmentWriter
-from installation.recording import FILE, Recording
 from installation.render.film import FilmRenderer
 from installation.render.switch import Switch
 from installation.resources import shaders_dir
