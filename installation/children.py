@@ -130,9 +130,13 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
         preview = _preview(session, again)
         state = _where_it_was(board, session)
         replay = _replay(session, board, state)
-        if replay is not None:
+        if replay is not None:  # the evening had its own cues
             sources.append(replay)
-        elif session.take is not None:
+        elif show.cues:
+            from installation.control.cues import CueSource
+
+            sources.append(CueSource(show.cues, running=again))
+        if replay is None and session.take is not None:
             from installation.control.take_log import TakeLog
 
             take = TakeLog(session.take, show.table(), state)

@@ -30,6 +30,7 @@ from installation.output.surface import Surface
 from installation.output.video.remote import Recorder
 from installation.show.clock import LiveClock, Tick
 from installation.show.config import Show
+from installation.show.scenes import played
 from installation.show.state import ShowState, to_json
 from installation.show.step import step
 
@@ -135,7 +136,7 @@ class Wall:
             if isinstance(tick, ShowState):
                 self._state = self._settled = tick
                 continue
-            messages = [message for source in parts.sources for message in source.poll()]
+            messages = played((message for source in parts.sources for message in source.poll()), parts.show)
             self._state = step(self._settled, messages, tick, parts.show)
             if messages or not tick.between:
                 self._settled = self._state

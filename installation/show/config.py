@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,6 +22,7 @@ from installation.show.params import (
     FIRST_MODEL,
     MAX_CLASSES,
     MAX_LAYERS,
+    SCENE,
     Param,
     ParamTable,
     Value,
@@ -42,6 +43,8 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
 Layer = Annotated[int, Field(ge=0, lt=MAX_LAYERS)]
 Sigma = Annotated[float, Field(ge=-20, le=20)]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
 Seed = Annotated[int, Field(ge=0, le=4294967295)]
 Rgb = tuple[
     Annotated[float, Field(ge=0, le=4)], Annotated[float, Field(ge=0, le=4)], Annotated[float, Field(ge=0, le=4)]
@@ -183,6 +186,27 @@ class LookConfig(_Table):
         return Grade(**self.model_dump())
 
 
+class Scene(_Table):
+    """Values of parameters, by table name, that are set together. fade_s: ramp time of all; None = each one's own smoothing."""
+
+    fade_s: Annotated[float, Field(ge=0, le=3600)] | None = None
+    values: dict[str, Value]
+
+    def row(self, name: str) -> Param:
+        text = ", ".join(f"{param} {value}" for param, value in self.values.items())
+        return Param(
+            f"{SCENE}{name}", "button", f"Scene: {text}{'' if self.fade_s is None else f'; in {self.fade_s:g} s'}."
+        )
+
+
+class Cue(_Table):
+    """A moment of the day, local time, that presses a scene. at: HH:MM or HH:MM:SS."""
+
+    at: Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$")]
+    days: Annotated[tuple[Weekday, ...], Field(min_length=1)] = WEEKDAYS
+    scene: Name
+
+
 class Osc(_Table):
     """allow: CIDR networks that may send; required when host is not loopback."""
 
@@ -282,6 +306,8 @@ class Show(_Table):
         dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")], LookConfig],
         Field(min_length=1, max_length=256),
     ] = {"neutral": LookConfig()}
+    scenes: Annotated[dict[Name, Scene], Field(max_length=128)] = {}
+    cues: Annotated[tuple[Cue, ...], Field(max_length=128)] = ()
     screen: Screen = Screen()
     osc: Osc = Osc()
     midi: Midi = Midi()
@@ -289,7 +315,7 @@ class Show(_Table):
     record: RecordConfig = RecordConfig()
 
     def table(self) -> ParamTable:
-        return _table(self.looks, self.model_names(), self.classes.items(), self.axes)
+        return _table(self.looks, self.model_names(), self.classes.items(), self.axes, self.scenes)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -362,6 +388,9 @@ def parse(tree: Mapping[str, Any], *, where: str, folder: Path | None) -> Show:
     if isinstance(tree.get("params"), Mapping):
         params, faults = _params(tree["params"], table)
         tree["params"] = params
+    if isinstance(tree.get("scenes"), Mapping):
+        tree["scenes"], more = _scenes(tree["scenes"], table, kept=folder is None)
+        faults += more
     walk = tree.get("walk", {})
     if isinstance(walk, Mapping):
         speed = abs(float(params.get("drift/speed", table["drift/speed"].default)))
@@ -383,10 +412,19 @@ def parse(tree: Mapping[str, Any], *, where: str, folder: Path | None) -> Show:
 
 
 def _table(
-    looks: Iterable[str], models: Iterable[str], classes: Iterable[tuple[str, int]], axes: Iterable[Axis]
+    looks: Iterable[str],
+    models: Iterable[str],
+    classes: Iterable[tuple[str, int]],
+    axes: Iterable[Axis],
+    scenes: Mapping[str, Scene],
 ) -> ParamTable:
-    rows = tuple(axis.row() for axis in axes)
-    return parameter_table(tuple(looks), models=tuple(models), classes=tuple(classes), axes=rows)
+    return parameter_table(
+        tuple(looks),
+        models=tuple(models),
+        classes=tuple(classes),
+        axes=tuple(axis.row() for axis in axes),
+        scenes=tuple(scene.row(name) for name, scene in scenes.items()),
+    )
 
 
 def _table_of(tree: Mapping[str, Any]) -> ParamTable:
@@ -406,6 +444,7 @@ def _table_of(tree: Mapping[str, Any]) -> ParamTable:
         if isinstance(classes, Mapping)
         else (),
         axes.values(),
+        {},
     )
 
 
@@ -430,15 +469,43 @@ def _naming_faults(tree: Mapping[str, Any], table: ParamTable) -> list[str]:
         model = entry.get("model")
         if isinstance(model, str) and model not in models:
             faults.append(f"axes[{i}].model: no model {model!r:.60}{did_you_mean(model, models)}")
+    scenes = [str(name) for name in tree["scenes"]] if isinstance(tree.get("scenes"), Mapping) else []
+    names = [*table.names(), *(SCENE + name for name in scenes)]
     midi = tree.get("midi")
     for i, entry in enumerate(_tables(midi, "map") if isinstance(midi, Mapping) else []):
         name = entry.get("to")
-        if isinstance(name, str) and name not in table:
-            faults.append(f"midi.map[{i}].to: no parameter {name!r:.60}{did_you_mean(name, table.names())}")
+        if isinstance(name, str) and name not in names:
+            faults.append(f"midi.map[{i}].to: no parameter {name!r:.60}{did_you_mean(name, names)}")
+    for i, entry in enumerate(_tables(tree, "cues")):
+        name = entry.get("scene")
+        if isinstance(name, str) and name not in scenes:
+            faults.append(f"cues[{i}].scene: no scene {name!r:.60}{did_you_mean(name, scenes)}")
     return faults
 
 
-def _params(tree: Mapping[str, Any], table: ParamTable) -> tuple[dict[str, Value], list[str]]:
+def _scenes(tree: Mapping[str, Any], table: ParamTable, *, kept: bool) -> tuple[dict[str, Any], list[str]]:
+    """The scenes with their parameters gathered under `values`, as a dump of a Show has them (kept), and the faults."""
+    scenes: dict[str, Any] = {}
+    faults: list[str] = []
+    for name, scene in tree.items():
+        if not isinstance(scene, Mapping):
+            scenes[name] = scene
+            continue
+        own = {key: value for key, value in scene.items() if key == "fade_s"}
+        rest = scene.get("values", {}) if kept else {key: value for key, value in scene.items() if key not in own}
+        values, more = _params(rest, table, f"scenes.{name[:80]}")
+        local = [row.name for row in map(table.get, values) if row is not None and row.local]
+        faults += more + [
+            f"scenes.{name[:80]}.{row.replace('/', '.')}: belongs to this machine and is no part of a scene"
+            for row in local
+        ]
+        if not rest:
+            faults.append(f"scenes.{name[:80]}: sets nothing; give it parameters, such as latent.psi = 0.5")
+        scenes[name] = {**own, "values": values}
+    return scenes, faults
+
+
+def _params(tree: Mapping[str, Any], table: ParamTable, where: str = "params") -> tuple[dict[str, Value], list[str]]:
     """{drift: {speed: 0.1}} -> {"drift/speed": 0.1}, coerced, and the faults."""
     values: dict[str, Value] = {}
     faults: list[str] = []
@@ -449,7 +516,7 @@ def _params(tree: Mapping[str, Any], table: ParamTable) -> tuple[dict[str, Value
         else:
             fault = _value_fault(row, value)
         if fault:
-            faults.append(f"params.{name[:80].replace('/', '.')}: {fault}")
+            faults.append(f"{where}.{name[:80].replace('/', '.')}: {fault}")
         elif row is not None:
             values[name] = row.coerce(value)
     return values, faults

@@ -26,6 +26,7 @@ CROSSFADES = ("mix", "dissolve", "cut")
 MAX_LAYERS = 32
 MAX_CLASSES = 1000
 FIRST_MODEL = "cascade"
+SCENE = "scene/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,9 +361,10 @@ def parameter_table(
     models: tuple[str, ...] = (FIRST_MODEL,),
     classes: tuple[tuple[str, int], ...] = (),
     axes: tuple[Param, ...] = (),
+    scenes: tuple[Param, ...] = (),
 ) -> ParamTable:
     """The table of one show. looks, models: names, the first is the default. classes: the names that the show has given
-    to some, with their numbers. axes: rows of its own, `axis/NAME`.
+    to some, with their numbers. axes, scenes: rows of its own, `axis/NAME` and `scene/NAME`.
     """
     class_names, class_numbers = tuple(name for name, _ in classes), tuple(number for _, number in classes)
     named: Mapping[str, tuple[str, ...]] = {"look/select": looks, "model/select": models, "class/select": class_names}
@@ -375,4 +377,4 @@ def parameter_table(
         return replace(row, kind="choice", choices=choices, numbers=numbers, default=choices[0])
 
     at = next(number for number, row in enumerate(ROWS) if row.name.startswith("look/"))
-    return ParamTable([*map(row_of, ROWS[:at]), *axes, *map(row_of, ROWS[at:])])
+    return ParamTable([*map(row_of, ROWS[:at]), *axes, *scenes, *map(row_of, ROWS[at:])])

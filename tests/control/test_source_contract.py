@@ -203,7 +203,7 @@ def test_it_closes_twice_and_is_silent_then(rig: Rig) -> None:
     assert not {thread.name for thread in threading.enumerate()} & {"osc", "midi"}
 
 
-@pytest.mark.parametrize("module", ["osc", "midi", "keyboard", "osc_send", "replay", "take_files", "take_log"])
+@pytest.mark.parametrize("module", ["osc", "midi", "keyboard", "osc_send", "replay", "take_files", "take_log", "cues"])
 def test_the_room_imports_no_heavy_package(module: str) -> None:
     heavy = "{'torch', 'moderngl', 'glfw', 'mido', 'rtmidi', 'installation.output', 'installation.engine'}"
     code = f"import sys, installation.control.{module}; found = {heavy} & set(sys.modules); sys.exit(str(found) if found else 0)"

@@ -55,6 +55,38 @@ def test_a_fader_makes_it_drift_faster_without_a_jump(wall):
     assert abs(after.strands[-1].position - before.strands[-1].position) <= 4.0 * (after.t - before.t) + 1e-6
 
 
+HOURS = """
+[scenes.closed]
+fade_s = 600
+look.blackout = true
+[scenes.day]
+fade_s = 0
+latent.psi = 0.3
+look.blackout = false
+look.select = "silver"
+[[cues]]
+at = "00:00"
+scene = "closed"
+"""
+
+
+def test_a_show_started_while_it_is_closed_is_dark_until_a_scene_is_pressed(tmp_path, show_text):
+    with running(tmp_path, show_text + HOURS, "--take", str(tmp_path / "take")) as run:
+        run.wait_for_frames()
+        assert until(
+            lambda: run.state().value("look/blackout") == 1.0
+        )  # at once, though the scene fades for ten minutes
+        assert look(run).max() < 8
+        run.say("/installation/scene/day", "true")
+        assert until(lambda: run.state().values["latent/psi"] == 0.3)
+        assert run.state().values["look/select"] == "silver"
+        assert until(lambda: look(run).max() > 60)
+        assert "cue of " in run.log()
+    taken = "".join(part.read_text() for part in (tmp_path / "take").glob("part-*.jsonl"))
+    assert '"latent/psi"' in taken
+    assert "scene/" not in taken
+
+
 @pytest.mark.slow
 def test_the_next_run_goes_on_where_this_one_was_and_is_not_left_in_the_dark(tmp_path, show_text):
     with running(tmp_path, show_text) as run:
