@@ -45,11 +45,15 @@ class RunFolder:
 
     def intact(self) -> bool:
         """False when somebody removed a file: a session manager that clears a user's shared memory at log-out does."""
-        return all((self.path / name).exists() for name in (BOARD, *self._kept))
+        return all((self.path / name).exists() for name in (BOARD, _ALIVE, *self._kept))
 
     def restore(self) -> None:
-        """Makes the folder, its lock and what `remember` saw again, under the same path; the board is its owner's."""
+        """Makes the folder, its lock and what `remember` saw again, under the same path; the board is its owner's.
+
+        The base goes with the folder where everything of the user's is cleared. OSError while it cannot be.
+        """
         self._alive.release(force=True)
+        make_private(self.path.parent)
         self.path.mkdir(mode=0o700, exist_ok=True)
         self._alive.acquire()
         for name, data in self._kept.items():

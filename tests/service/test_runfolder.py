@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,32 @@ def test_an_intact_folder_knows_when_its_board_is_gone_and_is_made_again(tmp_pat
     assert sweep(tmp_path) == []
     folder.remove()
     assert not folder.path.exists()
+
+
+def test_a_folder_is_made_again_when_its_base_went_with_it(tmp_path: Path) -> None:
+    base = tmp_path / "installation-7"
+    folder, board, _ = prepare(width=8, height=8, bases=[base])
+    (folder.path / "session.json").write_text("{}")
+    folder.remember()
+    board.close()
+    runfolder.remove_tree(base)
+    folder.restore()
+    assert (folder.path / "session.json").read_text() == "{}"
+    assert stat.S_IMODE(base.stat().st_mode) & 0o077 == 0
+    assert sweep(base) == []
+    folder.remove()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no file that is open")
+def test_a_living_run_whose_lock_was_removed_locks_again_and_is_not_swept(tmp_path: Path) -> None:
+    folder, board, _ = prepare(width=8, height=8, bases=[tmp_path])
+    (folder.path / "alive.lock").unlink()
+    assert not folder.intact()
+    folder.restore()
+    assert folder.intact()
+    assert sweep(tmp_path) == []
+    board.close()
+    folder.remove()
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="file owners are a POSIX matter")
