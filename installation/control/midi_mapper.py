@@ -70,6 +70,7 @@ class MidiMapper:
 
     def __init__(self, table: ParamTable, maps: Sequence[MidiMap]) -> None:
         self._values: Mapping[str, Value] = default_values(table)
+        self._since: dict[str, Value] = {}
         self._by_cc: dict[int, list[_Control]] = {}
         self._by_note: dict[int, list[_Control]] = {}
         for entry in maps:
@@ -81,8 +82,9 @@ class MidiMapper:
                 self._by_note.setdefault(entry.note, []).append(control)
 
     def publish(self, values: Mapping[str, Value]) -> None:
-        """The newest target values; the mapping is kept, not copied."""
+        """The newest target values, in which all that was said before has taken effect; the mapping is kept, not copied."""
         self._values = values
+        self._since.clear()
 
     def reset(self) -> None:
         """Forgets where the knobs stand: the device was unplugged."""
@@ -98,6 +100,7 @@ class MidiMapper:
                 message = self._turn(control, control.position(controller, value), source)
                 if message is not None:
                     messages.append(message)
+                    self._note(message)
         return messages
 
     def note_on(self, channel: int, note: int, velocity: int, source: str = "") -> list[ControlMessage]:
@@ -106,6 +109,11 @@ class MidiMapper:
             return []
         controls = [control for control in self._by_note.get(note, ()) if control.of_channel(channel)]
         return [self._press(control, velocity, source) for control in controls]
+
+    def _note(self, message: ControlMessage) -> None:
+        """Of two presses within one tick both count: the second goes on from what the first asked for."""
+        if message.value is not None:
+            self._since[message.name] = message.value
 
     def _turn(self, control: _Control, position: float, source: str) -> ControlMessage | None:
         param = control.param
@@ -133,7 +141,7 @@ class MidiMapper:
 
     def _press(self, control: _Control, velocity: int, source: str) -> ControlMessage:
         param = control.param
-        value = self._values.get(param.name, param.default)
+        value = self._since.get(param.name, self._values.get(param.name, param.default))
         if param.kind == "button":
             return ControlMessage(param.name, None, None, source)
         if param.kind == "bool":
@@ -142,4 +150,6 @@ class MidiMapper:
             value = param.choices[(param.choices.index(str(value)) + 1) % len(param.choices)]
         else:
             value = param.from_norm(to_unit(velocity, 7))
-        return ControlMessage(param.name, value, None, source)
+        message = ControlMessage(param.name, value, None, source)
+        self._note(message)
+        return message

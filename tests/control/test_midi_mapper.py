@@ -135,3 +135,19 @@ def test_notes(table: ParamTable) -> None:
     assert [desk.note(38)[0] for _ in range(4)] == ["dissolve", "cut", "mix", "dissolve"]
     assert desk.note(39, 127) == [1.5]
     assert desk.note(40) == []
+
+
+def test_every_press_within_one_tick_counts(table: ParamTable) -> None:
+    maps = [
+        MidiMap(to="look/blackout", note=37),
+        MidiMap(to="look/crossfade", note=38),
+        MidiMap(to="look/blackout", cc=9),
+    ]
+    mapper = MidiMapper(table, maps)
+    blackout = [mapper.note_on(1, 37, 100)[0].value for _ in range(3)]
+    blackout += [message.value for value in (0, 127) for message in mapper.control_change(1, 9, value)]
+    blackout += [mapper.note_on(1, 37, 100)[0].value]
+    assert blackout == [True, False, True, False, True, False]
+    assert [mapper.note_on(1, 38, 100)[0].value for _ in range(3)] == ["dissolve", "cut", "mix"]
+    mapper.publish({"look/blackout": False, "look/crossfade": "cut"})
+    assert mapper.note_on(1, 38, 100)[0].value == "mix"
