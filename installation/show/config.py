@@ -11,7 +11,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from installation.errors import ConfigError
 from installation.show.faults import config_error, did_you_mean, fault_line, shown
@@ -56,10 +66,36 @@ class _Table(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _no_switch(cls, value: Any, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        taken = read(value)
+        # A latent's many numbers were checked when they were read.
+        if info.field_name != "values" and _switch_for_number(value, taken):
+            raise ValueError(f"a number is wanted, not {shown(value)}")
+        return taken
+
+
+def _switch_for_number(given: Any, taken: Any) -> bool:
+    """Whether a `true` of the file became a number: Python's True is 1."""
+    if isinstance(given, bool):
+        return not isinstance(taken, bool)
+    if isinstance(given, Mapping) and isinstance(taken, Mapping):
+        return any(_switch_for_number(value, taken[key]) for key, value in given.items())
+    if isinstance(given, (list, tuple)) and isinstance(taken, tuple):
+        return any(map(_switch_for_number, given, taken))
+    return False
+
 
 def _is_network(text: str) -> str:
     network(text)
     return text
+
+
+def _is_monitor(wanted: str | int) -> str | int:
+    if isinstance(wanted, int) and not 0 <= wanted < 256:
+        raise ValueError(f"no monitor has the index {shown(wanted)}")
+    return wanted
 
 
 def _is_device(name: str) -> str:
@@ -156,7 +192,7 @@ class Axis(_Table):
 class Screen(_Table):
     """monitor: name, position (`left`, `+1920+0`) or index; none = the primary one. fps: 0 = the monitor's rate."""
 
-    monitor: str | int | None = None
+    monitor: Annotated[str | int, AfterValidator(_is_monitor)] | None = None
     fullscreen: bool = True
     fit: Literal["contain", "cover", "fill", "native"] = "contain"
     rotate: Literal[0, 90, 180, 270] = 0
@@ -256,12 +292,14 @@ class Midi(_Table):
 
     @model_validator(mode="after")
     def _low_halves(self) -> Self:
-        halves = {
-            (row.cc + 32, row.channel): i for i, row in enumerate(self.map) if row.cc is not None and row.bits == 14
-        }
+        halves = [
+            (i, row.cc + 32, row.channel) for i, row in enumerate(self.map) if row.cc is not None and row.bits == 14
+        ]
         for i, row in enumerate(self.map):
-            if row.cc is not None and (other := halves.get((row.cc, row.channel))) is not None:
-                raise ValueError(f"map[{i}].cc: {row.cc} is the low half of map[{other}]")
+            for other, low, channel in halves:
+                # No channel is all of them.
+                if row.cc == low and (None in (row.channel, channel) or row.channel == channel):
+                    raise ValueError(f"map[{i}].cc: {row.cc} is the low half of map[{other}]")
         return self
 
 
@@ -451,7 +489,11 @@ def _table_of(tree: Mapping[str, Any]) -> ParamTable:
 def _model_names(tree: Mapping[str, Any]) -> list[str]:
     cascade = tree.get("cascade")
     first = cascade.get("name", FIRST_MODEL) if isinstance(cascade, Mapping) else FIRST_MODEL
-    return [str(first), *(str(entry["name"]) for entry in _tables(tree, "models") if "name" in entry)]
+    return [_word(first), *(_word(entry["name"]) for entry in _tables(tree, "models") if "name" in entry)]
+
+
+def _word(name: Any) -> str:
+    return name if isinstance(name, str) else shown(name)
 
 
 def _tables(tree: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -462,7 +504,7 @@ def _tables(tree: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
 def _naming_faults(tree: Mapping[str, Any], table: ParamTable) -> list[str]:
     """Names that are given twice, or that name nothing."""
     models = _model_names(tree)
-    axes = [str(entry.get("name")) for entry in _tables(tree, "axes")]
+    axes = [_word(entry.get("name")) for entry in _tables(tree, "axes")]
     faults = [f"models: two are named {name!r:.60}" for name in dict.fromkeys(models) if models.count(name) > 1]
     faults += [f"axes: two are named {name!r:.60}" for name in dict.fromkeys(axes) if axes.count(name) > 1]
     for i, entry in enumerate(_tables(tree, "axes")):

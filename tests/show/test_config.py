@@ -147,6 +147,54 @@ def test_the_low_half_of_a_14_bit_controller_is_taken():
     assert "map[1].cc: 37 is the low half of map[0]" in faults_of(midi={"map": rows})
 
 
+@pytest.mark.parametrize(
+    ("high", "low"), [({}, {"channel": 1}), ({"channel": 1}, {}), ({"channel": 2}, {"channel": 2})]
+)
+def test_a_low_half_is_taken_on_every_channel_that_it_may_come_on(high, low):
+    rows = [{"to": "latent/psi", "cc": 5, "bits": 14, **high}, {"to": "look/gamma", "cc": 37, **low}]
+    assert "map[1].cc: 37 is the low half of map[0]" in faults_of(midi={"map": rows})
+
+
+def test_a_low_half_on_another_channel_is_another_knob():
+    rows = [{"to": "latent/psi", "cc": 5, "bits": 14, "channel": 1}, {"to": "look/gamma", "cc": 37, "channel": 2}]
+    assert len(make_show(midi={"map": rows}).midi.map) == 2
+
+
+SWITCHES = {
+    "osc.port": {"osc": {"port": True}},
+    "classes": {"classes": {"cat": True}},
+    "screen.fps": {"screen": {"fps": True}},
+    "screen.monitor": {"screen": {"monitor": False}},
+    "record.live_fps": {"record": {"live_fps": True}},
+    "looks.neutral.tint": {"looks": {"neutral": {"tint": [1, True, 1]}}},
+    "walk.tour[0].hold_s": {"walk": {"tour": [{"seed": 1, "hold_s": False}]}},
+    "axes[0].index": {"axes": [{"name": "smile", "index": True}]},
+}
+
+
+@pytest.mark.parametrize("key", SWITCHES)
+def test_true_and_false_are_no_numbers(key):
+    assert f"{key}: a number is wanted, not " in faults_of(**SWITCHES[key])
+
+
+def test_switches_stay_switches():
+    assert make_show(screen={"fullscreen": False}, walk={"repeat": False}).screen.fullscreen is False
+
+
+ENDLESS = 1 << 20000
+ENDLESS_NAMES = {
+    "cascade.name": {"cascade": {"base": "x", "name": ENDLESS}},
+    "models[0].name": {"models": [{"base": "x", "name": ENDLESS}]},
+    "axes[0].name": {"axes": [{"name": ENDLESS, "index": 0}]},
+    "screen.monitor": {"screen": {"monitor": ENDLESS}},
+}
+
+
+@pytest.mark.parametrize("key", ENDLESS_NAMES)
+def test_an_endless_number_for_a_name_is_a_fault_of_its_key(key):
+    assert f"{key}: " in faults_of(**ENDLESS_NAMES[key])
+
+
 def test_bad_networks_and_a_missing_allow_list_are_told_before_anything_starts():
     text = faults_of(osc={"host": "0.0.0.0", "allow": ["10.0.0.0/8", "1.2.3.4/99", "hello"]})
     assert "osc.allow[1]: no network: '1.2.3.4/99'" in text
