@@ -140,8 +140,8 @@ class MonitorWatch:
     """Keeps a window on its monitor. Asked each poll, answers with a Move when something must change.
 
     The window says what it covers; this says what it should cover. A lost monitor leaves the window waiting; when the
-    same one is back (by name and corner, else by name, else by what was asked for) it is full-screen again. A move
-    that did not take, because a window manager or the monitor itself was not ready, is tried again with growing
+    same one is back (by name and corner, else by a name that was its alone, else by what was asked for) it is full-screen
+    again. A move that did not take, because a window manager or the monitor itself was not ready, is tried again with growing
     pauses.
     """
 
@@ -156,6 +156,7 @@ class MonitorWatch:
         self.state: State = "windowed"
         self._wanted = None if wanted in ("", "primary") else wanted
         self._chosen: Monitor | None = None
+        self._namesakes = False
         self._count = 0
         self._next = float("-inf")
         self._tries = 0
@@ -209,13 +210,17 @@ class MonitorWatch:
 
     def _remember(self, monitor: Monitor, monitors: Sequence[Monitor]) -> None:
         self._chosen, self._count = monitor, len(monitors)
+        self._namesakes = sum(m.name == monitor.name for m in monitors) > 1
 
     def _target(self, monitors: Sequence[Monitor]) -> Monitor | None:
         old = self._chosen
         if old is not None:
             same = [m for m in monitors if m.name == old.name]
-            if same:
-                return next((m for m in same if m.place == old.place), same[0])
+            if found := next((m for m in same if m.place == old.place), None):
+                return found
+            # Windows and macOS name by model: where two were alike, a name alone may be the operator's.
+            if same and not self._namesakes:
+                return same[0]
         # Indices and outermost places shift when a monitor goes, so they are asked again only while as many are
         # connected as when they were chosen: the show must not jump onto the operator's screen.
         shifts = re.fullmatch(r"\d+|left|right", str(self._wanted).strip()) is not None

@@ -129,12 +129,20 @@ def test_a_monitor_plugged_in_again_is_covered_again_wherever_its_index_went() -
     assert watch.state == "fullscreen"
 
 
-def test_of_two_monitors_of_one_name_the_one_in_the_old_corner_is_taken() -> None:
+@pytest.mark.parametrize("wanted", ["right", "+1920+0", 1])
+def test_of_two_monitors_of_one_name_the_other_one_is_not_taken(wanted: str | int) -> None:
+    left, right = replace(WALL, index=0, x=0), replace(WALL, index=1)
+    watch = placed(wanted, [left, right])
+    assert watch.decide(1.0, [left], None) == Move(None)
+    assert watch.decide(2.0, [left], None) is None
+    assert watch.decide(3.0, [left, right], None) == Move(right)
+
+
+def test_two_monitors_of_one_name_in_other_corners_are_told_apart_by_what_was_asked_for() -> None:
     left, right = replace(WALL, index=0, x=0), replace(WALL, index=1)
     watch = placed("right", [left, right])
-    assert watch.decide(1.0, [left], None) == Move(left)
-    assert watch.decide(2.0, [left], left) is None
-    assert watch.decide(3.0, [left, right], left) == Move(right)
+    further = replace(right, x=2560)
+    assert watch.decide(1.0, [left, further], None) == Move(further)
 
 
 def test_losing_another_monitor_changes_nothing() -> None:
