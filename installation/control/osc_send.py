@@ -1,4 +1,7 @@
-"""Sending OSC: what the verb `osc-send` does, and a client for scripts and tests. Encoded by python-osc.
+"""Sending OSC: what the verb `osc-send` does, and a client for scripts and tests.
+
+Encoded by python-osc. The wall's answers are encoded by `osc_codec.encode`: python-osc has no word for some of what a
+ping returns (I, c, t), and takes 24 us where that takes 5, in the thread that empties the socket.
 
 How an argument's text becomes an argument:
 
