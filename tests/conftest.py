@@ -21,6 +21,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import psutil
 import pytest
 from filelock import FileLock, Timeout
+from hypothesis import settings
 
 # A shell ignores Ctrl-C for what a script runs in the background, and nohup ignores hang-ups. Ignoring is inherited, and a show that a test
 # starts would never hear the signal that is to end it; a signal with a handler is not ignored in children.
@@ -33,6 +34,10 @@ for _name in ("SIGINT", "SIGHUP"):
 # networks first; tests of both come in one process in any order.
 with suppress(ImportError):
     importlib.import_module("triton")
+
+# Hypothesis gives each example 200 ms; a machine that also does something else takes longer now and then.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 _MARK = "INSTALLATION_TEST_SESSION"
 _GRACE_S = 30.0

@@ -172,7 +172,7 @@ def test_one_pixel_less_of_overlap_would_show() -> None:
 
 
 @given(length=st.integers(1, 300), tile=st.integers(1, 80), overlap=st.integers(0, 40), multiple=st.integers(1, 8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_plan_covers_every_pixel_once_with_its_surroundings(
     length: int, tile: int, overlap: int, multiple: int
 ) -> None:

@@ -188,7 +188,7 @@ def test_bytes_after_the_end_are_refused(tmp_path: Path) -> None:
 
 
 @given(position=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_flipped_byte_gives_a_network_or_a_checkpoint_error(tmp_path: Path, position: float, value: int) -> None:
     path = tmp_path / "net.safetensors"
     if not path.exists():

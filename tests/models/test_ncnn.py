@@ -163,7 +163,7 @@ def test_two_prelus_in_a_row_are_refused() -> None:
     assert "do not take turns" in refused(text_of(lines), weights)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_mutated_files_only_ever_raise_checkpoint_errors(data: st.DataObject) -> None:
     param, weights, _ = tiny()

@@ -146,7 +146,7 @@ def continuous(run: Run) -> None:
         assert before.view.a_index <= after.view.b_index or before.view.b_index >= after.view.a_index
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     fps=st.floats(1.0, 75.0),
     jitter=st.floats(0.0, 0.9),
@@ -174,7 +174,7 @@ def test_motion_is_continuous_and_bounded_whatever_happens(
         assert tick.view.a_index <= tick.view.b_index <= tick.newest
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     events=st.lists(
         st.tuples(st.sampled_from(["arrive", "view", "repeat", "hold"]), st.floats(0.0, 3.0), st.floats(-2.0, 5.0)),

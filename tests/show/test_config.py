@@ -354,7 +354,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.dictionaries(KEYS, TREES, max_size=5))
 def test_any_tree_is_a_show_or_a_config_error(tree):
     """What is accepted survives the way to the other processes."""

@@ -59,7 +59,7 @@ KNOB = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(knob=KNOB, start=st.sampled_from([0.0, 1e7]))
 def test_turning_the_knob_never_jumps_the_position(knob, start):
     script = [(round(when * 60) / 60, say("drift/speed", speed, ramp)) for when, speed, ramp in knob]
@@ -70,7 +70,7 @@ def test_turning_the_knob_never_jumps_the_position(knob, start):
     assert np.abs(np.diff(steps)).max() * 3600 <= 8.0 / 0.05 + 1e-3
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(knob=KNOB)
 def test_30_and_60_hz_agree(knob):
     script = [(round(when * 30) / 30, say("drift/speed", speed, ramp)) for when, speed, ramp in knob]
@@ -86,7 +86,7 @@ MESSAGES = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(script=st.lists(st.tuples(st.floats(0, 3), MESSAGES), max_size=10), start=st.sampled_from([0.0, 1e7]))
 def test_the_motion_is_continuous_with_bounded_acceleration_whatever_is_played(script, start):
     points = path(run(SHOW, 6, script=script, t0=start))
@@ -235,7 +235,7 @@ def test_the_same_show_seed_and_messages_give_the_same_states():
     assert run(SHOW, 3, script=script) == run(SHOW, 3, script=script)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(script=st.lists(st.tuples(st.floats(0, 1), MESSAGES), max_size=8))
 def test_a_state_comes_back_from_the_board_and_goes_on_the_same(script):
     state = run(SHOW, 1, script=script)[-1]

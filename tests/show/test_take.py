@@ -316,7 +316,7 @@ def test_a_hostile_line_is_refused_with_its_place(line: bytes) -> None:
 
 
 @given(st.binary(max_size=80), st.integers(0, 10_000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_damage_gives_records_or_one_error(noise: bytes, place: int) -> None:
     lines = evening(1)[1]
     whole = b"".join(lines)

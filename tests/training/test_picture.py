@@ -168,7 +168,7 @@ def test_a_missing_file_is_a_picture_error(tmp_path: Path) -> None:
         read_picture(tmp_path / "none.jpg")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_flipped_bytes_never_raise_anything_else(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "WEBP"]))
