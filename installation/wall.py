@@ -167,17 +167,7 @@ class Wall:
     def _draw(self, state: ShowState, now_s: float) -> bool:
         """Draws, unless every pixel would be the same as before."""
         parts = self._parts
-        view = self._playhead.view(now_s)
-        a, b, mix = (view.a_slot, view.b_slot, view.mix) if view else (0, 0, 0.0)
-        parts.compositor.look(
-            a,
-            b,
-            mix,
-            crossfade=str(state.values["look/crossfade"]),
-            grade=state.grade(parts.show),
-            blackout=state.value("look/blackout"),
-            time_s=state.t,
-        )
+        parts.compositor.show(state, parts.show, self._playhead.view(now_s))
         size, screen, hud = parts.surface.size, parts.show.screen, self._hud(state)
         if 0 in size:
             return False

@@ -142,15 +142,7 @@ def _run(session: Session, board: Board, live: LiveFilm, stop: threading.Event) 
                 _tell(f"{live.written / fps:.1f} {live.written} {live.dropped}")
             if live.full:  # a picture costs more to draw than to encode, and this one would only take another's place
                 continue
-            compositor.look(
-                view.a_slot,
-                view.b_slot,
-                view.mix,
-                crossfade=str(state.values["look/crossfade"]),
-                grade=state.grade(session.show),
-                blackout=state.value("look/blackout"),
-                time_s=state.t,
-            )
+            compositor.show(state, session.show, view)
             live.offer(number, compositor.read_look())
         _tell(f"{live.written / fps:.1f} {live.written} {live.dropped}")
     finally:

@@ -33,9 +33,7 @@ def picture(session: Session, at_s: float, size: tuple[int, int] | None) -> np.n
     try:
         compositor = Compositor(surface.ctx, shaders_dir(), size=session.size)
         compositor.upload(0, frame)
-        compositor.look(
-            0, 0, 0.0, crossfade="cut", grade=state.grade(show), blackout=state.value("look/blackout"), time_s=state.t
-        )
+        compositor.show(state, show)
         compositor.mount(surface.framebuffer, surface.size, fit=show.screen.fit, rotate=show.screen.rotate, hud=None)
         return surface.read()
     finally:

@@ -29,10 +29,13 @@ from installation.output.hud_layer import HudLayer
 from installation.output.look_state import Look, make_look
 from installation.output.noise import TILE, noise_tile
 from installation.output.placement import Placement, place, upright, work_size
+from installation.output.playhead import View
 from installation.output.programs import FUSED, UniformValue, compile_all, filtered
 from installation.output.shader_check import ShaderCheck
 from installation.output.shader_files import ShaderFault, ShaderFiles
+from installation.show.config import Show
 from installation.show.look import Grade
+from installation.show.state import ShowState
 
 WRAP_S = 3600.0
 """u_time starts again every hour: float32 then still resolves a quarter of a millisecond."""
@@ -114,6 +117,19 @@ class Compositor:
         """
         self._look = make_look(a, b, mix, crossfade=crossfade, grade=grade, blackout=blackout, time_s=time_s)
         self._time_s = math.fmod(time_s, WRAP_S)
+
+    def show(self, state: ShowState, show: Show, view: View | None = None) -> None:
+        """`look`, as the show is at this state. view: the slots and their mix; None = slot 0 alone."""
+        a, b, mix = (view.a_slot, view.b_slot, view.mix) if view else (0, 0, 0.0)
+        self.look(
+            a,
+            b,
+            mix,
+            crossfade=str(state.values["look/crossfade"]),
+            grade=state.grade(show),
+            blackout=state.value("look/blackout"),
+            time_s=state.t,
+        )
 
     def signature(self, viewport: tuple[int, int], *, fit: str, rotate: int, hud: HudText | None) -> Hashable:
         """A value that differs whenever `mount` with the same arguments would draw other pixels.

@@ -33,9 +33,7 @@ class FilmLook:
         """out: a frame as the VideoSpec says, complete on return."""
         show, compositor = self._show, self._compositor
         compositor.upload(0, light)
-        compositor.look(
-            0, 0, 0.0, crossfade="cut", grade=state.grade(show), blackout=state.value("look/blackout"), time_s=state.t
-        )
+        compositor.show(state, show)
         compositor.mount(
             self._surface.framebuffer,
             self._surface.size,

@@ -52,7 +52,7 @@ def test_it_is_the_walls_picture(look, fit, rotate, shaders):
     surface = HeadlessSurface(size)
     compositor = Compositor(surface.ctx, shaders, size=(frame.shape[1], frame.shape[0]))
     compositor.upload(0, frame)
-    compositor.look(0, 0, 0.0, crossfade="cut", grade=state.grade(show), blackout=0.0, time_s=0.0)
+    compositor.show(state, show)
     compositor.mount(surface.framebuffer, size, fit=fit, rotate=rotate, hud=None, dither=False)
     wall = surface.read().astype(float)[..., :3]
     surface.close()
