@@ -4,6 +4,9 @@ Exit codes: 0 ok · 1 a fault in the program · 2 usage or config · 3 display �
 75 temporary (a supervisor should start the process again).
 """
 
+import sys
+from pathlib import Path
+
 EXIT_TEMPORARY = 75
 
 
@@ -59,3 +62,11 @@ class TakeError(InstallationError):
     """A take is missing, damaged, hostile, or of another version of the program."""
 
     exit_code = 6
+
+
+def install_extra(name: str) -> str:
+    """The command that installs an extra: make's, where this runs in the environment that make set up in a checkout, or else pip's."""
+    made = Path(__file__).parents[1] / ".venv"
+    if made.resolve() == Path(sys.prefix).resolve():
+        return f"make setup EXTRAS={name}"
+    return f"pip install 'installation[{name}]'"

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from installation.control.mailbox import Mailbox
 from installation.control.midi_mapper import MidiMapper
-from installation.errors import ConfigError
+from installation.errors import ConfigError, install_extra
 from installation.show.config import MidiMap
 from installation.show.messages import ControlMessage
 from installation.show.params import ParamTable, Value
@@ -63,7 +63,7 @@ class RtMidiBackend:
             raise ConfigError(
                 f"MIDI needs two packages that are not installed ({fault.name} is missing)",
                 where="midi",
-                fix="pip install installation[midi]",
+                fix=f"Install the extra: {install_extra('midi')}",
             ) from fault
 
     def get_input_names(self) -> Sequence[str]:

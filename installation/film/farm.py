@@ -17,7 +17,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from installation.errors import InstallationError, OutputError
+from installation.errors import InstallationError, OutputError, install_extra
 from installation.film.recording import FILE, Recording
 from installation.output.video.manifest import Segment, read_segments
 
@@ -239,7 +239,7 @@ def run_ray(
         import_module("ray.exceptions")
         import_module("ray.util")
     except ImportError:
-        fix = 'Install the extra: pip install "installation[farm]"'
+        fix = f"Install the extra: {install_extra('farm')}"
         raise OutputError("Ray is not installed", where="--executor ray", fix=fix) from None
 
     @ray.remote(max_restarts=MOST_TRIES, max_task_retries=MOST_TRIES)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from installation.errors import CheckpointError, ModelError
+from installation.errors import CheckpointError, ModelError, install_extra
 from installation.models.importers.onnx_file import signature
 from installation.models.network import ZGenerator, flag, whole, wholes
 
@@ -34,7 +34,7 @@ def require_onnxruntime() -> ModuleType:
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
-        fix = "Install the extra: pip install 'installation[onnx]'"
+        fix = f"Install the extra: {install_extra('onnx')}"
         raise ModelError(f"this network needs onnxruntime, which cannot be imported ({error})", fix=fix) from error
 
 

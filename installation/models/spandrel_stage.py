@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as tensors_of
 from torch import Tensor
 
-from installation.errors import CheckpointError, ModelError
+from installation.errors import CheckpointError, ModelError, install_extra
 from installation.models.allowance import allowance
 from installation.models.importers.safe_pickle import SourceFile, read_file, read_pickle
 from installation.models.importers.state import check_claims
@@ -47,7 +47,7 @@ def require_spandrel() -> ModuleType:
         with _torchvision_or_stand_in():
             return importlib.import_module("spandrel")
     except ImportError as error:
-        fix = "Install the extra: pip install 'installation[upscalers]'"
+        fix = f"Install the extra: {install_extra('upscalers')}"
         raise ModelError(f"this network needs spandrel, which cannot be imported ({error})", fix=fix) from error
 
 

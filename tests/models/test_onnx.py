@@ -13,7 +13,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from installation.errors import CheckpointError, InstallationError, ModelError
+from installation.errors import CheckpointError, InstallationError, ModelError, install_extra
 from installation.models import checkpoint, library
 from installation.models.header import read_header
 from installation.models.importers.onnx_file import signature
@@ -316,4 +316,4 @@ def test_a_missing_runtime_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(ModelError, match="needs onnxruntime") as fault:
         checkpoint.load(path)
-    assert "installation[onnx]" in str(fault.value)
+    assert install_extra("onnx") in str(fault.value)

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from installation.cli.app import DEFAULT_SHOW
+from installation.errors import install_extra
 from installation.resources import show_config
 from installation.service import doctor
 from installation.service.doctor import Finding, Port, machine, picture
@@ -164,7 +165,7 @@ def test_an_extra_that_is_not_installed_is_a_note_with_its_command(monkeypatch: 
     monkeypatch.setattr(machine.metadata, "requires", lambda name: rows)
     there, missing = machine.extras()
     assert there == Finding("extras", "ok", "onnx")
-    assert (missing.status, missing.fix) == ("warn", "If the show is to use it: pip install 'installation[farm]'")
+    assert (missing.status, missing.fix) == ("warn", f"If the show is to use it: {install_extra('farm')}")
     assert "no-such-package" in missing.what
     assert "numpy" not in missing.what
 

@@ -22,7 +22,7 @@ from installation.models.importers.ncnn_srvgg import read_srvgg
 from installation.models.importers.torch_file import read_state_dict
 from installation.models.mobilestylegan import MobileStyleGAN
 from installation.models.network import Network, restore
-from installation.models.spandrel_stage import SpandrelUpscaler
+from installation.models.spandrel_stage import SpandrelUpscaler, require_spandrel
 from installation.models.srvgg import SRVGG
 
 
@@ -65,11 +65,10 @@ def ncnn_upscaler(param: bytes, weights: bytes, *, where: str) -> tuple[Network,
         tensors = {name: torch.from_numpy(array.copy()) for name, array in srvgg.tensors.items()}
         return _shaped(SRVGG, partial(SRVGG.config_of, unit_range=True), tensors, where), tensors
     arrays = read_rrdb(param, weights, where=where)
+    require_spandrel()
     try:
         network = SpandrelUpscaler.from_state({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
     except ModelError as error:
-        if "spandrel" in error.fix or "extra" in error.fix:
-            raise
         raise CheckpointError(error.what, where=where) from error
     # Numbers that lose nothing as fp16 are stored so.
     tensors = {

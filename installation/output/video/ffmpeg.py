@@ -10,7 +10,7 @@ import subprocess
 from functools import lru_cache
 from importlib.util import find_spec
 
-from installation.errors import OutputError
+from installation.errors import OutputError, install_extra
 from installation.output.video.presets import Preset
 
 _PROBE_S = 60.0
@@ -29,7 +29,7 @@ def program() -> str:
             pass  # a wheel without the binary; the system's may be there
     if found := shutil.which("ffmpeg"):
         return found
-    fix = 'Install the extra: pip install "installation[record]", or make run EXTRAS=record'
+    fix = f"Install the extra: {install_extra('record')}"
     raise OutputError("no ffmpeg here: video cannot be written", where="ffmpeg", fix=fix)
 
 

