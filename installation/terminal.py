@@ -12,6 +12,19 @@ import typer
 from installation.errors import OutputError
 
 
+def fill_streams() -> None:
+    """Puts the null device where who started us closed a standard stream, for this process and its children.
+
+    Else the next file of the show would get its number, and what libraries write there; and GLFW's wheel does not load.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, this one
+            os.set_inheritable(number, True)
+
+
 def log_to_stderr(verbose: bool) -> None:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,

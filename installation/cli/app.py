@@ -21,7 +21,7 @@ from installation import opening
 from installation.cli import judging, models, record, training
 from installation.cli.options import DEFAULT_SHOW, MOST_S, OptionalShow, ShowArgument, parse_size
 from installation.errors import InstallationError
-from installation.terminal import answer, cell, log_to_stderr, say
+from installation.terminal import answer, cell, fill_streams, log_to_stderr, say
 
 if TYPE_CHECKING:
     from installation.show.config import Show
@@ -45,6 +45,7 @@ app = typer.Typer(
 
 def main() -> None:
     """The console script. An InstallationError becomes one clear message and its exit code."""
+    fill_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # none where it was closed
             stream.reconfigure(errors="replace")  # a terminal of another time has no ×, and is no reason to fail
@@ -193,7 +194,7 @@ def monitors() -> None:
         table.add_row(
             str(row.index),
             cell(row.name),
-            f"+{row.x}+{row.y}",
+            row.place,
             f"{row.width}x{row.height}",
             f"{row.refresh_hz:g} Hz" if row.refresh_hz else "unknown",
             f"{row.mm[0]}x{row.mm[1]}",
@@ -224,7 +225,7 @@ def osc_send(
     args: Annotated[list[str] | None, typer.Argument(help="Numbers, true, false or text; none asks.")] = None,
     host: Annotated[str, typer.Option(help="Where the wall listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 9000,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for a reply to a question.", min=0.0)] = 1.0,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for a reply to a question.", min=0.0, max=86400.0)] = 1.0,
 ) -> None:
     """Sends one OSC message; without arguments it asks for the value and prints the reply."""
     from installation.control.osc_send import send
@@ -326,7 +327,7 @@ def _screen_options(
     if windowed:
         changes["screen"]["fullscreen"] = False
     if monitor is not None:
-        changes["screen"]["monitor"] = int(monitor) if monitor.isdecimal() else monitor
+        changes["screen"]["monitor"] = monitor
     if osc_port is not None:
         changes["osc"]["port"] = osc_port
     if preview_port is not None:

@@ -22,6 +22,6 @@ ShowArgument = Annotated[str, typer.Argument(help="A default show's name or a .t
 def parse_size(text: str) -> tuple[int, int]:
     """(width, height) of WIDTHxHEIGHT. BadParameter."""
     parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 2 or not all(part.isdecimal() and 1 <= int(part) <= 16384 for part in parts):
+    if len(parts) != 2 or not all(part.isdecimal() and len(part) <= 5 and 1 <= int(part) <= 16384 for part in parts):
         raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT with 1 to 16384 pixels each", param_hint="--size")
     return int(parts[0]), int(parts[1])

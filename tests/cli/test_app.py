@@ -94,6 +94,7 @@ USAGE = {
     "a folder for a show": (["run", "."], "this is a folder"),
     "no size": (["still", "--size", "12"], "--size"),
     "a size without width": (["still", "--size", "0x5"], "--size"),
+    "a size of endless digits": (["still", "--size", f"{'9' * 5000}x5"], "--size"),
     "a time before the show": (["still", "--at", "-1"], "--at"),
     "a time that is no number": (["still", "--at", "nan"], "--at"),
     "an endless time": (["still", "--at", "inf"], "--at"),
@@ -104,6 +105,8 @@ USAGE = {
     "an address that is none": (["osc-send", "drift"], "begins with /"),
     "an option of osc-send that is none": (["osc-send", "/a", "--prot", "1"], "--prot"),
     "a pattern that asks": (["osc-send", "/installation/look/*"], "does not ask"),
+    "an endless wait": (["osc-send", "/a", "--wait", "inf"], "--wait"),
+    "a wait that is no number": (["osc-send", "/a", "--wait", "nan"], "--wait"),
     "an integer too large": (["osc-send", "/a", "9" * 30], "64 bits"),
 }
 
@@ -116,6 +119,16 @@ def test_bad_words_are_one_message_and_code_2(home: Path, case: str) -> None:
 
 def test_a_machine_without_a_display_has_no_monitors(home: Path) -> None:
     refused(home, 3, "no display", "monitors")
+
+
+def test_a_monitors_position_is_listed_as_it_is_typed(home: Path) -> None:
+    script = (
+        "from installation.output import monitors; from installation.cli.app import main\n"
+        "monitors.list_monitors = lambda: [monitors.Monitor(0, 'a', -1920, 0, 800, 600, 60.0, (1, 1), False)]\n"
+        "main()"
+    )
+    done = command(home, "monitors", python=("-c", script))
+    assert " -1920+0 " in done.stdout, done.stderr
 
 
 MODELS = {
@@ -251,6 +264,19 @@ def test_a_full_disk_behind_the_output_is_told(home: Path, words: list[str]) -> 
     assert done.returncode == 6, done.stderr
     assert "standard output: cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_closed_standard_stream_is_the_null_device_here_and_in_children(home: Path, number: int) -> None:
+    script = (
+        f"import os, subprocess, sys; os.close({number}); from installation.cli.app import main\n"
+        "sys.argv = ['installation', 'params', '--format', 'nonsense']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"child = [sys.executable, '-c', 'import os; os.fstat({number})']\n"
+        "os._exit(50 + subprocess.run(child, close_fds=True).returncode)"
+    )
+    assert command(home, python=("-c", script)).returncode == 50
 
 
 LOADS = {
