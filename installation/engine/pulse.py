@@ -24,7 +24,7 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """pid: 0 before the first beat. count: beats of this process (wall: pictures presented). time_s: monotonic clock of
+    """pid: 0 before the first beat. count: beats of this process (wall: turns of its loop). time_s: monotonic clock of
     the machine at the last beat. expect_s: the longest until the next beat by the process's own reckoning, 0 = no
     opinion."""
 

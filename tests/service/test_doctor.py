@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -142,14 +144,42 @@ def test_a_damaged_network_is_a_fault(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
     models, films = machine.disk(Path("/proc/installation/models"), tmp_path)
     assert (models.status, films.status) == ("fail", "ok")
-    assert "/proc cannot be written" in models.what
+    assert models.what == "/proc/installation/models cannot be written (No such file or directory in /proc)"
+    assert "XDG_DATA_HOME" in models.fix
 
 
 @LINUX
 def test_a_show_runs_where_films_cannot_be_written(tmp_path: Path) -> None:
     models, films = machine.disk(tmp_path, Path("/proc/Videos/installation"))
     assert (models.status, films.status) == ("ok", "warn")
-    assert "/proc cannot be written" in films.what
+    assert "in /proc)" in films.what
+    assert "XDG_VIDEOS_DIR" in films.fix
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("code", "there", "advice"),
+    [
+        (errno.EACCES, False, "sudo install -d -o \"$(id -un)\" '{0}'"),
+        (errno.EACCES, True, "sudo chown -R \"$(id -un)\" '{0}'"),
+        (errno.EROFS, False, "Put right what it says"),
+        (errno.EROFS, True, "Put right what it says"),
+    ],
+)
+def test_nobody_is_told_to_take_a_folder_above_the_one_that_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, there: bool, advice: str
+) -> None:
+    def refuse(**_options: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    wanted = tmp_path / "new user" / "models"
+    if there:
+        wanted.mkdir(parents=True)
+    monkeypatch.setattr(machine.tempfile, "TemporaryFile", refuse)
+    models, _ = machine.disk(wanted, tmp_path)
+    assert advice.format(wanted) in models.fix
+    assert f"{tmp_path} " not in models.fix + " "
+    assert str(wanted) in models.what
 
 
 def test_too_little_room_is_told_for_each_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,6 +274,17 @@ def test_the_encoders_are_those_of_the_ffmpeg_that_a_recording_takes(
 def test_a_program_that_hangs_is_ended() -> None:
     answer = ask(sys.executable, "-c", "import threading; threading.Event().wait()", deadline_s=0.3)
     assert (answer.code, answer.last_word) == (None, "no answer in 0.3 s")
+
+
+def test_a_probe_without_an_answer_is_a_note_and_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(picture, "probe", partial(probe, deadline_s=0.01))
+    monkeypatch.setattr(machine, "probe", partial(probe, deadline_s=0.01))
+    found = doctor.examine(data_dir=tmp_path, films=tmp_path, display=":4711", ports=[], networks=[])
+    for topic in ("OpenGL", "GPU", "display"):
+        (note,) = _of(found, topic)
+        assert note.status == "warn"
+        assert "no answer in 0.01 s" in note.what
+        assert "install" not in note.fix
 
 
 def test_a_program_that_is_not_there_is_no_error() -> None:

@@ -94,6 +94,9 @@ def _guarded(check: tuple[str, Check]) -> list[Finding]:
     topic, look = check
     try:
         return look()
+    except TimeoutError as fault:
+        what = f"could not be examined ({fault})"
+        return [Finding(topic, "warn", what, "Ask again while nothing else runs; if it stays so, its driver hangs")]
     except Exception as fault:
         return [
             Finding(topic, "warn", f"could not be examined ({type(fault).__name__}: {fault})", "Look into it by hand")

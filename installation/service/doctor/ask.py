@@ -61,14 +61,19 @@ def ask(*command: str, deadline_s: float = DEADLINE_S) -> Answer:
 
 
 def probe(name: str, *, deadline_s: float = DEADLINE_S) -> tuple[dict[str, Any] | None, str]:
-    """(what the function `name` of probes.py found, "") or (None, why not). Runs it in a Python of its own."""
+    """(what the function `name` of probes.py found, "") or (None, why not). Runs it in a Python of its own.
+
+    TimeoutError without an answer in time: the machine is busy, or a driver hangs, which from here looks the same.
+    """
     # The child finds the package where this one lies, from any working folder and from a checkout that is not installed.
     here = str(Path(__file__).parents[3])
     call = f"import sys; sys.path.insert(0, {here!r}); from installation.service.doctor import probes; probes.{name}()"
     answer = ask(sys.executable, "-c", call, deadline_s=deadline_s)
+    if answer.code is None:
+        raise TimeoutError(f"{name}: {answer.last_word}")
     lines = answer.out.splitlines()
     if answer.code == 0 and lines:
         return json.loads(lines[-1]), ""
-    if answer.code is not None and answer.code < 0:
+    if answer.code < 0:
         return None, f"it crashed with signal {-answer.code}"
     return None, answer.last_word

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
+import shlex
 import shutil
 import socket
 import sys
@@ -268,23 +270,38 @@ def disk(folder: Path | None, films: Path | None) -> list[Finding]:
 
     films = films or user_videos_path() / "installation"
     return [
-        _room(data_dir(folder), MIN_DISK, "fail", "models and takes need it"),
-        _room(films, MIN_FILMS, "warn", "films need it; the wall stops filming before the disk is full"),
+        _room(data_dir(folder), MIN_DISK, "fail", "models and takes need it", "XDG_DATA_HOME"),
+        _room(
+            films, MIN_FILMS, "warn", "films need it; the wall stops filming before the disk is full", "XDG_VIDEOS_DIR"
+        ),
     ]
 
 
-def _room(wanted: Path, least: int, refused: Status, why: str) -> Finding:
+def _room(wanted: Path, least: int, refused: Status, why: str, elsewhere: str) -> Finding:
+    """elsewhere: the variable that names another place."""
     there = next(path for path in (wanted, *wanted.parents) if path.is_dir())
     try:
         # Tried and not asked: a read-only disk lets root's permissions through and refuses all the same.
         with tempfile.TemporaryFile(dir=there):
             free = shutil.disk_usage(there).free
     except OSError as fault:
-        what = f"{there} cannot be written ({fault.strerror or fault})"
-        return Finding("disk", refused, what, f"Make it yours: chown -R $USER {there}")
+        what = f"{wanted} cannot be written ({fault.strerror or fault}" + (f" in {there})" if there != wanted else ")")
+        return Finding("disk", refused, what, f"{_right(wanted, fault)}, or name another place: {elsewhere}=FOLDER")
     if free < least:
         return Finding("disk", "warn", f"only {free / _GIB:.1f} GiB free for {wanted}", f"Make room: {why}")
     return Finding("disk", "ok", f"{free / _GIB:.0f} GiB free for {wanted}")
+
+
+def _right(wanted: Path, fault: OSError) -> str:
+    """How this user may get to write the folder. Never by taking a folder above it, which may be everybody's."""
+    if fault.errno not in (errno.EACCES, errno.EPERM):
+        return "Put right what it says"
+    if os.name != "posix":
+        return "Give this user the right to write there"
+    path, user = shlex.quote(str(wanted)), '"$(id -un)"'
+    if wanted.is_dir():
+        return f"Make it yours: sudo chown -R {user} {path}"
+    return f"Make it: sudo install -d -o {user} {path}"
 
 
 def memory(ring_bytes: int) -> list[Finding]:
@@ -321,7 +338,7 @@ def processor() -> list[Finding]:
 
 
 def clock() -> list[Finding]:
-    """Whether the time of day is kept right from the network, where systemd knows; opening hours and logs go by it."""
+    """Whether the time of day is kept right from the network, where systemd knows; files and the log are named by it."""
     answer = ask("timedatectl", "show", "--property=NTPSynchronized", "--value", deadline_s=3.0)
     if answer.out.strip() == "no":
         return [
