@@ -240,8 +240,12 @@ class Wall:
         words = [recorder.text()] if recorder is not None and recorder.text() else []
         if take is not None and (dropped := take.counters()["dropped"]):
             words.append(f"take: {dropped} ticks lost")
-        if refused := self._parts.snapshots.refused:
-            words.append(f"snapshots: {refused} refused")
+        snapshots = self._parts.snapshots
+        lost = [
+            f"{count} {how}" for count, how in ((snapshots.refused, "refused"), (snapshots.failed, "failed")) if count
+        ]
+        if lost:
+            words.append(f"snapshots: {', '.join(lost)}")
         return words
 
     def _report(self, state: ShowState) -> None:

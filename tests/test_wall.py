@@ -152,6 +152,12 @@ def test_the_hud_names_the_model_that_is_drawn_not_the_one_that_was_asked_for(st
     assert stage.wall._figures(state)[0].endswith("model hills")
 
 
+def test_lost_snapshots_are_on_the_walls_line(stage: Stage) -> None:
+    assert stage.wall._written() == []
+    stage.wall._parts.snapshots.failed = 2
+    assert stage.wall._written() == ["snapshots: 2 failed"]
+
+
 def test_a_button_that_was_pressed_often_in_one_turn_is_one_snapshot(stage: Stage) -> None:
     stage.frame(1)
     stage.wall.turn()

@@ -1,7 +1,7 @@
 """Snapshots: pictures of the wall on their way to the disk. One thread writes them, one after another; a few may wait.
 
 A held key or a button that repeats asks for more than any machine can save: what finds the queue full is refused, before
-anything is read back for it, and counted.
+anything is read back for it, and counted. A disk that refuses is logged once, until a picture is saved again, and counted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Snapshots:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._queue: queue.Queue[tuple[Path, np.ndarray] | None] = queue.Queue(_WAITING)
-        self.refused = 0
+        self.refused = self.failed = 0
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
 
@@ -52,12 +52,17 @@ class Snapshots:
         self._thread.join(_CLOSE_S)
 
     def _run(self) -> None:
+        well = True
         while (item := self._queue.get()) is not None:
             path, frame = item
             try:
                 stills.save(path, frame)
-                log.info("snapshot: %s", path)
-            except InstallationError as error:
-                log.warning("no snapshot: %s", error)
-            except Exception:  # whatever it is, the next one may be saved
-                log.exception("no snapshot")
+            except Exception as error:  # whatever it is, the next one may be saved
+                self.failed += 1
+                if well:
+                    known = isinstance(error, InstallationError)
+                    log.warning("no snapshot: %s; further ones are only counted", error, exc_info=not known)
+                well = False
+                continue
+            well = True
+            log.info("snapshot: %s", path)

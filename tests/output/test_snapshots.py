@@ -49,16 +49,23 @@ def test_a_flood_is_refused_and_counted_and_what_was_taken_is_saved(
     assert threading.active_count() == before
 
 
-def test_a_disk_that_refuses_ends_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("fault", [OutputError("cannot write the picture"), RuntimeError("of our own")])
+def test_a_disk_that_refuses_ends_nothing_and_is_said_once_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: Exception
 ) -> None:
-    def refuse(path: Path, picture: np.ndarray) -> None:
-        raise OutputError("cannot write the picture", where=str(path))
+    refuses, save = [True] * 5 + [False, True, True], stills.save
 
-    with monkeypatch.context() as patch:
-        patch.setattr(stills, "save", refuse)
-        taken = Snapshots(tmp_path)
+    def saved(path: Path, picture: np.ndarray) -> None:
+        if refuses.pop(0):
+            raise fault
+        save(path, picture)
+
+    monkeypatch.setattr(stills, "save", saved)
+    taken = Snapshots(tmp_path)
+    for left in range(7, -1, -1):
         taken.offer(frame)
-        taken._queue.put(None)
-        taken._thread.join(60)
-    assert "no snapshot" in caplog.text
+        assert until(lambda left=left: len(refuses) == left)
+    taken._queue.put(None)
+    taken._thread.join(60)
+    assert taken.failed == 7
+    assert caplog.text.count("no snapshot") == 2
