@@ -59,6 +59,24 @@ def test_the_last_drops_of_a_burst_are_told_later(caplog: pytest.LogCaptureFixtu
     assert "dropped 4 messages" in caplog.messages[1]
 
 
+def test_after_a_quiet_time_drops_are_told_soon_again(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    drops = Drops("osc", logging.getLogger("test.drops"), ("malformed",), clock)
+    for _ in range(360_000):
+        clock.now += 0.01
+        drops.drop("malformed", "rubbish", "osc 10.0.0.1:5")
+    clock.now += 3600.0
+    drops.flush()
+    clock.now += 3600.0
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        drops.drop("malformed", "rubbish", "osc 10.0.0.1:5")
+        drops.drop("malformed", "rubbish", "osc 10.0.0.1:5")
+        clock.now += 11.0
+        drops.flush()
+    assert len(caplog.records) == 2
+
+
 def test_the_bucket_gives_its_burst_and_then_its_rate() -> None:
     clock = Clock()
     bucket = Bucket(10.0, 5, clock)
