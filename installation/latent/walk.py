@@ -40,10 +40,10 @@ class Blend:
 
 def blend(strand: Strand, show: Show) -> Blend:
     """The mixture at the strand's position."""
-    if strand.mode == "tour":
+    if strand.walk == "tour":
         return _tour(strand.position, show)
     number, x = _split(strand.position)
-    length = show.walk.loop_keyframes if strand.mode == "loop" else None
+    length = show.walk.loop_keyframes if strand.walk == "loop" else None
     numbers = [number + i if length is None else (number + i) % length for i in (-1, 0, 1, 2)]
     keys = tuple(Key(key_seed(strand.seed, n)) for n in numbers)
     return Blend(keys, spline_weights(_evened(x)))

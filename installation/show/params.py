@@ -20,7 +20,8 @@ Value = float | int | bool | str
 Kind = Literal["float", "int", "bool", "choice", "button"]
 Curve = Literal["lin", "square", "cubic"]
 
-WALK_MODES = ("wander", "loop", "tour", "hold")
+WALKS = ("wander", "loop", "tour")
+WALK_MODES = (*WALKS, "hold")
 CROSSFADES = ("mix", "dissolve", "cut")
 # No network has more w's than this; faders over layers end here, and layers that a network has not are passed over.
 MAX_LAYERS = 32

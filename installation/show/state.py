@@ -13,7 +13,7 @@ from typing import Any, get_args
 from installation.show.config import Show
 from installation.show.glide import Glide, Shape, still
 from installation.show.look import Grade, mix
-from installation.show.params import WALK_MODES, ParamTable, Value
+from installation.show.params import WALK_MODES, WALKS, ParamTable, Value
 from installation.show.picks import MOST_PICKS, Pick, Picks, only
 
 # Three hundred years, in seconds or keyframes. Far beyond, a 64-bit number moves in visible steps.
@@ -30,13 +30,19 @@ class Strand:
     """One walk under way.
 
     mode: a walk mode. seed: whose portrait is keyframe 0. position: place on the walk, in keyframes, 64-bit.
-    fade: how far it has faded in over the strands before it, 0..1.
+    fade: how far it has faded in over the strands before it, 0..1. held: of a `hold`, the walk on which it stands still.
     """
 
     mode: str
     seed: int
     position: float
     fade: Glide
+    held: str = "wander"
+
+    @property
+    def walk(self) -> str:
+        """The walk whose place the position is: wander, loop or tour."""
+        return self.held if self.mode == "hold" else self.mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +215,7 @@ def _chosen(name: str, picks: Picks, value: Value, table: ParamTable) -> bool:
 
 
 def _walkable(strand: Strand, show: Show) -> bool:
-    exists = strand.mode in WALK_MODES and (strand.mode != "tour" or bool(show.walk.tour))
+    exists = strand.mode in WALK_MODES and strand.walk in WALKS and (strand.walk != "tour" or bool(show.walk.tour))
     return exists and 0 <= strand.seed < 2**32 and _known(strand.position) and _within(strand.fade, 0.0, 1.0)
 
 
@@ -218,7 +224,7 @@ def _row(glide: Glide) -> list[float | str]:
 
 
 def _strand_row(strand: Strand) -> list[Any]:
-    return [strand.mode, strand.seed, strand.position, _row(strand.fade)]
+    return [strand.mode, strand.seed, strand.position, _row(strand.fade), strand.held]
 
 
 def _glide(row: list[Any]) -> Glide:
@@ -227,8 +233,8 @@ def _glide(row: list[Any]) -> Glide:
 
 
 def _strand(row: list[Any]) -> Strand:
-    mode, seed, position, fade = row
-    return Strand(str(mode), int(seed), float(position), _glide(fade))
+    mode, seed, position, fade, *held = row  # takes of old have four
+    return Strand(str(mode), int(seed), float(position), _glide(fade), *map(str, held))
 
 
 def _pick(row: list[Any]) -> Pick:

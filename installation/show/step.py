@@ -73,11 +73,11 @@ def _moved(strand: Strand, by: float, show: Show) -> float:
     return position % length
 
 
-def length_of(mode: str, show: Show) -> float | None:
+def length_of(walk: str, show: Show) -> float | None:
     """Keyframes after which the walk repeats; None for an endless one."""
-    if mode == "loop":
+    if walk == "loop":
         return float(show.walk.loop_keyframes)
-    return float(len(show.walk.tour)) if mode == "tour" else None
+    return float(len(show.walk.tour)) if walk == "tour" else None
 
 
 def _apply(state: ShowState, message: ControlMessage, table: ParamTable, show: Show) -> ShowState:
@@ -136,9 +136,9 @@ def _change_mode(state: ShowState, mode: str, fade_s: float, show: Show) -> Show
         return state
     if mode == "tour" and not show.walk.tour:
         return replace(state, values={**state.values, "walk/mode": last.mode})
-    # hold and wander share their keyframes, so the portrait stays; a loop or tour begins at its first.
-    stays = {mode, last.mode} == {"hold", "wander"}
-    return _jump(state, Strand(mode, last.seed, last.position if stays else 0.0, still(1.0)), fade_s)
+    # A hold keeps its walk's place, and that walk goes on from there; another walk begins at its first keyframe.
+    stays = mode in ("hold", last.walk)
+    return _jump(state, Strand(mode, last.seed, last.position if stays else 0.0, still(1.0), held=last.walk), fade_s)
 
 
 def _turn_page(state: ShowState, name: str, show: Show) -> ShowState:
@@ -147,7 +147,7 @@ def _turn_page(state: ShowState, name: str, show: Show) -> ShowState:
         position = math.floor(last.position + _NEAR) + 1.0
     else:
         position = math.ceil(last.position - _NEAR) - 1.0
-    length = length_of(last.mode, show)
+    length = length_of(last.walk, show)
     if length is not None:
         position = position % length
     return _jump(state, replace(last, position=position), float(state.values["walk/fade_s"]))

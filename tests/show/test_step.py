@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from installation.latent.latents import place
+from installation.latent.walk import Key, nearest_key
 from installation.show.clock import LONGEST_TICK_S, FrameClock, LiveClock, Tick
 from installation.show.messages import ControlMessage
 from installation.show.state import ShowState, first_state, from_json, resumed, to_json
@@ -157,6 +158,41 @@ def test_hold_stands_still_on_the_seed():
     show = make_show(params={"walk": {"mode": "hold", "seed": 9}, "drift": {"speed": 1.0}})
     points = path(run(show, 2), show)
     assert np.abs(points - points[0]).max() == 0.0
+
+
+STOPS = {"tour": [{"seed": 1}, {"seed": 2}, {"seed": 3}], "loop_keyframes": 3}
+
+
+@pytest.mark.parametrize("mode", ["wander", "loop", "tour"])
+def test_a_hold_stands_still_where_the_walk_was_and_lets_it_go_on_from_there(mode):
+    show = make_show(params={"walk": {"mode": mode}, "drift": {"speed": 0.6}}, walk=STOPS)
+    script = [(4, say("walk/mode", "hold", 0.0)), (6, say("walk/mode", mode, 0.0))]
+    states = run(show, 7, script=script)
+    before, held, after = states[238:240], states[240:359], states[361]
+    points = path([*before, *held, after], show)
+    still_there = points[2:-1]
+    assert {state.values["walk/mode"] for state in held} == {"hold"}
+    assert np.abs(still_there - still_there[0]).max() == 0.0
+    step_by = np.linalg.norm(points[1] - points[0])
+    assert np.linalg.norm(still_there[0] - points[1]) <= 3 * step_by, "it is the picture that was there"
+    assert np.linalg.norm(points[-1] - still_there[0]) <= 3 * step_by, "it goes on from there"
+
+
+def test_a_held_tour_is_turned_stop_by_stop_and_left_by_a_seed():
+    show = make_show(params={"walk": {"mode": "tour", "fade_s": 0.0}}, walk=STOPS)
+    script = [(1, say("walk/mode", "hold")), (2, say("walk/next")), (3, say("walk/seed", 9))]
+    states = run(show, 4, script=script)
+    assert nearest_key(states[150].strands[-1], show) == Key(2)
+    assert [states[150].values["walk/mode"], states[-1].values["walk/mode"]] == ["hold", "hold"]
+    assert nearest_key(states[-1].strands[-1], show) == Key(9)
+
+
+def test_a_state_of_a_held_tour_comes_back_and_one_of_a_walk_that_is_none_does_not():
+    show = make_show(params={"walk": {"mode": "tour"}}, walk=STOPS)
+    state = run(show, 3, script=[(1, say("walk/mode", "hold", 0.0))])[-1]
+    assert from_json(to_json(state)) == state
+    assert resumed(state, show) == state
+    assert resumed(replace(state, strands=(replace(state.strands[0], held="hold"),)), show) is None
 
 
 def test_a_new_seed_arrives_in_its_fade_time_and_shows_that_portrait():
