@@ -42,6 +42,11 @@ def write_whole(path: Path, data: bytes, *, only_writer: bool = False) -> None:
         draft.write_bytes(data)
 
 
+def home(path: Path | str) -> Path:
+    """With the user's folder for a ~ that no shell has replaced, as in --out=~/film.mp4. One that names nobody stays."""
+    return Path(os.path.expanduser(path))
+
+
 def flush_folder(folder: Path) -> None:
     """Make a rename last through a power cut, where the system can: Windows opens no folders, and needs none opened."""
     with suppress(OSError):

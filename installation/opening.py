@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from installation import terminal
 from installation.errors import CheckpointError, ConfigError, ModelError
+from installation.files import home
 
 if TYPE_CHECKING:
     from installation.session import Session
@@ -77,7 +78,7 @@ def open_session(
         base=base,
         stages=tuple(stages),
         models={model: tuple(files[name] for name in chain) for model, chain in models.items()},
-        still=still_path if still_path and still_path.is_file() else None,
+        still=still_path if still_path and os.path.isfile(still_path) else None,
         pictures=platformdirs.user_pictures_path() / "installation",
         films=platformdirs.user_videos_path() / "installation",
         headless=headless,
@@ -105,7 +106,7 @@ def find_networks(
     from installation.resources import checkpoints_dir
 
     def here(name: str) -> Path:
-        named = folder / Path(name).expanduser() if name.endswith(library.SUFFIX) else name
+        named = folder / home(name) if name.endswith(library.SUFFIX) else name
         file = library.find(named, [checkpoints_dir()])
         read_header(file)
         return file
@@ -140,7 +141,7 @@ def anchored(config: Show, folder: Path) -> Show:
     from installation.models import library
 
     stages = tuple(
-        str((folder / Path(name).expanduser()).absolute()) if name.endswith(library.SUFFIX) else name
+        str((folder / home(name)).absolute()) if name.endswith(library.SUFFIX) else name
         for name in config.record.stages
     )
     return config.model_copy(update={"record": config.record.model_copy(update={"stages": stages})})

@@ -6,10 +6,12 @@ In a wheel they ride inside the package as `installation/_resources`. Standard l
 
 from __future__ import annotations
 
+import os
 from difflib import get_close_matches
 from pathlib import Path
 
 from installation.errors import ConfigError
+from installation.files import home
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -47,9 +49,9 @@ def show_config(name_or_path: str | Path) -> Path:
     Anything that ends in .toml or has a folder in it is a path. ConfigError where there is no such show or file.
     """
     text = str(name_or_path)
-    path = Path(text).expanduser()
+    path = home(text)
     if path.suffix.lower() == ".toml" or len(path.parts) != 1:
-        if path.is_file():
+        if os.path.isfile(path):  # says no, where pathlib raises: names too long, folders that refuse
             return path.resolve()
         raise ConfigError(_no_file(path), where=text, fix=_suggest(path.stem))
     if text in shows():
@@ -58,7 +60,7 @@ def show_config(name_or_path: str | Path) -> Path:
 
 
 def _no_file(path: Path) -> str:
-    return "this is a folder, not a show's TOML file" if path.is_dir() else "there is no such file"
+    return "this is a folder, not a show's TOML file" if os.path.isdir(path) else "there is no such file"
 
 
 def _suggest(name: str) -> str:

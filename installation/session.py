@@ -6,14 +6,25 @@ that a process started again months later finds what the first one had.
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from installation.errors import OutputError
 from installation.show.config import Show
 
 SESSION = "session.json"
+
+
+def _path(value: Any) -> Any:
+    # pydantic itself takes no text that is not UTF-8, and the names of old disks are not.
+    return Path(value) if isinstance(value, str) else value
+
+
+AnyPath = Annotated[Path, BeforeValidator(_path)]
 
 
 class Session(BaseModel):
@@ -27,18 +38,18 @@ class Session(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     identity: str
-    state_folder: Path
+    state_folder: AnyPath
     show: Show
     size: tuple[int, int]
-    base: Path
-    stages: tuple[Path, ...]
-    models: dict[str, tuple[Path, ...]] = {}
-    still: Path | None
-    pictures: Path
-    films: Path
+    base: AnyPath
+    stages: tuple[AnyPath, ...]
+    models: dict[str, tuple[AnyPath, ...]] = {}
+    still: AnyPath | None
+    pictures: AnyPath
+    films: AnyPath
     headless: bool
     verbose: bool = False
-    take: Path | None = None
+    take: AnyPath | None = None
     replay: bool = False
     refused: tuple[tuple[str, float], ...] = ()
 
@@ -50,7 +61,7 @@ class Session(BaseModel):
     def write(self, run_folder: Path) -> None:
         """OutputError when the disk refuses."""
         try:
-            (run_folder / SESSION).write_text(self.model_dump_json(), encoding="utf-8")
+            (run_folder / SESSION).write_text(json.dumps(self.model_dump(), default=os.fspath), encoding="utf-8")
         except OSError as error:
             fix = "Free some memory or disk space there"
             raise OutputError(f"cannot be written ({error.strerror})", where=str(run_folder), fix=fix) from error
@@ -60,7 +71,7 @@ class Session(BaseModel):
         """OutputError when it is missing or damaged."""
         path = run_folder / SESSION
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             fix = "Start the show again with `installation run`"
             raise OutputError("the run's description is missing or damaged", where=str(path), fix=fix) from error

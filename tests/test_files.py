@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from installation.files import fingerprint, replacing, write_whole
+from installation.files import fingerprint, home, replacing, write_whole
 
 
 @pytest.fixture
@@ -94,3 +94,10 @@ def test_the_fingerprint_is_the_sha256(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"wall" * 100_000)
     assert fingerprint(path) == hashlib.sha256(b"wall" * 100_000).hexdigest()
+
+
+def test_a_home_that_no_shell_put_in_is_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert home("~/film.mp4") == tmp_path / "film.mp4"
+    assert home(Path("~nobody-here/film.mp4")) == Path("~nobody-here/film.mp4")

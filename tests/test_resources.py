@@ -57,3 +57,9 @@ def test_a_damaged_installation_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "installation")
     with pytest.raises(ConfigError, match="the folder is missing"):
         resources.shaders_dir()
+
+
+@pytest.mark.parametrize("name", ["~nobody-here/show.toml", f"{'a' * 5000}.toml", "nul\0.toml"])
+def test_a_path_that_cannot_be_is_no_such_file(name: str) -> None:
+    with pytest.raises(ConfigError, match="there is no such file"):
+        resources.show_config(name)

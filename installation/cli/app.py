@@ -21,6 +21,7 @@ from installation import opening
 from installation.cli import judging, models, record, training
 from installation.cli.options import DEFAULT_SHOW, MOST_S, OptionalShow, ShowArgument, parse_size
 from installation.errors import InstallationError
+from installation.files import home
 from installation.terminal import answer, cell, fill_streams, log_to_stderr, say
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def run(
         if played:
             session = session.model_copy(update={"take": path.parent, "replay": True, "refused": played[3].refused})
         elif take is not None:
-            written = takes.begin(take.expanduser(), opening.anchored(config, path.parent), files)
+            written = takes.begin(home(take), opening.anchored(config, path.parent), files)
             if written is not None:
                 logging.info("the performance is written down in %s", written)
                 session = session.model_copy(update={"take": written.resolve()})
@@ -308,7 +309,7 @@ def _take_to_play(
         raise typer.BadParameter("name the take's folder with --take", param_hint="--replay")
     if show is not None:
         raise typer.BadParameter(f"the take has its own show; leave out {show!r}", param_hint="--replay")
-    folder = folder.expanduser().resolve()
+    folder = home(folder).resolve()
     header = takes.header(folder, changes)
     found = takes.checked(folder, header.show)
     say(f"a take of {_duration(found.duration_s)}, {found.messages} messages")

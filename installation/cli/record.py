@@ -10,6 +10,7 @@ import typer
 from installation import opening
 from installation.cli.options import DEFAULT_SHOW, MOST_S, OptionalShow, parse_size
 from installation.errors import OutputError
+from installation.files import home
 from installation.terminal import answer, log_to_stderr, say
 
 if TYPE_CHECKING:
@@ -120,8 +121,6 @@ def shard_plan(
     take: FilmedTake = None,
 ) -> None:
     """Writes a plan that any scheduler can run: `shard run PLAN K` for each K from 0, then `shard join PLAN`."""
-    from installation.film.wish import home
-
     recording = _planned(
         show,
         take,
@@ -202,7 +201,7 @@ def of_take(folder: Path, show: str | None, wish: Wish) -> Recording:
     from installation.film.wish import cut_to, plan
 
     changes: dict[str, dict[str, Any]] = {"screen": {"fit": wish.fit}} if wish.fit else {}
-    place = folder = folder.expanduser().resolve()
+    place = folder = home(folder).resolve()
     if show is not None:
         path, config = opening.load_show(show, {})
         place, changes["record"] = path.parent, config.record.model_dump()

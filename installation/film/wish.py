@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from installation.errors import ConfigError, OutputError
+from installation.files import home
 from installation.film import making
 from installation.film.recording import MOST_FRAMES, Recording
 from installation.output.placement import shown_size
@@ -192,11 +193,6 @@ def _climb(session: Session, size: tuple[int, int], open_session: OpenSession, s
             "A network for that is named by stages in the show's [record]"
         )
     return session
-
-
-def home(path: Path) -> Path:
-    """With the user's folder for a ~ that no shell has replaced, as in --out=~/film.mp4. One that names nobody stays."""
-    return Path(os.path.expanduser(path))
 
 
 def film_path(path: Path, out: Path | None, kind: Preset) -> Path:
