@@ -5,6 +5,8 @@ Exit codes: 0 ok · 1 a fault in the program · 2 usage or config · 3 display �
 """
 
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 EXIT_TEMPORARY = 75
@@ -70,3 +72,10 @@ def install_extra(name: str) -> str:
     if made.resolve() == Path(sys.prefix).resolve():
         return f"make setup EXTRAS={name}"
     return f"pip install 'installation[{name}]'"
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """`; did you mean 'speed'?` for the end of what is wrong, or nothing. Capitals do not count."""
+    known = {known.casefold(): known for known in words}
+    close = get_close_matches(word[:80].casefold(), known, n=1, cutoff=0.55)
+    return f"; did you mean {known[close[0]]!r}?" if close else ""

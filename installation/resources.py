@@ -7,10 +7,9 @@ In a wheel they ride inside the package as `installation/_resources`. Standard l
 from __future__ import annotations
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 
-from installation.errors import ConfigError
+from installation.errors import ConfigError, did_you_mean
 from installation.files import home
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -53,21 +52,18 @@ def show_config(name_or_path: str | Path) -> Path:
     if path.suffix.lower() == ".toml" or len(path.parts) != 1:
         if os.path.isfile(path):  # says no, where pathlib raises: names too long, folders that refuse
             return path.resolve()
-        raise ConfigError(_no_file(path), where=text, fix=_suggest(path.stem))
+        raise ConfigError(_no_file(path) + did_you_mean(path.stem, shows()), where=text, fix=_choice())
     if text in shows():
         return _folder("show_configs") / f"{text}.toml"
-    raise ConfigError(f"there is no show named {text!r}", fix=_suggest(text))
+    raise ConfigError(f"there is no show named {text!r}{did_you_mean(text, shows())}", fix=_choice())
 
 
 def _no_file(path: Path) -> str:
     return "this is a folder, not a show's TOML file" if os.path.isdir(path) else "there is no such file"
 
 
-def _suggest(name: str) -> str:
+def _choice() -> str:
     known = shows()
-    close = get_close_matches(name, known, n=1)
-    if close:
-        return f"Did you mean {close[0]!r}?"
     return (
         f"Name one of {', '.join(known)}, or give the path of a .toml file"
         if known

@@ -22,7 +22,7 @@ def test_a_default_show_is_found_by_name() -> None:
 
 
 def test_a_misspelt_show_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"no show named 'frist_light'. Did you mean 'first_light'\?") as fault:
+    with pytest.raises(ConfigError, match=r"no show named 'frist_light'; did you mean 'first_light'\?") as fault:
         resources.show_config("frist_light")
     assert fault.value.exit_code == 2
 

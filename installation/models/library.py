@@ -6,13 +6,12 @@ A model is `NAME.safetensors` in the data folder of the user, with its sha256 in
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ import platformdirs
 from filelock import Timeout
 
 from installation import locks
-from installation.errors import CheckpointError, InstallationError, ModelError, OutputError
+from installation.errors import CheckpointError, InstallationError, ModelError, OutputError, did_you_mean
 from installation.files import fingerprint
 from installation.models import cost
 from installation.models.catalogue import CATALOGUE, COMMERCIAL_USE, Catalogued
@@ -114,7 +113,8 @@ def find(name_or_path: str | Path, extra_dirs: Sequence[Path] = (), *, data_dir:
         raise ModelError(f"the model {text} is not on this machine", fix=f"Run: installation models add {text}")
     here = {path.stem for place in places for path in place.glob(f"*{SUFFIX}") if _is_model(path)}
     raise ModelError(
-        f"no model is named {text!r}", fix=_nearest(text, here | CATALOGUE.keys()) or "See `installation models list`"
+        f"no model is named {text!r}{did_you_mean(text, sorted(here | CATALOGUE.keys()))}",
+        fix="See `installation models list`",
     )
 
 
@@ -513,8 +513,8 @@ def _by_name(name: str) -> Catalogued:
         raise ModelError("a folder, not a file", where=name, fix="Name the file in it that holds the network")
     check_name(name)
     if name not in CATALOGUE:
-        known = f"The catalogue has {', '.join(CATALOGUE)}"
-        raise ModelError(f"the catalogue has no model {name!r}", fix=_nearest(name, CATALOGUE) or known)
+        what = f"the catalogue has no model {name!r}{did_you_mean(name, CATALOGUE)}"
+        raise ModelError(what, fix=f"It has {', '.join(CATALOGUE)}")
     return CATALOGUE[name]
 
 
@@ -531,8 +531,3 @@ def _by_wheel(path: Path) -> list[Catalogued]:
     raise ModelError(
         "none of the wheels in the catalogue, or a damaged one", where=str(path), fix=f"These hold models: {pinned}"
     )
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else ""

@@ -6,13 +6,12 @@ Everything but `list_monitors` and `read_monitors` is pure. GLFW's calls belong 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from installation.errors import DisplayError
+from installation.errors import DisplayError, did_you_mean
 from installation.output.glfw_library import start_glfw, text
 
 State = Literal["fullscreen", "windowed", "waiting"]
@@ -124,9 +123,8 @@ def choose(monitors: Sequence[Monitor], wanted: str | int | None) -> Monitor:
         raise DisplayError(
             f"{word!r} fits {len(found)} monitors", where="monitor", fix=f"Use an index or corner: {listing}"
         )
-    near = difflib.get_close_matches(folded, [m.name.casefold() for m in monitors], n=1)
-    meant = next((f"Did you mean {m.name!r}? " for m in monitors if near and m.name.casefold() == near[0]), "")
-    raise DisplayError(f"there is no monitor {word!r}", where="monitor", fix=f"{meant}There are: {listing}")
+    what = f"there is no monitor {word!r}{did_you_mean(word, [m.name for m in monitors])}"
+    raise DisplayError(what, where="monitor", fix=f"There are: {listing}")
 
 
 @dataclass(frozen=True, slots=True)

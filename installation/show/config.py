@@ -23,8 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from installation.errors import ConfigError
-from installation.show.faults import config_error, did_you_mean, fault_line, shown
+from installation.errors import ConfigError, did_you_mean
+from installation.show.faults import config_error, fault_line, shown
 from installation.show.latent_file import checked_rows, read_latent
 from installation.show.look import Grade
 from installation.show.networks import is_loopback, network

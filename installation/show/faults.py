@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
-from installation.errors import ConfigError
+from installation.errors import ConfigError, did_you_mean
 
 _MOST_LINES = 40
-
-
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """`; did you mean 'speed'?`, or nothing."""
-    close = get_close_matches(word[:80], list(words), n=1, cutoff=0.55)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def shown(value: Any) -> str:

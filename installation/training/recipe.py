@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from installation.errors import ConfigError
+from installation.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,14 +35,14 @@ def resolve(
     """
     if name not in configs:
         raise ConfigError(
-            f"unknown config {name!r}", where="config", fix="Use " + ", ".join(configs) + _near(name, configs)
+            f"unknown config {name!r}{did_you_mean(name, configs)}", where="config", fix=f"Use {', '.join(configs)}"
         )
     types = {field.name: str(field.type) for field in fields(configs[name])}
     faults: list[str] = []
     values: dict[str, Any] = {}
     for key, text in overrides.items():
         if key not in types:
-            faults.append(f"no field {key!r}{_near(key, types)}")
+            faults.append(f"no field {key!r}{did_you_mean(key, types)}")
             continue
         try:
             values[key] = _parse(types[key], text)
@@ -73,8 +72,3 @@ def _parse(kind: str, text: str) -> Any:
     if not math.isfinite(value):
         raise ValueError(text)
     return value
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""

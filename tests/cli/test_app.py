@@ -90,7 +90,7 @@ USAGE = {
     "a verb that is none": (["rn"], "No such command 'rn'"),
     "an option that is none": (["run", "--fullscren"], "No such option: --fullscren"),
     "a port too high": (["run", "--osc-port", "65536"], "--osc-port"),
-    "a show that is none": (["run", "frist_light"], "Did you mean 'first_light'?"),
+    "a show that is none": (["run", "frist_light"], "did you mean 'first_light'?"),
     "a folder for a show": (["run", "."], "this is a folder"),
     "no size": (["still", "--size", "12"], "--size"),
     "a size without width": (["still", "--size", "0x5"], "--size"),
@@ -133,7 +133,7 @@ def test_a_monitors_position_is_listed_as_it_is_typed(home: Path) -> None:
 
 MODELS = {
     "unknown": (["models", "info", "nope"], "no model is named 'nope'"),
-    "misspelt": (["models", "add", "dcgan-face"], "Did you mean dcgan-faces?"),
+    "misspelt": (["models", "add", "dcgan-face"], "did you mean 'dcgan-faces'?"),
     "no checkpoint": (["models", "info", os.devnull], "not a .safetensors file"),
     "no wheel": (["models", "add", "none.whl"], "cannot be read"),
     "not here": (["models", "info", "dcgan-faces"], "Run: installation models add dcgan-faces"),

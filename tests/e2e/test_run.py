@@ -128,7 +128,7 @@ def test_a_port_in_use_is_one_clear_error(tmp_path, networks, show_text):
 
 
 BAD = [
-    (("run", "first_lihgt"), 2, "Did you mean 'first_light'?"),
+    (("run", "first_lihgt"), 2, "did you mean 'first_light'?"),
     (("run", "gone.toml"), 2, "there is no such file"),
     (("models", "info", "dcgan-facse"), 5, "dcgan-faces"),
     (("models", "add", "nobody"), 5, "nobody"),

@@ -62,7 +62,7 @@ def test_part_of_two_names_is_refused_with_both() -> None:
 
 
 def test_an_unknown_name_lists_what_there_is_and_guesses() -> None:
-    with pytest.raises(DisplayError, match=r"no monitor 'HDMI1'.*Did you mean 'HDMI-1'\?.*1920x1080\+1920\+0 60 Hz"):
+    with pytest.raises(DisplayError, match=r"no monitor 'HDMI1'.*did you mean 'HDMI-1'\?.*1920x1080\+1920\+0 60 Hz"):
         choose(ALL, "HDMI1")
 
 

@@ -311,7 +311,7 @@ def test_under_xvfb_the_pacer_waits_because_the_swap_does_not(wall: GlfwSurface)
 
 
 def test_an_unknown_monitor_is_refused_and_the_next_window_opens() -> None:
-    with pytest.raises(DisplayError, match=r"no monitor 'scren'\. Did you mean 'screen'\?"):
+    with pytest.raises(DisplayError, match=r"no monitor 'scren'; did you mean 'screen'\?"):
         GlfwSurface("lost", monitor="scren")
     GlfwSurface("found", monitor="SCREEN").close()
 

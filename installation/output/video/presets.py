@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from installation.errors import ConfigError
-from installation.show.faults import did_you_mean
+from installation.errors import ConfigError, did_you_mean
 
 # zscale, not scale: swscale makes 943 of 16-bit white in 10 bits, where BT.709 says 940.
 _TO_709 = (
@@ -231,6 +230,6 @@ def preset(name: str) -> Preset:
     """The preset of that name. ConfigError names those there are."""
     if name not in PRESETS:
         there = ", ".join(one.name + (" (for the wall's own films)" if one.live else "") for one in PRESETS.values())
-        what = f"no such preset{did_you_mean(name.lower(), PRESETS)}"
+        what = f"no such preset{did_you_mean(name, PRESETS)}"
         raise ConfigError(what, where=name[:60], fix=f"There are {there}")
     return PRESETS[name]
