@@ -11,6 +11,8 @@ from pathlib import Path
 
 EXIT_TEMPORARY = 75
 
+DISK_FIX = "Is there space on the disk, and may this user write there?"
+
 
 class InstallationError(Exception):
     """A fault the user can act on.
@@ -79,3 +81,8 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     known = {known.casefold(): known for known in words}
     close = get_close_matches(word[:80].casefold(), known, n=1, cutoff=0.55)
     return f"; did you mean {known[close[0]]!r}?" if close else ""
+
+
+def unwritable(error: OSError, where: object) -> OutputError:
+    """A file or folder that the disk refuses."""
+    return OutputError(f"cannot be written ({error.strerror or error})", where=str(where), fix=DISK_FIX)

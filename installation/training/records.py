@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from installation import files
-from installation.errors import OutputError
+from installation.errors import OutputError, unwritable
 
 # A folder with this file holds what was made here, crops or sheets of a run: no scan takes it for a source of pictures.
 MADE = ".made-by-installation"
-DISK_FIX = "Is there space on the disk, and may this user write there?"
 
 
 def write_json(path: Path, data: Any) -> Path:
@@ -44,7 +43,7 @@ def write_bytes(path: Path, data: bytes) -> Path:
     try:
         files.write_whole(path, data)
     except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror or error})", where=str(path), fix=DISK_FIX) from error
+        raise unwritable(error, path) from error
     return path
 
 
@@ -54,7 +53,7 @@ def mark_made(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MADE).touch()
     except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror or error})", where=str(folder), fix=DISK_FIX) from error
+        raise unwritable(error, folder) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

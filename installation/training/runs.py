@@ -29,9 +29,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from installation import locks
-from installation.errors import CheckpointError, ConfigError, InstallationError, OutputError
+from installation.errors import DISK_FIX, CheckpointError, ConfigError, InstallationError, OutputError
 from installation.training.judge.judgement import SUFFIX, Judgement, read_judgement
-from installation.training.records import DISK_FIX, MADE, code_version, machine, now, write_json, write_png
+from installation.training.records import MADE, code_version, machine, now, write_json, write_png
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from installation.errors import OutputError
+from installation.errors import OutputError, unwritable
 from installation.latent.sphere import seed_z, to_sphere
 from installation.models.cascade import Cascade
 from installation.training.picture import frame_of
-from installation.training.records import DISK_FIX, write_bytes, write_png
+from installation.training.records import write_bytes, write_png
 
 TOUR, SCORES, SHEET = "tour.toml", "scores.csv", "sheet.png"
 _COLUMNS, _CELL, _LINE, _SHOWN = 6, 192, 18, 12
@@ -61,7 +61,7 @@ def begin_tour(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror or error})", where=str(out), fix=DISK_FIX) from error
+        raise unwritable(error, out) from error
 
 
 def write_tour(

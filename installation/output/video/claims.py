@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from installation import locks
-from installation.errors import OutputError
+from installation.errors import OutputError, unwritable
 
 _SIDE, _GATE = ".claim.lock", "gate.lock"
 _GATE_S = 10.0
@@ -98,7 +98,7 @@ def _refused(folder: Path) -> Iterator[None]:
         fix = "Wait for it, or stop it"
         raise OutputError("another process is recording here", where=str(folder), fix=fix) from None
     except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror or error})", where=str(folder)) from error
+        raise unwritable(error, folder) from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from installation import locks
-from installation.errors import OutputError
+from installation.errors import OutputError, unwritable
 from installation.files import flush_folder
 from installation.output.video import disk, ffmpeg
 from installation.output.video.manifest import Head, Segment, intact, read_segments, require_head
@@ -49,7 +49,7 @@ def join(
     except Timeout:
         raise OutputError("another process is joining this film", where=str(folder), fix="Wait for it") from None
     except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror or error})", where=str(folder)) from error
+        raise unwritable(error, folder) from error
     try:
         _remove(part)  # what a kill left: as large as the film
         disk.require(out.parent, sum(segment.bytes for segment in segments) if kind.suffix else 0)
@@ -62,7 +62,7 @@ def join(
         part.replace(out)
         flush_folder(out.parent)
     except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", where=str(out)) from error
+        raise unwritable(error, out) from error
     finally:
         with suppress(OSError):
             _remove(part)

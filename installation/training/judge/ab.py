@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from installation.errors import ModelError, OutputError
+from installation.errors import DISK_FIX, ModelError, OutputError
 from installation.training.judge.ab_page import CSP, PAGE
 from installation.training.local_page import LocalPage, number
-from installation.training.records import DISK_FIX
 
 PAIRS = 200
 SAME = "same"
