@@ -7,10 +7,10 @@ import hashlib
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from installation import machine
 from installation.control import take_files
 from installation.errors import ModelError, OutputError, TakeError
 from installation.files import fingerprint, write_whole
@@ -47,7 +47,7 @@ def begin(wanted: Path, show: Show, files: Mapping[str, Path]) -> Path | None:
             for name in show.networks
         )
         data = header_bytes(
-            Header(show, marks), version=_version(), made=datetime.now(UTC).isoformat(timespec="seconds")
+            Header(show, marks), version=machine.version(), made=datetime.now(UTC).isoformat(timespec="seconds")
         )
         for folder in _names(wanted):
             folder.mkdir(parents=True, exist_ok=True)
@@ -79,13 +79,6 @@ def _names(wanted: Path) -> Iterator[Path]:
     yield wanted
     for number in range(2, _MOST_NAMES):
         yield wanted.parent / f"{wanted.name}-{number}"
-
-
-def _version() -> str:
-    try:
-        return version("installation")
-    except PackageNotFoundError:  # a checkout that was never installed
-        return ""
 
 
 def header(folder: Path, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Header:

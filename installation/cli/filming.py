@@ -235,7 +235,7 @@ def _farm(
     from installation.film import farm
 
     shards = [number for number in range(recording.shards) if not set(recording.shard(number)).isdisjoint(wanted)]
-    workers = workers or min(len(shards), max((os.cpu_count() or 2) // 2, 1))
+    workers = workers or min(len(shards), max(machine.cores() // 2, 1))
     say(f"{len(shards)} shards for {min(workers, len(shards))} workers ({executor})")
     frames = sum(map(recording.frames_of, wanted))
     with bar(recording.out.name, frames) as progress:

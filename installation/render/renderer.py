@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from installation import machine
 from installation.errors import EngineError
 from installation.models import checkpoint
 from installation.models.cascade import Cascade
@@ -36,7 +36,7 @@ class Renderer:
         self.cascade = Cascade(generator, stages, tile=tile, device=config.device, dtype=config.dtype)
         self.device = device = self.cascade.placement.device
         if device.type == "cpu":
-            torch.set_num_threads(config.threads or os.cpu_count() or 1)
+            torch.set_num_threads(config.threads or machine.cores())
         self.size = self.cascade.size
         self._latents = Latents(show, self.cascade.generator, device, model=model, checkpoint=checkpoint)
 

@@ -9,7 +9,6 @@ import platform
 import time
 from functools import lru_cache
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from installation import files
 from installation.errors import OutputError, unwritable
+from installation.machine import version
 
 # A folder with this file holds what was made here, crops or sheets of a run: no scan takes it for a source of pictures.
 MADE = ".made-by-installation"
@@ -76,7 +76,7 @@ def code_version() -> str:
     digest = sha256()
     for path in sorted(package.rglob("*.py"), key=lambda path: path.relative_to(package).as_posix()):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return f"{_version('installation') or 'uninstalled'}+{digest.hexdigest()[:12]}"
+    return f"{version() or 'uninstalled'}+{digest.hexdigest()[:12]}"
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -86,18 +86,11 @@ def machine(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
-        "torch": _version("torch"),
-        "numpy": _version("numpy"),
+        "torch": version("torch"),
+        "numpy": version("numpy"),
     }
 
 
 def now() -> str:
     """The moment, UTC, to the second; sorts as text."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

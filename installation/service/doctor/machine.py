@@ -99,11 +99,7 @@ def extras() -> list[Finding]:
 
 
 def _installed(package: str) -> bool:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    return bool(machine.version(package))
 
 
 def _requirements(extra: str = "") -> list[str]:
@@ -327,7 +323,7 @@ def memory(ring_bytes: int) -> list[Finding]:
 
 def processor() -> list[Finding]:
     """Cores this process may use: fewer than the machine has, in a container."""
-    cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    cores = float(machine.cores())
     quota = machine.container_limit("cpu.max")
     if len(quota) == 2 and quota[0].isdecimal():
         cores = min(cores, int(quota[0]) / int(quota[1]))

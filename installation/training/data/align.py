@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from installation import files
+from installation import files, machine
 from installation.errors import ConfigError, OutputError
 from installation.training.data import pool
 from installation.training.data.crop import cut, ffhq_quad
@@ -86,7 +86,7 @@ def align(
         tasks = [task for e in wanted if (task := _plan(e, manifest, folder, size, max_outside, passed))]
         todo = [task for task in tasks if not _done(manifest.entries[task.name], task)]
         done = len(tasks) - len(todo)
-        workers = min(workers or pool.cores(), max(1, len(todo)))
+        workers = min(workers or machine.cores(), max(1, len(todo)))
         for name, crops, fault in pool.each(_cut, todo, workers=workers, died=_died):
             entry = manifest.entries[name]
             if fault:

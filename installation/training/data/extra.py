@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from installation.errors import InstallationError, install_extra
+from installation.machine import version
 
 EXTRA_FIX = f"Install the extra: {install_extra('data')}"
 MTCNN_FIX = "Bring its weights (2 MB, MIT): pip install --no-deps facenet-pytorch"
@@ -49,14 +50,6 @@ def wheel_files(distribution: str, endings: Sequence[str], *, fix: str = EXTRA_F
 def installed(distribution: str) -> bool:
     """Whether a distribution is installed. Imports nothing."""
     return bool(version(distribution))
-
-
-def version(distribution: str) -> str:
-    """Its version, or "" where it is not installed."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 def versions() -> dict[str, str]:

@@ -21,11 +21,6 @@ Result = TypeVar("Result")
 _AHEAD = 3
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def each(
     work: Callable[[Task], Result],
     tasks: Iterable[Task],

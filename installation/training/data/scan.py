@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from installation import machine
 from installation.errors import ConfigError, OutputError
 from installation.training.data import pool
 from installation.training.data.duplicates import Limits, groups
@@ -82,7 +83,7 @@ def scan(
             manifest.facts["away"] = by_hand
             manifest.save()
         done = len(tasks) - len(new)
-        workers = workers or pool.cores()
+        workers = workers or machine.cores()
         for entry in pool.each(measure, new, workers=min(workers, max(1, len(new))), died=died, begin=one_thread):
             manifest.put(entry)
             done += 1
