@@ -5,8 +5,6 @@ Nothing heavy is imported before it is needed, as in `cli/`.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +55,7 @@ def open_session(
 
     from installation.models.header import read_header
     from installation.models.plan import picture_size, wall_size
+    from installation.service.lock import identity
     from installation.session import Session
 
     files = find_networks(config, path.parent, files) if whole or files is None else files
@@ -192,8 +191,3 @@ def state_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_state_path("installation", appauthor=False)
-
-
-def identity(path: Path) -> str:
-    """A name for the show's lock and stored state: readable, and its own for each file."""
-    return f"{path.stem}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"

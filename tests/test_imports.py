@@ -40,7 +40,7 @@ EDGES: dict[str, set[str]] = {
     "session": {"show"},
     "takes": {"show", "control", "models", "resources"},
     "terminal": set(),
-    "opening": {"terminal", "session", "show", "models", "output", "resources"},
+    "opening": {"terminal", "session", "show", "models", "output", "resources", "service"},
     "film": ROOMS - {"control"} | {"session", "resources", "takes"},
     "wall": {"show", "control", "latent", "engine", "output", "session"},
     "children": ROOMS | {"wall", "session", "resources"},

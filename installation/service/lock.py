@@ -31,7 +31,7 @@ class ShowLock:
 
     def __init__(self, show: str | Path, folder: Path, *, spare: Path | None = None) -> None:
         self._name = Path(show).stem or "show"
-        self._key = _key(show)
+        self._key = identity(show)
         try:
             self._acquire(folder)
         except OSError as fault:
@@ -79,8 +79,8 @@ def _text(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _key(show: str | Path) -> str:
-    """A short file name that is the same for each way to write one path."""
+def identity(show: str | Path) -> str:
+    """A short file name for what is a show's own, its lock and what is kept of it: the same for each way to write its path."""
     path = str(Path(show).expanduser().resolve())
     name = re.sub(r"[^A-Za-z0-9_-]", "_", Path(show).stem)[:40]
     return f"{name}-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"

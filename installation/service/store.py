@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import struct
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_state_path
 
 from installation.files import write_whole
 from installation.service.log import CountedLog
@@ -28,15 +26,13 @@ _MAGIC = b"INSTKEEP"
 _HEAD = struct.Struct(
     "<8sIIIQQ16s"
 )  # magic, format, width, height (0 x 0: a state), serial, length of the body, BLAKE2b of all
-_LARGEST = 1 << 30
 
 
 class Store:
-    """The records of one show. show: its name, its own on this machine; folder: default the user's state folder."""
+    """The records of one show. show: a file name that is its own (lock.identity)."""
 
-    def __init__(self, show: str, folder: Path | None = None, *, log: CountedLog | None = None) -> None:
-        self.folder = user_state_path("installation") if folder is None else folder
-        self._name = _file_name(show)
+    def __init__(self, show: str, folder: Path, *, log: CountedLog | None = None) -> None:
+        self.folder, self._name = folder, show
         self._log = log or CountedLog(__name__)
 
     def save_state(self, payload: bytes) -> bool:
@@ -88,14 +84,6 @@ class Store:
             except (OSError, ValueError) as error:
                 self._log.say("store", f"{path} is not used: {error}")
         return None
-
-
-def _file_name(show: str) -> str:
-    """A name every file system takes. One that had to be changed for it gets a hash, so that no two shows share it."""
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", show)[:60]
-    if name and name == show:
-        return name
-    return f"{name[:40]}-{hashlib.sha256(show.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
 
 
 def _seal(width: int, height: int, serial: int, body: bytes) -> bytes:
