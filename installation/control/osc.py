@@ -43,10 +43,10 @@ _HANDFUL_S = 0.001
 class OscSource:
     """A `Source` that listens on one UDP port.
 
-    host: an address of this machine; all but a loopback address need `allow`, networks as "192.168.1.0/24", from which
-    packets are taken (loopback is not implied). port: 0 picks a free one, see `address`. reply: whether questions are
-    answered. version: what `/installation/version` says, the installed one unless given. ConfigError for a bad port or
-    network or a missing allow-list, OutputError where the port or address cannot be had.
+    host: an address of this machine. allow: networks as "192.168.1.0/24", from which packets are taken (loopback is not
+    implied); none = this machine alone, whatever the host. port: 0 picks a free one, see `address`. reply: whether
+    questions are answered. version: what `/installation/version` says, the installed one unless given. ConfigError for a
+    bad port, OutputError where the port or address cannot be had.
     """
 
     name = "osc"
@@ -61,7 +61,7 @@ class OscSource:
         reply: bool = True,
         version: str = "",
     ) -> None:
-        self._peers = Peers(host, allow)
+        self._peers = Peers(allow)
         self._socket = open_receiver(host, port)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         """The address and port that it is bound to."""
@@ -98,10 +98,6 @@ class OscSource:
             "folded": self._mailbox.folded,
             **self._drops.counts,
         }
-
-    def peers(self) -> Mapping[str, int]:
-        """Datagrams by sender, of the newest senders; at most `peers.MAX_PEERS` are remembered."""
-        return self._peers.datagrams()
 
     def close(self) -> None:
         if self._closing:

@@ -24,10 +24,10 @@ from pydantic import (
 )
 
 from installation.errors import ConfigError, did_you_mean
+from installation.show.addresses import ip_network, is_loopback
 from installation.show.faults import config_error, fault_line, shown
 from installation.show.latent_file import checked_rows, read_latent
 from installation.show.look import Grade
-from installation.show.networks import is_loopback, network
 from installation.show.params import (
     FIRST_MODEL,
     MAX_CLASSES,
@@ -88,7 +88,7 @@ def _switch_for_number(given: Any, taken: Any) -> bool:
 
 
 def _is_network(text: str) -> str:
-    network(text)
+    ip_network(text)
     return text
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def network(text: str) -> Network:
+def ip_network(text: str) -> IpNetwork:
     """A network in CIDR notation, or one address. ValueError for anything else."""
     try:
         return ipaddress.ip_network(text, strict=False)
