@@ -16,7 +16,7 @@ AUGMENTS = ("ramp", "ada", "off")
 class BaseConfig:
     """A recipe. Images, not steps, are the unit of time: kimg is thousands of real images shown.
 
-    size: px, a power of two. channels, critic_channels: width of each resolution from 4x4 up, generator and discriminator.
+    size: px, a power of two. channels, critic_channels: width of each resolution from 4x4 up, generator and critic.
     batch: over all processes. gamma: weight of R1 and R2, None for the loss's own rule (`penalty_weight`);
     the one number worth a sweep, from a quarter to four times. penalty: exact every `penalty_every` steps, or by differences of width
     0.01 every `difference_every`. augment: `ramp` to augment_p over augment_kimg, `ada` towards augment_target (at most augment_p), or off.

@@ -98,7 +98,7 @@ def warm_start(trainee: BaseTrainee, path: Path) -> str:
 
     A run of smaller pictures whose widths are the first of this one's grows: its resolutions go on, and the new ones begin without a
     say in the picture (as in Karras et al. 2018, arXiv:1710.10196, at once instead of by and by).
-    With a generator alone the discriminator first learns by itself, for the images of the warm-up: until then it would only do harm.
+    With a generator alone the critic first learns by itself, for the images of the warm-up: until then it would only do harm.
     What a run is to stay with (`keep`) is the network that is shown: another run's average.
     CheckpointError if it does not fit or cannot be read.
     """

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from installation.training.augment import Draw
 from installation.training.base.config import BaseConfig
-from installation.training.base.discriminator import Discriminator
+from installation.training.base.critic_net import CriticNet
 from installation.training.base.generator import Generator
 from installation.training.base.plan import half_dtype
 from installation.training.optimiser import Adam
@@ -34,14 +34,14 @@ def _band(size: int) -> tuple[slice, slice]:
 
 
 class EyeCritic(nn.Module):
-    """A discriminator of windows, a quarter of the picture's side and half as wide as the one of pictures, and its optimiser."""
+    """A critic of windows, a quarter of the picture's side and half as wide as the one of pictures, and its optimiser."""
 
     def __init__(self, config: BaseConfig, device: torch.device, layout: torch.memory_format) -> None:
         super().__init__()
         self.side = config.size // 4
         widths = tuple(max(width // 2, 1) for width in config.critic_channels[:-2])
         own = replace(config, size=self.side, critic_channels=widths)
-        self.net = Discriminator(own, half_dtype(device), layout, inputs=6).to(device)
+        self.net = CriticNet(own, half_dtype(device), layout, inputs=6).to(device)
         self.adam = Adam(dict(self.net.named_parameters()), beta2=config.beta2)
 
     def look(self, img: Tensor, draw: Draw) -> Tensor:

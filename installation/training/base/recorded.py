@@ -18,7 +18,7 @@ from installation.training.base.batch import Batch
 Numbers = dict[str, Tensor]
 
 
-class Recorder:
+class GraphedSteps:
     """Runs steps of several kinds: the first of a kind as it is, to warm up; the second is recorded; from then on it is replayed.
 
     A step must read nothing but the batch and tensors that keep their place, and write in place. Everything in the process's thread runs

@@ -1,4 +1,4 @@
-"""One step of generator and discriminator: the losses, the lazy penalties, the gradients. It owns the networks and their optimisers."""
+"""One step of generator and critic: the losses, the lazy penalties, the gradients. It owns the networks and their optimisers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from installation.training.augment import Augment, Draw
 from installation.training.base.batch import Batch
 from installation.training.base.config import BaseConfig
-from installation.training.base.discriminator import Discriminator
+from installation.training.base.critic_net import CriticNet
 from installation.training.base.eyes import Anchor, EyeCritic, learning
 from installation.training.base.generator import Generator
 from installation.training.base.grid import Grid
 from installation.training.base.plan import Plan, half_dtype
 from installation.training.base.projected import ProjectedCritic
-from installation.training.base.recorded import Recorder
+from installation.training.base.recorded import GraphedSteps
 from installation.training.losses import (
     LossKind,
     difference_penalty,
@@ -53,7 +53,7 @@ class _Judge:
     """A critic of pixels. look: (img as made, draw) -> what it is shown. fast: `net`, maybe compiled. weight: in the generator's loss."""
 
     name: str
-    net: Discriminator
+    net: CriticNet
     fast: nn.Module
     look: Callable[[Tensor, Draw], Tensor]
     adam: Adam
@@ -68,11 +68,11 @@ class Steps:
     ) -> None:
         self.config, self.plan, self.device, self.team = config, plan, device, team or Team()
         half = half_dtype(device)
-        self.recorder = Recorder(device) if plan.recorded else None
+        self.graphed = GraphedSteps(device) if plan.recorded else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.generator = Generator(config, half, plan.layout).to(device)
-            self.critic = Discriminator(config, half, plan.layout).to(device)
+            self.critic = CriticNet(config, half, plan.layout).to(device)
         self.fast_generator: Callable[[Tensor], Tensor] = self.generator
         self.fast_critic: nn.Module = self.critic
         if plan.compiled:
@@ -122,9 +122,9 @@ class Steps:
             self.generator_adam.announce(lr_generator)
         work = partial(self._work, penalised=penalised, alone=alone, paths=paths)
         # Numbers that are drawn on the way would be recorded too, and come again and again.
-        if self.recorder is None or paths or (penalised and config.penalty == "difference"):
+        if self.graphed is None or paths or (penalised and config.penalty == "difference"):
             return work(batch)
-        return self.recorder.run((penalised, alone, tuple(draw.kinds for draw in batch.draws)), work, batch)
+        return self.graphed.run((penalised, alone, tuple(draw.kinds for draw in batch.draws)), work, batch)
 
     def _work(self, batch: Batch, *, penalised: bool, alone: bool, paths: bool) -> dict[str, Tensor]:
         numbers = self._critic_step(batch, penalised)
@@ -288,7 +288,7 @@ def _note(numbers: dict[str, Tensor], name: str, value: Tensor, share: float) ->
 
 
 def _sureness(config: BaseConfig, real: Tensor, fake: Tensor) -> Tensor:
-    """How much more often the discriminator is right than wrong about real pictures, -1..1: r_t of arXiv:2006.06676.
+    """How much more often the critic is right than wrong about real pictures, -1..1: r_t of arXiv:2006.06676.
 
     Relativistic logits have no zero of their own, so there a real picture is held against its generated partner.
     """

@@ -189,7 +189,7 @@ class BaseTrainee:
 
     @torch.no_grad()
     def overfit(self) -> float | None:
-        """r_v of arXiv:2006.06676: 0 while the discriminator takes pictures it never saw for as real as those it did, 1 if it takes them
+        """r_v of arXiv:2006.06676: 0 while the critic takes pictures it never saw for as real as those it did, 1 if it takes them
         for generated ones. None without enough held-out pictures."""
         if self.held_out is None:
             return None

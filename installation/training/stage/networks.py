@@ -37,7 +37,7 @@ def new_stage(config: StageConfig, scale: int, seed: int) -> Stage:
 
 
 class Critic(nn.Module):
-    """Conditional patch discriminator: img [N, 3, h·scale, w·scale] and lo [N, 3, h, w], both -1..1 -> logits [N, 1, h', w'].
+    """Conditional patch critic: img [N, 3, h·scale, w·scale] and lo [N, 3, h, w], both -1..1 -> logits [N, 1, h', w'].
 
     Each logit judges a patch: is it real, and is it an enlargement of this very lo? Seen is the detail above lo, amplified: all else is
     the same in real and made ones, and the detail of skin is a fiftieth of the range (seeing img itself, it knew nothing after the

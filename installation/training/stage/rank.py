@@ -23,7 +23,7 @@ from installation.training.tour import portrait_ws
 
 
 def rank_seeds(
-    discriminator_state: Path,
+    critic_state: Path,
     previous: Sequence[Path],
     stage: Path,
     seeds: Sequence[int],
@@ -34,10 +34,10 @@ def rank_seeds(
 ) -> np.ndarray:
     """float64 [number of seeds]: the higher, the better; in the order of `seeds`.
 
-    discriminator_state: a stage run's state.safetensors. previous: the cascade before the stage, base first. stage: that run's
+    critic_state: a stage run's state.safetensors. previous: the cascade before the stage, base first. stage: that run's
     checkpoint. seeds: as a show names portraits. psi: truncation. CheckpointError or ModelError where they do not belong together.
     """
-    critic = load_critic(discriminator_state)
+    critic = load_critic(critic_state)
     base, *between = (checkpoint.load(path) for path in previous)
     last = checkpoint.load(stage)
     # Built whole, so that a stage that does not fit is refused; used without its last stage.
@@ -45,7 +45,7 @@ def rank_seeds(
     before = Cascade(base, between, device=device, dtype="float32", graph=False)
     critic.to(whole.placement.device)
     if not isinstance(last, Upscaler) or last.scale != 2**critic.joins_at:
-        raise ModelError("the critic was trained for another scale", where=str(discriminator_state))
+        raise ModelError("the critic was trained for another scale", where=str(critic_state))
     scores = []
     with torch.inference_mode():
         for done, seed in enumerate(seeds):

@@ -70,8 +70,8 @@ def test_recorded_steps_learn_what_plain_ones_learn(config: BaseConfig) -> None:
         )
         steps = [trainee.step() for _ in range(40)]
         assert trainee.steps.critic_adam.steps == 40
-        if trainee.steps.recorder is not None:
-            assert len(trainee.steps.recorder.graphs) == 2
+        if trainee.steps.graphed is not None:
+            assert len(trainee.steps.graphed.graphs) == 2
         names = ("loss_critic", "loss_projected")[: 1 + int(projected)]
         last = torch.stack([torch.stack([step[name] for name in names]) for step in steps])
         weights = torch.cat([p.detach().flatten() for p in trainee.steps.generator.parameters()])

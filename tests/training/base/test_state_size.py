@@ -29,7 +29,7 @@ def test_b128_has_the_size_it_was_planned_with(tmp_path: Path) -> None:
     assert 4.0e6 < critic < 4.5e6
     save_state(tmp_path / "state.safetensors", *made.state())
     size = (tmp_path / "state.safetensors").stat().st_size
-    # Weights, average and v of the generator, weights and v of the discriminator: two bytes each.
+    # Weights, average and v of the generator, weights and v of the critic: two bytes each.
     assert abs(size - 2 * (3 * generator + 2 * critic)) < 60_000
     assert size < 42e6
 

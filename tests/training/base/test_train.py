@@ -248,14 +248,14 @@ def test_a_warm_start_begins_with_a_checkpoints_pictures(
     given, got = checkpoint.load(finished / EXPORT_NAME), tensors(out)
     for name, tensor in given.state_dict().items():
         if name != "mapping.w_avg":
-            # Until the warm-up ends the discriminator learns alone.
+            # Until the warm-up ends the critic learns alone.
             assert torch.equal(got[f"generator.{name}"], tensor), name
     assert json.loads((out / "run.json").read_text())["parents"]["warm_start"]
     run(disc_data, out, {**small, "warm_kimg": "0.024"}, kimg=0.04, warm_start_from=finished / EXPORT_NAME)
     assert not torch.equal(tensors(out)["generator.synthesis.b4.const"], got["generator.synthesis.b4.const"])
 
 
-def test_a_warm_start_from_a_run_takes_its_discriminator_too(
+def test_a_warm_start_from_a_run_takes_its_critic_too(
     finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
 ) -> None:
     out = tmp_path / "warm"

@@ -1,4 +1,4 @@
-"""The residual discriminator of StyleGAN2 (Karras et al. 2020, arXiv:1912.04958) with its minibatch-statistics channel."""
+"""The residual critic of StyleGAN2 (Karras et al. 2020, arXiv:1912.04958) with its minibatch-statistics channel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from installation.training.filters import halve
 _FULL_PRECISION_UP_TO = 16
 
 
-class Discriminator(nn.Module):
+class CriticNet(nn.Module):
     """img [N, inputs, size, size] float32 -> logits [N] float32; larger for real pictures.
 
     Pictures are compared within groups of neighbours in the batch, never across them.

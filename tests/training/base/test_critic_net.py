@@ -1,4 +1,4 @@
-"""The discriminator: shapes, groups, derivatives, and that it learns."""
+"""The critic: shapes, groups, derivatives, and that it learns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from installation.training.base.config import BaseConfig, resolve
-from installation.training.base.discriminator import Discriminator, spread
+from installation.training.base.critic_net import CriticNet, spread
 from installation.training.losses import discriminator_loss, gradient_penalty
 from installation.training.optimiser import Adam
 from tests.training.base.conftest import discs
@@ -21,9 +21,9 @@ def config(small: dict[str, str]) -> BaseConfig:
 
 
 @pytest.fixture
-def critic(config: BaseConfig) -> Discriminator:
+def critic(config: BaseConfig) -> CriticNet:
     torch.manual_seed(0)
-    return Discriminator(config)
+    return CriticNet(config)
 
 
 def test_the_spread_is_the_mean_standard_deviation_of_each_group() -> None:
@@ -35,7 +35,7 @@ def test_the_spread_is_the_mean_standard_deviation_of_each_group() -> None:
         assert torch.allclose(out[rows], wanted.expand(3, 1, 2, 2), atol=1e-4)
 
 
-def test_groups_do_not_see_each_other(critic: Discriminator) -> None:
+def test_groups_do_not_see_each_other(critic: CriticNet) -> None:
     img = torch.randn(8, 3, 32, 32)
     other = img.clone()
     other[4:] = torch.randn(4, 3, 32, 32)
@@ -43,7 +43,7 @@ def test_groups_do_not_see_each_other(critic: Discriminator) -> None:
     assert not torch.allclose(critic(img, 8)[:4], critic(other, 8)[:4], atol=1e-5)
 
 
-def test_a_real_and_a_generated_half_in_one_call_are_two_calls(critic: Discriminator) -> None:
+def test_a_real_and_a_generated_half_in_one_call_are_two_calls(critic: CriticNet) -> None:
     real, fake = torch.randn(4, 3, 32, 32), torch.randn(4, 3, 32, 32)
     both = critic(torch.cat([real, fake]), 4)
     assert torch.allclose(both, torch.cat([critic(real, 4), critic(fake, 4)]), atol=1e-5)
@@ -52,11 +52,11 @@ def test_a_real_and_a_generated_half_in_one_call_are_two_calls(critic: Discrimin
 def test_logits_of_noise_are_of_size_one(config: BaseConfig) -> None:
     torch.manual_seed(1)
     big = replace(config, size=64, critic_channels=(64, 64, 64, 32, 16))
-    logits = torch.stack([Discriminator(big)(torch.randn(16, 3, 64, 64), 4).detach() for _ in range(6)])
+    logits = torch.stack([CriticNet(big)(torch.randn(16, 3, 64, 64), 4).detach() for _ in range(6)])
     assert 0.1 < logits.square().mean().sqrt() < 3
 
 
-def test_the_penalty_has_a_gradient_for_every_weight_it_can_move(critic: Discriminator) -> None:
+def test_the_penalty_has_a_gradient_for_every_weight_it_can_move(critic: CriticNet) -> None:
     img = torch.randn(4, 3, 32, 32, requires_grad=True)
     gradient_penalty(critic(img, 4), img).backward()
     for name, parameter in critic.named_parameters():
@@ -66,7 +66,7 @@ def test_the_penalty_has_a_gradient_for_every_weight_it_can_move(critic: Discrim
 
 
 @pytest.mark.parametrize("layer", ["fromrgb", "conv", "fc", "out"])
-def test_the_penalty_is_of_degree_two_in_each_layer(critic: Discriminator, layer: str) -> None:
+def test_the_penalty_is_of_degree_two_in_each_layer(critic: CriticNet, layer: str) -> None:
     """Without biases the logits are proportional to each layer's weights, so by Euler's rule <dP/dW, W> = 2 P.
 
     Exact, unlike finite differences: the slope of a leaky ReLU jumps.
@@ -79,7 +79,7 @@ def test_the_penalty_is_of_degree_two_in_each_layer(critic: Discriminator, layer
     assert (weight.grad * weight).sum().item() == pytest.approx(2 * penalty.item(), rel=1e-3)
 
 
-def test_it_learns_to_tell_discs_from_noise_in_20_steps(critic: Discriminator) -> None:
+def test_it_learns_to_tell_discs_from_noise_in_20_steps(critic: CriticNet) -> None:
     real = torch.from_numpy(np.stack(discs(32, 32))).float() / 127.5 - 1
     rng = torch.Generator().manual_seed(0)
     adam = Adam(dict(critic.named_parameters()))
