@@ -15,8 +15,8 @@ class Batch:
     """This process's share of a step. real [N, 3, S, S] float32 -1..1; z [2, N, z_dim]: latents of the critics' step and the generator's.
 
     draws: what augmentation does to the real pictures and the generated ones of the critic's step, to the same real pictures as the
-    generator's step sees them, and to its new ones; then, with a projected critic, what that one sees of the real pictures, the
-    generated ones, and those of the generator's step.
+    generator's step sees them, and to its new ones; then, where a critic is always shown augmented ones, what it sees of the real
+    pictures, the generated ones, and those of the generator's step.
     rng: for what is drawn on the way (path lengths, differences).
     """
 
@@ -24,6 +24,11 @@ class Batch:
     z: Tensor
     draws: tuple[Draw, ...]
     rng: torch.Generator
+
+    def part(self, rows: slice) -> Batch:
+        """Some of its pictures, with their latents and draws."""
+        draws = tuple(draw.part(rows) for draw in self.draws)
+        return replace(self, real=self.real[rows], z=self.z[:, rows], draws=draws)
 
     def copy(self) -> Batch:
         """The same in memory of its own."""

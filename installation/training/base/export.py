@@ -14,9 +14,10 @@ from installation.errors import CheckpointError
 from installation.models import checkpoint
 from installation.models.header import read_header
 from installation.models.stylegan2 import StyleGAN2
+from installation.training.base.anchor import Anchor
 from installation.training.base.config import BaseConfig
 from installation.training.base.generator import Generator, exported, exported_config
-from installation.training.base.trainee import BaseTrainee, load_parameters
+from installation.training.base.trainee import BaseTrainee
 from installation.training.dataset import Dataset
 from installation.training.runs import EXPORT_NAME, STATE_NAME
 from installation.training.state import State, load_state, misfit
@@ -103,9 +104,10 @@ def warm_start(trainee: BaseTrainee, path: Path) -> str:
     CheckpointError if it does not fit or cannot be read.
     """
     begun = _begin_with(trainee, path)
-    if trainee.steps.anchor is not None:
-        load_parameters(trainee.steps.generator, dict(trainee.average.named_parameters()))
-        trainee.steps.anchor.hold(trainee.steps.generator)
+    for term in trainee.steps.terms:
+        if isinstance(term, Anchor):
+            trainee.steps.generator.take(dict(trainee.average.named_parameters()))
+            term.keep(trainee.average)
     return begun
 
 
@@ -133,7 +135,7 @@ def _begin_with(trainee: BaseTrainee, path: Path) -> str:
     # Constant noise maps, if it had any, are left out: pictures change a little, and training makes it good.
     tensors = network.state_dict()
     for generator in (trainee.steps.generator, trainee.average):
-        load_parameters(generator, tensors)
+        generator.take(tensors)
     trainee.let_critic_learn_first()
     return str(path)
 
@@ -144,16 +146,16 @@ def _adopt_state(trainee: BaseTrainee, state: State) -> None:
         _grow(trainee, state, size)
         return
     try:
-        load_parameters(trainee.steps.generator, state.part("generator"))
-        load_parameters(trainee.steps.critic, state.part("critic"))
+        first, *others = trainee.steps.critics
+        trainee.steps.generator.take(state.part("generator"))
+        first.net.load_state_dict(state.part(first.name))
         # A state that was made small for a journey or a repository may be without: its generator is the average then.
-        load_parameters(trainee.average, state.part("average") or state.part("generator"))
-        if trainee.steps.projected is not None and (heads := state.part("projected")):
-            trainee.steps.projected.heads.load_state_dict(heads)
-        if trainee.steps.eyes is not None and (net := state.part("eyes")):
-            trainee.steps.eyes.net.load_state_dict(net)
-        elif trainee.config.keep:
-            trainee.let_critic_learn_first()
+        trainee.average.take(state.part("average") or state.part("generator"))
+        for critic in others:
+            if tensors := state.part(critic.name):
+                critic.net.load_state_dict(tensors)
+            elif trainee.config.keep:
+                trainee.let_critic_learn_first()
     except (KeyError, RuntimeError, ValueError) as error:
         raise misfit(state, error, "the run's networks have another shape") from error
 
@@ -171,11 +173,12 @@ def _grow(trainee: BaseTrainee, state: State, size: int) -> None:
     try:
         fresh: dict[str, Tensor] = {name: p for name, p in steps.generator.named_parameters() if f".{new}." in name}
         fresh[torgb] = torch.zeros_like(fresh[torgb])
-        load_parameters(steps.generator, {**state.part("generator"), **fresh})
-        load_parameters(trainee.average, {**state.part("average"), **fresh})
+        steps.generator.take({**state.part("generator"), **fresh})
+        trainee.average.take({**state.part("average"), **fresh})
         # The critic looks at the new size through layers that know nothing yet: it first learns alone.
-        fresh = {name: p for name, p in steps.critic.named_parameters() if name.startswith((f"{new}.", "fromrgb."))}
-        load_parameters(steps.critic, {**state.part("critic"), **fresh})
+        net = steps.critic.net
+        fresh = {name: p for name, p in net.named_parameters() if name.startswith((f"{new}.", "fromrgb."))}
+        net.load_state_dict({**state.part("critic"), **fresh})
     except (KeyError, RuntimeError, ValueError) as error:
         raise misfit(state, error, "the run's networks are no beginning of these") from error
     trainee.let_critic_learn_first()

@@ -46,6 +46,16 @@ class Generator(nn.Module):
         return self.synthesis(w[:, None].expand(-1, self.num_ws, -1))
 
     @torch.no_grad()
+    def take(self, tensors: dict[str, Tensor]) -> None:
+        """Copy tensors of any float dtype into the parameters. KeyError if one is missing, ValueError if it has another shape."""
+        for name, parameter in self.named_parameters():
+            tensor = tensors[name]
+            # copy_ would spread a smaller tensor over a larger one.
+            if tensor.shape != parameter.shape:
+                raise ValueError(f"{name} has shape {list(tensor.shape)}, {list(parameter.shape)} expected")
+            parameter.copy_(tensor)
+
+    @torch.no_grad()
     def centre(self) -> None:
         """Set mapping.w_avg to the mean w of fixed latents.
 

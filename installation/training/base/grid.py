@@ -13,6 +13,8 @@ import math
 import torch
 from torch import Tensor
 
+from installation.training.base.batch import Batch
+from installation.training.state import State
 from installation.training.team import Team
 
 _WINDOW = 32
@@ -25,7 +27,10 @@ _NEWS = 0.1
 class Grid:
     """Holds a generator's fine spectrum to the shape of the real pictures'. apart [cells]: made less real, of late."""
 
-    def __init__(self, size: int, device: torch.device) -> None:
+    name = "grid"
+
+    def __init__(self, size: int, device: torch.device, weight: float = 1.0) -> None:
+        self.weight = weight
         self.side = min(_WINDOW, size)
         along = torch.fft.rfftfreq(self.side)
         across = torch.fft.fftfreq(self.side)
@@ -53,8 +58,18 @@ class Grid:
         """
         return 2 * ((self.apart - self.apart.mean()) * spectrum).mean()
 
+    def hold(self, batch: Batch, made: Tensor) -> tuple[Tensor, Tensor]:
+        spectrum = self.spectrum(made)
+        return self.loss(spectrum), spectrum.detach() - self.spectrum(batch.real)
+
     @torch.no_grad()
-    def learn(self, apart: Tensor, team: Team) -> Tensor:
+    def learn(self, seen: Tensor, team: Team) -> Tensor:
         """Takes in made minus real of one batch; gives the standard deviation of `apart` in dB. In place: a recorded step reads it."""
-        self.apart.lerp_(team.average(apart), _NEWS)
+        self.apart.lerp_(team.average(seen), _NEWS)
         return self.apart.std(correction=0) * (10 / math.log(10))
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"grid": self.apart}
+
+    def restore(self, state: State) -> None:
+        self.apart.copy_(state.tensors["grid"])

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from installation.training.base.plan import half_dtype
+from installation.training.base.batch import Batch
+from installation.training.base.config import BaseConfig
+from installation.training.base.critics import Critic
+from installation.training.base.plan import Plan, half_dtype
 from installation.training.features.efficientnet import Features, scaled
-from installation.training.optimiser import Adam
-from installation.training.state import State, joined
 
 # Features are taken at 1/4 .. 1/32 of the side that pictures have for the network.
 _TAPS = (2, 4, 10, 15)
@@ -30,16 +31,17 @@ _WIDTH = 64
 _SLOPE = 0.2
 
 
-class ProjectedCritic(nn.Module):
+class ProjectedCritic(Critic):
     """img [N, 3, size, size] float32, -1..1 -> logits [N, 4] float32, one for each resolution; larger for real pictures.
 
-    Only the four heads learn (`heads`), by an optimiser of their own. Pictures below 128 px are enlarged to it. ModelError without the
-    features' weights.
+    Only the four heads learn. Pictures below 128 px are enlarged to it. ModelError without the features' weights.
     """
 
-    def __init__(self, size: int, device: torch.device, *, beta2: float = 0.99) -> None:
-        super().__init__()
-        self.side = max(size, _LEAST_SIDE)
+    # Its heads would know a small set's pictures by heart within minutes.
+    always_augmented = True
+
+    def __init__(self, config: BaseConfig, plan: Plan, device: torch.device) -> None:
+        self.side = max(config.size, _LEAST_SIDE)
         self.features = Features(device)
         # In bfloat16 a GPU reads half as much, and has depthwise kernels that are fast; the heads are float32.
         self.dtype = half_dtype(device) or torch.float32
@@ -48,7 +50,7 @@ class ProjectedCritic(nn.Module):
         self.across = [_random((_WIDTH, inputs, 1, 1), rng).to(device) for inputs in _CHANNELS]
         self.down = [_random((_WIDTH, _WIDTH, 3, 3), rng).to(device) for _ in _CHANNELS]
         self.heads = nn.ModuleList(_head(self.side >> i) for i in range(2, 6)).to(device)
-        self.adam = Adam(dict(self.heads.named_parameters()), beta2=beta2)
+        super().__init__("projected", self.heads, lr=config.lr_projected, weight=config.projected, beta2=config.beta2)
 
     def project(self, img: Tensor) -> list[Tensor]:
         """The mixed features [N, 64, side/4, side/4] .. [N, 64, side/32, side/32] that the heads judge; gradients flow to img."""
@@ -66,28 +68,27 @@ class ProjectedCritic(nn.Module):
             mixed.append(y)
         return mixed[::-1]
 
-    def judge(self, mixed: list[Tensor]) -> Tensor:
+    def logits(self, mixed: list[Tensor]) -> Tensor:
         """What `project` gave -> logits [N, 4]."""
         return torch.stack([head(x) for head, x in zip(self.heads, mixed, strict=True)], dim=1)[..., 0]
 
-    def forward(self, img: Tensor) -> Tensor:
-        return self.judge(self.project(img))
+    def __call__(self, img: Tensor) -> Tensor:
+        return self.logits(self.project(img))
 
-    def loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The heads' hinge loss; pictures as `project` takes them, without a gradient. 2: they know nothing."""
+    def hinge(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The heads' loss; pictures as `project` takes them, without a gradient. 2: they know nothing."""
         with torch.no_grad():
             mixed = self.project(torch.cat([real, fake]))
-        on_real, on_fake = self.judge(mixed).chunk(2)
+        on_real, on_fake = self.logits(mixed).chunk(2)
         return (F.relu(1 - on_real) + F.relu(1 + on_fake)).mean()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """What a run's state keeps of it, besides `adam.steps`."""
-        return joined({"projected": self.heads.state_dict(), "projected_v": self.adam.state()})
+    def loss(self, batch: Batch, made: Tensor, penalised: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        draw_real, draw_fake, _ = batch.draws[4:]
+        loss = self.hinge(draw_real.apply(batch.real), draw_fake.apply(made))
+        return loss, {"loss": loss}
 
-    def restore(self, state: State, steps: int) -> None:
-        """KeyError, RuntimeError or ValueError if it does not fit."""
-        self.heads.load_state_dict(state.part("projected"))
-        self.adam.restore(state.part("projected_v"), steps)
+    def fool(self, batch: Batch, made: Tensor) -> Tensor:
+        return -self(batch.draws[6].apply(made)).mean()
 
 
 def _head(size: int) -> nn.Sequential:

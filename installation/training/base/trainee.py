@@ -31,6 +31,16 @@ from installation.training.team import Team
 # How often the augmentation's target is looked at, in images: each look waits for the GPU.
 _ADA_EVERY = 4096
 _OVERFIT_IMAGES = 64
+# By the first word of a tensor's name. One Adam step of 2.5e-3 moves a weight (of size 1) about as far as bfloat16 rounds it (0.2 % at
+# most), so half the bytes lose nothing that the next steps would not have changed. The average is what is shown, and gets float16.
+_COMPACT = {
+    "generator": torch.bfloat16,
+    "generator_v": torch.bfloat16,
+    "critic": torch.bfloat16,
+    "critic_v": torch.bfloat16,
+    "average": torch.float16,
+    "anchor": torch.float16,
+}
 
 
 class BaseTrainee:
@@ -62,10 +72,6 @@ class BaseTrainee:
         self.steps = Steps(config, plan, device, seed=seed, team=team)
         self.average: Generator = copy.deepcopy(self.steps.generator).requires_grad_(False)
         self.half_life = HalfLife(1000 * config.ema_kimg, config.ema_ramp)
-        warm, horizon = int(1000 * config.warm_kimg), int(1000 * config.horizon_kimg)
-        self.rate_generator = Rate(config.lr_generator, warm, horizon)
-        self.rate_critic = Rate(config.lr_critic, warm, horizon)
-        self.rate_projected = Rate(config.lr_projected, warm, horizon)
         kind = "ada" if config.augment == "ada" else "ramp"
         most = 0.0 if config.augment == "off" else config.augment_p
         self.schedule = Schedule(kind, most, int(1000 * config.augment_kimg), config.augment_target)
@@ -75,18 +81,16 @@ class BaseTrainee:
 
     def let_critic_learn_first(self) -> None:
         """For the images of the warm-up the generator stays as it is: a critic that knows nothing yet would only do it harm."""
-        self.critic_alone_until = int(1000 * self.config.warm_kimg) if self.steps.judges else 0
+        self.critic_alone_until = int(1000 * self.config.warm_kimg) if self.steps.active else 0
 
     def step(self) -> dict[str, Tensor]:
         config, nimg = self.config, self.nimg
-        alone = nimg < self.critic_alone_until
         began = time.perf_counter()
         numbers = self.steps.step(
             self._batch(),
             self.count,
-            lr_critic=self.lr_factor * self.rate_critic.at(nimg),
-            lr_projected=self.lr_factor * self.rate_projected.at(nimg),
-            lr_generator=0.0 if alone else self.lr_factor * self.rate_generator.at(nimg),
+            rate=self._rate,
+            alone=nimg < self.critic_alone_until,
             paths=config.path_weight > 0 and nimg >= 1000 * config.path_kimg,
         )
         if self.threads is not None and "penalty" not in numbers:
@@ -101,9 +105,7 @@ class BaseTrainee:
 
     def sound(self) -> bool:
         steps = self.steps
-        networks: list[torch.nn.Module] = [steps.generator, steps.critic, self.average]
-        networks += [] if steps.eyes is None else [steps.eyes.net]
-        networks += [] if steps.projected is None else [steps.projected.heads]
+        networks = [steps.generator, self.average, *(critic.net for critic in steps.critics)]
         return all(bool(torch.stack([p.isfinite().all() for p in net.parameters()]).all()) for net in networks)
 
     def show(self) -> Mapping[str, float]:
@@ -114,36 +116,24 @@ class BaseTrainee:
         self.retries, self.lr_factor = count, lr_factor
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        # One Adam step of 2.5e-3 moves a weight (of size 1) about as far as bfloat16 rounds it (0.2 % at most), so half the bytes lose
-        # nothing that the next steps would not have changed. The average is what is shown, and gets float16.
-        weights, average, moments = (torch.float32,) * 3
-        if self.config.compact:
-            weights, average, moments = torch.bfloat16, torch.float16, torch.bfloat16
-        # What does not learn would not learn the rounding away.
-        generator = average if self.config.keep else weights
         steps = self.steps
-        groups: dict[str, tuple[Mapping[str, Tensor], torch.dtype]] = {
-            "generator": (dict(steps.generator.named_parameters()), generator),
-            "critic": (dict(steps.critic.named_parameters()), weights),
-            "average": (dict(self.average.named_parameters()), average),
-            "generator_v": (steps.generator_adam.state(), moments),
-            "critic_v": (steps.critic_adam.state(), moments),
-        }
-        if steps.anchor is not None:
-            groups["anchor"] = (dict(steps.anchor.generator.named_parameters()), average)
         tensors = joined(
             {
-                group: {name: p.detach().to(dtype) for name, p in named.items()}
-                for group, (named, dtype) in groups.items()
+                "generator": dict(steps.generator.named_parameters()),
+                "average": dict(self.average.named_parameters()),
+                "generator_v": steps.generator_adam.state(),
             }
         )
-        if steps.projected is not None:
-            tensors |= steps.projected.tensors()
-        if steps.eyes is not None:
-            tensors |= steps.eyes.tensors()
+        for part in (*steps.critics, *steps.terms):
+            tensors |= part.tensors()
+        if self.config.compact:
+            # A generator that is kept does not learn the rounding away.
+            dtypes = _COMPACT | ({"generator": torch.float16} if self.config.keep else {})
+            tensors = {
+                name: tensor.detach().to(dtypes.get(name.partition(".")[0], tensor.dtype))
+                for name, tensor in tensors.items()
+            }
         tensors["path_mean"] = steps.path_mean
-        if steps.grid is not None:
-            tensors["grid"] = steps.grid.apart
         tensors["signs"] = torch.stack(self.signs) if self.signs else torch.zeros(0)
         facts = {
             "kind": "base",
@@ -154,9 +144,7 @@ class BaseTrainee:
             "judged_nimg": self.judged_nimg,
             "critic_alone_until": self.critic_alone_until,
             "generator_steps": steps.generator_adam.steps,
-            "critic_steps": steps.critic_adam.steps,
-            "projected_steps": 0 if steps.projected is None else steps.projected.adam.steps,
-            "eyes_steps": 0 if steps.eyes is None else steps.eyes.adam.steps,
+            **{f"{critic.name}_steps": critic.adam.steps for critic in steps.critics},
             "plan": asdict(self.plan),
             "licence": self.licence,
             "processes": self.team.size,
@@ -167,20 +155,12 @@ class BaseTrainee:
     def restore(self, state: State) -> None:
         facts, steps = state.facts, self.steps
         try:
-            load_parameters(steps.generator, state.part("generator"))
-            load_parameters(steps.critic, state.part("critic"))
-            load_parameters(self.average, state.part("average"))
+            steps.generator.take(state.part("generator"))
+            self.average.take(state.part("average"))
             steps.generator_adam.restore(state.part("generator_v"), int(facts["generator_steps"]))
-            steps.critic_adam.restore(state.part("critic_v"), int(facts["critic_steps"]))
-            if steps.projected is not None:
-                steps.projected.restore(state, int(facts["projected_steps"]))
-            if steps.eyes is not None:
-                steps.eyes.restore(state, int(facts["eyes_steps"]))
-            if steps.anchor is not None:
-                load_parameters(steps.anchor.generator, state.part("anchor"))
+            for part in (*steps.critics, *steps.terms):
+                part.restore(state)
             steps.path_mean = state.tensors["path_mean"].to(self.device)
-            if steps.grid is not None and "grid" in state.tensors:  # states of before have none
-                steps.grid.apart.copy_(state.tensors["grid"])
             self.nimg, self.count, self.p = int(facts["nimg"]), int(facts["count"]), float(facts["p"])
             self.critic_alone_until, self.judged_nimg = int(facts["critic_alone_until"]), int(facts["judged_nimg"])
             self.signs = list(state.tensors["signs"].to(self.device))
@@ -193,7 +173,7 @@ class BaseTrainee:
         for generated ones. None without enough held-out pictures."""
         if self.held_out is None:
             return None
-        n, critic, group = _OVERFIT_IMAGES, self.steps.critic, math.gcd(self.config.group, _OVERFIT_IMAGES)
+        n, critic, group = _OVERFIT_IMAGES, self.steps.critic.net, math.gcd(self.config.group, _OVERFIT_IMAGES)
         z = torch.randn(n, self.config.z_dim, generator=torch_stream(self.seed, "overfit")).to(self.device)
         batches = (self.feed.batch(0, n), self.held_out.batch(0, n), self.steps.generator(z))
         seen, unseen, made = (critic(img, group).mean().item() for img in batches)
@@ -205,8 +185,7 @@ class BaseTrainee:
         rng = torch_stream(self.seed, "step", self.nimg, self.retries)
         z = torch.randn(2, n, self.config.z_dim, generator=rng)
         draws = [self.steps.augment.draw(n, self.p, rng).part(share) for _ in range(4)]
-        if self.steps.projected is not None:
-            # Always augmented: its heads would know a small set's pictures by heart within minutes.
+        if any(critic.always_augmented for critic in self.steps.critics):
             draws += [self.steps.augment.draw(n, 1.0, rng).part(share) for _ in range(3)]
         tables = send(torch.stack([draw.table for draw in draws]), self.device)
         return Batch(
@@ -215,6 +194,11 @@ class BaseTrainee:
             draws=tuple(replace(draw, table=table) for draw, table in zip(draws, tables, strict=True)),
             rng=torch_stream(self.seed, "within", self.nimg, self.retries, self.team.rank),
         )
+
+    def _rate(self, peak: float) -> float:
+        config = self.config
+        rate = Rate(peak, warm_up=int(1000 * config.warm_kimg), horizon=int(1000 * config.horizon_kimg))
+        return self.lr_factor * rate.at(self.nimg)
 
     def _move_p(self, r_t: Tensor) -> None:
         schedule = self.schedule
@@ -226,14 +210,3 @@ class BaseTrainee:
             mean = self.team.mean(torch.stack(self.signs).mean().item())
             self.p = schedule.next(self.p, nimg=self.nimg, images=self.nimg - self.judged_nimg, r_t=mean)
             self.signs, self.judged_nimg = [], self.nimg
-
-
-@torch.no_grad()
-def load_parameters(network: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors of any float dtype into a network's parameters. KeyError if one is missing, ValueError if it has another shape."""
-    for name, parameter in network.named_parameters():
-        tensor = tensors[name]
-        # copy_ would spread a smaller tensor over a larger one.
-        if tensor.shape != parameter.shape:
-            raise ValueError(f"{name} has shape {list(tensor.shape)}, {list(parameter.shape)} expected")
-        parameter.copy_(tensor)

@@ -12,9 +12,11 @@ import torch
 
 from installation.errors import ConfigError
 from installation.training.augment import Augment
+from installation.training.base.anchor import Anchor, learning
 from installation.training.base.config import CONFIGS, resolve
-from installation.training.base.eyes import Anchor, EyeCritic, learning
+from installation.training.base.eyes import EyeCritic
 from installation.training.base.generator import Generator
+from installation.training.base.plan import Plan
 from installation.training.base.train import train_base
 from installation.training.data.crop import ffhq_quad
 from installation.training.runs import STATE_NAME
@@ -28,7 +30,7 @@ TINY = replace(CONFIGS["tiny"], eyes=1.0)
 @pytest.fixture(scope="module")
 def critic() -> EyeCritic:
     torch.manual_seed(0)
-    return EyeCritic(TINY, CPU, torch.channels_last)
+    return EyeCritic(TINY, Plan(4), CPU)
 
 
 def as_they_are(n: int):
@@ -101,7 +103,7 @@ def test_a_run_with_it_goes_on_as_if_never_stopped(disc_data: Path, small: dict[
 def test_the_anchor_minds_all_but_the_fine_structure_of_the_eyes() -> None:
     torch.manual_seed(0)
     generator = Generator(TINY)
-    anchor = Anchor(generator, 64, eyes=True)
+    anchor = Anchor(generator, TINY)
     z = torch.randn(2, TINY.z_dim)
     with torch.no_grad():
         made = generator(z)

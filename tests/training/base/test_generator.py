@@ -11,7 +11,6 @@ from installation.models import random_weights
 from installation.models.stylegan2 import StyleGAN2
 from installation.training.base.config import BaseConfig, resolve
 from installation.training.base.generator import Generator, exported, exported_config
-from installation.training.base.trainee import load_parameters
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def test_both_make_the_same_picture(config: BaseConfig, generator: Generator, ps
 def test_it_runs_weights_of_the_wall_in_either_layout(config: BaseConfig, layout: torch.memory_format) -> None:
     wall = random_weights.stylegan2(3, **{**exported_config(config), "conv_clamp": None})
     mine = Generator(config, layout=layout)
-    load_parameters(mine, wall.state_dict())
+    mine.take(wall.state_dict())
     z = torch.randn(2, config.z_dim, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         wanted = wall.synthesis(wall.mapping(z))

@@ -53,7 +53,7 @@ def test_half_precision_and_compilation_change_little(config: BaseConfig) -> Non
     with torch.no_grad():
         img = plain.generator(z)
         assert (compiled.fast_generator(z) - img).abs().mean() < 0.02 * img.abs().mean()
-        half, full = plain.critic(img, 4), plain.critic(img, 4, full=True)
+        half, full = plain.critic.net(img, 4), plain.critic.net(img, 4, full=True)
     assert (half - full).abs().mean() < 0.1 * full.std() + 0.02
 
 
@@ -69,7 +69,7 @@ def test_recorded_steps_learn_what_plain_ones_learn(config: BaseConfig) -> None:
             config, Plan(16, recorded=recorded), feed, None, seed=0, device=device, team=Team(), on_show=lambda t: {}
         )
         steps = [trainee.step() for _ in range(40)]
-        assert trainee.steps.critic_adam.steps == 40
+        assert trainee.steps.critic.adam.steps == 40
         if trainee.steps.graphed is not None:
             assert len(trainee.steps.graphed.graphs) == 2
         names = ("loss_critic", "loss_projected")[: 1 + int(projected)]

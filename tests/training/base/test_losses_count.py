@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from installation.training.base import steps as module
 from installation.training.base import train as training
+from installation.training.base.grid import Grid
 from installation.training.base.train import train_base
 from installation.training.base.trainee import BaseTrainee
 from installation.training.dataset import open_dataset
@@ -117,13 +117,12 @@ def test_the_penalties_on_real_and_on_made_pictures_count_for_the_steps_without(
     trainee = begun(set={"augment": "off", "gamma": "0.3", "penalty_every": "8", "penalty": "exact"})
     steps, batch = trainee.steps, trainee._batch()
     line = _Line(batch.real.shape[1:])
-    judge = dataclasses.replace(steps.judges[0], net=line, fast=line)
+    steps.critic.net = steps.critic.fast = line
     made = steps.generator(batch.z[0]).detach()
-    told = steps._tell_apart(judge, batch.real, batch.draws[0], made, batch.draws[1], batch.rng, True)
+    total, told = steps.critic.loss(batch, made, penalised=True)
     square = float(line.slope.detach().square().sum())
-    assert told.penalty is not None
-    assert told.penalty.item() == pytest.approx(2 * square, rel=1e-4)
-    assert (told.total - told.loss).item() == pytest.approx(0.3 / 2 * 8 * 2 * square, rel=1e-4)
+    assert told["penalty"].item() == pytest.approx(2 * square, rel=1e-4)
+    assert (total - told["loss"]).item() == pytest.approx(0.3 / 2 * 8 * 2 * square, rel=1e-4)
 
 
 def descended(
@@ -139,7 +138,7 @@ def descended(
 
     with monkeypatch.context() as patch:
         patch.setattr(Tensor, "backward", noted)
-        told = trainee.steps.step(trainee._batch(), 0, lr_critic=1e-4, lr_projected=0.0, lr_generator=1e-4, paths=paths)
+        told = trainee.steps.step(trainee._batch(), 0, rate=lambda peak: 1e-4, alone=False, paths=paths)
     return values, {name: value.item() for name, value in told.items()}
 
 
@@ -167,8 +166,8 @@ def test_the_critics_and_the_generators_losses_are_what_is_descended(
 ) -> None:
     trainee = begun(set={"grid": "0.5", "gamma": "0"})
     spectrum: list[float] = []
-    grid = trainee.steps.grid
-    assert grid is not None
+    (grid,) = trainee.steps.terms
+    assert isinstance(grid, Grid)
     loss = grid.loss
 
     def noted(found: Tensor) -> Tensor:
