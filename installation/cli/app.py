@@ -6,6 +6,7 @@ Only the command line reads arguments and the environment. Nothing heavy is impo
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -22,7 +23,7 @@ from installation.cli import judging, models, record, training
 from installation.cli.options import DEFAULT_SHOW, MOST_S, OptionalShow, ShowArgument, parse_size
 from installation.errors import InstallationError
 from installation.files import home
-from installation.terminal import answer, cell, fill_streams, log_to_stderr, say
+from installation.terminal import answer, cell, fill_streams, log_to_stderr, printable, say
 
 if TYPE_CHECKING:
     from installation.show.config import Show
@@ -251,6 +252,34 @@ def osc_send(
     for _, values in reply:
         # OSC's floats have seven digits; the rest would be noise.
         answer(" ".join(f"{value:.7g}" if isinstance(value, float) else str(value) for value in values))
+
+
+@app.command()
+def listen(
+    port: Annotated[str, typer.Option(help="A part of the MIDI port's name; empty = the first there is.")] = "",
+    to: Annotated[str, typer.Option(help="The parameter that the stanzas name, as axis/smile.")] = "",
+    osc: Annotated[
+        int | None, typer.Option(help="Hears OSC on this port of this machine, too.", min=0, max=65535)
+    ] = None,
+    show: Annotated[str | None, typer.Option(help="Whose parameters count; else those that every show has.")] = None,
+) -> None:
+    """Prints what a MIDI controller sends, each control once and ready for the show's file; with --osc what a console sends.
+
+    Ctrl-C ends it.
+    """
+    from installation.show.params import PREFIX, parameter_table
+
+    table = parameter_table() if show is None else opening.load_show(show, {})[1].table()
+    target = to.removeprefix(f"{PREFIX}/")
+    # Without a show nobody knows its axes and scenes.
+    if target and target not in table and (show or not re.fullmatch("(axis|scene)/[a-z0-9_-]{1,32}", target)):
+        raise typer.BadParameter(f"no parameter {to!r:.60}; `installation params` names all", param_hint="--to")
+    from installation.control import hearing
+
+    with contextlib.suppress(KeyboardInterrupt):
+        hearing.run(
+            table, port=port, to=target or "NAME", osc=osc, print_=lambda text: answer(printable(text)), say=say
+        )
 
 
 @app.command()

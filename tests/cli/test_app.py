@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -102,6 +103,7 @@ USAGE = {
     "a picture that is no PNG": (["still", "--out", "x.jpg"], "is not a .png file"),
     "a folder for a picture": (["still", "--out", "."], "is not a .png file"),
     "a format that is none": (["params", "--format", "yaml"], "--format"),
+    "a target that is none": (["listen", "--to", "axes/smile"], "no parameter 'axes/smile'"),
     "an address that is none": (["osc-send", "drift"], "begins with /"),
     "an option of osc-send that is none": (["osc-send", "/a", "--prot", "1"], "--prot"),
     "a pattern that asks": (["osc-send", "/installation/look/*"], "does not ask"),
@@ -298,3 +300,38 @@ def test_a_verb_loads_nothing_that_it_does_not_need(home: Path, case: str) -> No
         f"print(sorted({HEAVY | light!r} & sys.modules.keys()), file=sys.stderr)"
     )
     assert command(home, *words, python=("-c", script)).stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no Ctrl-C to one process")
+def test_what_a_console_sends_is_told_until_ctrl_c(home: Path) -> None:
+    words = ["listen", "--osc", "0", "--show", "first_light"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "installation", *words],
+        cwd=home / "here",
+        env={
+            **os.environ,
+            "HOME": str(home),
+            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            "PYTHONUTF8": "1",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    ) as listening:
+        assert listening.stdout
+        assert listening.stderr
+        port = int(listening.stderr.readline().rsplit(":", 1)[1])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as console:
+            for message in (b"/installation/latent/psi\0\0\0\0,f\0\0?\0\0\0", b"/nothing\0\0\0\0,\0\0\0"):
+                console.sendto(message, ("127.0.0.1", port))
+                line = listening.stdout.readline()
+                assert ("latent/psi = 0.5" if b"psi" in message else "refused, unknown address") in line
+        listening.send_signal(signal.SIGINT)
+        assert listening.wait(60) == 0
+        assert "Traceback" not in listening.stderr.read()
+
+
+@pytest.mark.skipif(os.path.exists("/dev/snd/seq"), reason="this machine has a MIDI system")
+def test_without_midi_listening_is_one_line(home: Path) -> None:
+    refused(home, 6 if sys.platform == "linux" else 2, "midi: ", "listen")
