@@ -5,6 +5,7 @@ Nothing heavy is imported before it is needed, as in `cli/`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
