@@ -1,6 +1,6 @@
 """The two processes that the supervisor starts: how each is put together from the run folder.
 
-Both end when the supervisor asks or dies. A fault before the loop passes through as InstallationError.
+Both end when the supervisor asks or dies. A fault before the first picture passes through as InstallationError.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from installation.engine.board import Board, Phase
 from installation.errors import EXIT_TEMPORARY, InstallationError
 from installation.service.log import CountedLog
-from installation.service.processes import ParentWatch, step_back
+from installation.service.processes import FAULT, ParentWatch, step_back
 from installation.service.runfolder import BOARD
 from installation.service.store import Store
 from installation.session import Session
@@ -92,6 +92,8 @@ def engine_main(run_folder: Path, set_up_log: Setup) -> int:
             stop=stop,
             report=counted.say,
         )
+    except InstallationError as error:
+        return _told(board, "engine", error)
     finally:
         for renderer in made:
             renderer.close()
@@ -158,6 +160,8 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
         )
         Wall(parts, state, _still(session, board)).run(lambda: stop.is_set() or not parent.alive())
         return EXIT_TEMPORARY if stop.is_set() and parent.alive() else 0
+    except InstallationError as error:
+        return _told(board, "wall", error)
     finally:
         board.beat("wall", Phase.STOPPING)
         for source in sources:
@@ -182,6 +186,15 @@ def _begin(run_folder: Path, set_up_log: Setup) -> tuple[Session, Board, ParentW
     session = Session.read(run_folder)
     set_up_log(session.verbose)
     return session, Board.open(run_folder / BOARD), ParentWatch(run_folder), stop
+
+
+def _told(board: Board, role: str, error: InstallationError) -> int:
+    """The exit code of a fault. Before the first picture it passes through, for the command line to say in full; later it
+    comes back with each start, and the supervisor says it, counted."""
+    if not board.newest():
+        raise error
+    board.put_status(role, f"{FAULT}{error}")
+    return error.exit_code
 
 
 def _decode(payload: bytes) -> tuple[float, ShowState]:

@@ -19,6 +19,8 @@ from pathlib import Path
 from installation.errors import EXIT_TEMPORARY
 from installation.service.runfolder import remove_tree
 
+# What a status on the board begins with when it says why its process ended.
+FAULT = "fault: "
 _STOP = b"stop\n"
 _KILL_S = 1.0
 _TRIES = 5

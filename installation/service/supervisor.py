@@ -21,7 +21,7 @@ from installation.service.keeper import Keeper
 from installation.service.log import CountedLog
 from installation.service.notify import Notify
 from installation.service.policy import Policy
-from installation.service.processes import Child
+from installation.service.processes import FAULT, Child
 from installation.service.runfolder import RunFolder
 from installation.service.store import Store
 
@@ -122,6 +122,8 @@ class Supervisor:
 
     def _start(self, watched: _Watched, now: float) -> None:
         self.board.clear_pulse(watched.role)
+        if self._reported(watched):
+            self.board.put_status(watched.role, "")
         watched.pulse, watched.seen_s, watched.running_s, watched.hung = Pulse(), now, 0.0, ""
         try:
             watched.child.start()
@@ -138,11 +140,14 @@ class Supervisor:
         if pulse != watched.pulse or overslept:
             watched.pulse, watched.seen_s = pulse, now
         if now - watched.seen_s > self._policy.patience(pulse):
-            watched.hung = f"hung for {now - watched.seen_s:.1f} s ({pulse.phase.name.lower()})"
+            again = bool(watched.hung)
+            watched.hung = watched.hung or f"hung for {now - watched.seen_s:.1f} s ({pulse.phase.name.lower()})"
             watched.seen_s = now
-            if not watched.child.kill():
+            # On a busy machine an end takes more than the second that `kill` waits for it.
+            if not watched.child.kill() and again:
                 self._log.say(
-                    f"{watched.role} stuck", f"{watched.role} {watched.hung} and cannot be killed: a driver holds it"
+                    f"{watched.role} stuck",
+                    f"{watched.role} {watched.hung}, was killed and is still there: a driver may hold it",
                 )
             return
         if pulse.phase is Phase.RUNNING:
@@ -164,6 +169,11 @@ class Supervisor:
             return
         self._fault(watched, what, now)
 
+    def _reported(self, watched: _Watched) -> str:
+        """Why its process ended, by its own word; "" where it said nothing."""
+        said = self.board.status(watched.role)
+        return said.removeprefix(FAULT) if said.startswith(FAULT) else ""
+
     def _ran(self, watched: _Watched) -> bool:
         """Whether this role ever got as far as a picture. Asks the board too: it may have begun and died within one turn."""
         made_one = watched.role == ENGINE and self.board.newest() > 0
@@ -171,7 +181,8 @@ class Supervisor:
 
     def _fault(self, watched: _Watched, what: str, now: float) -> None:
         wait_s = self._put_off(watched, now)
-        self._log.say(watched.role, f"{what}. Starting it again in {wait_s:g} s")
+        why = self._reported(watched)
+        self._log.say(watched.role, what + (f" ({why})" if why else "") + f". Starting it again in {wait_s:g} s")
         self.board.put_status(ROLE, f"{what} (fault {watched.faults} in a row)")
 
     def _put_off(self, watched: _Watched, now: float) -> float:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
 
-from installation.engine.board import Board
+from installation.engine.board import Board, Phase
+from installation.service.processes import Child
+from installation.service.runfolder import prepare
 from installation.service.store import Store
+from installation.service.supervisor import Supervisor, _Watched
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="drives the processes with POSIX signals")
 
@@ -146,6 +149,47 @@ def test_a_wall_that_loses_its_display_during_the_show_is_tried_for_ever(start: 
     run = start(wall="crash")
     until(lambda: "fault 2 in a row" in run.board.status("supervisor"))
     assert run.process.poll() is None
+    assert "wall ended: exit code 3 (no display). Starting it again in 0.02 s" in run.log
+
+
+class Stuck:
+    """A process that hangs and does not go when it is killed."""
+
+    role, running, kills = "engine", True, 0
+
+    def kill(self) -> bool:
+        self.kills += 1
+        return False
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> Iterator[tuple[Supervisor, _Watched, Stuck]]:
+    folder, board, _ = prepare(width=8, height=8, bases=[tmp_path])
+    board.beat("engine", Phase.RUNNING)
+    child = Stuck()
+    supervisor, watched = Supervisor(folder, board, {}), _Watched(cast("Child", child))
+    supervisor._listen(watched, 100.0, overslept=False)
+    yield supervisor, watched, child
+    board.close()
+    folder.remove()
+
+
+def test_a_machine_that_slept_is_not_the_childrens_fault(listening: tuple[Supervisor, _Watched, Stuck]) -> None:
+    supervisor, watched, child = listening
+    supervisor._listen(watched, 3700.0, overslept=True)
+    assert child.kills == 0
+    supervisor._listen(watched, 3706.0, overslept=False)
+    assert child.kills == 1
+
+
+def test_only_what_is_there_long_after_it_was_killed_is_called_stuck(
+    listening: tuple[Supervisor, _Watched, Stuck], caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor, watched, _ = listening
+    supervisor._listen(watched, 106.0, overslept=False)
+    assert caplog.text == ""
+    supervisor._listen(watched, 112.0, overslept=False)
+    assert "engine hung for 6.0 s (running), was killed and is still there: a driver may hold it" in caplog.text
 
 
 def test_a_closed_window_ends_the_show_and_leaves_nothing(start: Start, until: Until) -> None:

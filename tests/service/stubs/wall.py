@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from installation.engine.board import Board, Phase
-from installation.service.processes import ParentWatch
+from installation.service.processes import FAULT, ParentWatch
 
 
 def main(folder: Path, mode: str) -> int:
@@ -30,6 +30,7 @@ def main(folder: Path, mode: str) -> int:
         if mode == "close" and board.newest() > 3:
             break
         if mode == "crash" and board.newest() > 3:
+            board.put_status("wall", f"{FAULT}no display")
             return 3
     board.close()
     watch.finish()
