@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.errors import ModelError
-from installation.models.network import Generator, keep, whole, wholes
+from installation.models.network import Generator, keep, no_state_dict, whole, wholes
 from installation.models.stylegan2 import normalise
 from installation.models.stylegan2_layers import SQRT2
 
@@ -76,7 +76,7 @@ class MobileStyleGAN(Generator):
             layers = sum(1 for i in range(64) if f"mapping.fc{i}.weight" in tensors)
             z_dim, w_dim = tensors["mapping.fc0.weight"].shape[1], tensors["mapping.w_avg"].shape[0]
         except (KeyError, IndexError) as error:
-            raise ModelError(f"not a MobileStyleGAN state dict: no tensor {error}") from error
+            raise no_state_dict("a MobileStyleGAN", error) from error
         return {"z_dim": z_dim, "w_dim": w_dim, "channels": channels, "mapping_layers": layers}
 
 

@@ -48,6 +48,7 @@ class Network(nn.Module):
 
     @property
     def parameter_count(self) -> int:
+        """Numbers stored, buffers such as w_avg included."""
         return sum(tensor.numel() for tensor in self.state_dict().values())
 
 
@@ -73,6 +74,7 @@ class Generator(Network):
 
     @property
     def size(self) -> int:
+        """The longer side of its pictures, px."""
         return max(self.shape)
 
     @property
@@ -131,6 +133,15 @@ class Upscaler(Network):
         return self(img, w) if self.w_dim else self(img)
 
 
+_MOST_NAMED = 5  # faults of a file that are named
+
+
+def no_state_dict(of: str, error: Exception) -> ModelError:
+    """What to raise where a state dict's names and shapes are not a network's; error: what reading its sizes stumbled over."""
+    why = f"no tensor {error}" if isinstance(error, KeyError) else "its tensors have other names or shapes"
+    return ModelError(f"not {of} state dict: {why}")
+
+
 N = TypeVar("N", bound=Network)
 
 
@@ -173,11 +184,11 @@ def keep(module: nn.Module, name: str, tensor: Tensor) -> None:
     module.register_buffer(name, tensor.detach(), persistent=False)
 
 
-def check_faults(faults: Sequence[str], most: int = 5) -> None:
+def check_faults(faults: Sequence[str]) -> None:
     """One ModelError listing the first faults, if there are any."""
     if faults:
-        more = f"; and {len(faults) - most} more" if len(faults) > most else ""
-        raise ModelError("; ".join(faults[:most]) + more)
+        more = f"; and {len(faults) - _MOST_NAMED} more" if len(faults) > _MOST_NAMED else ""
+        raise ModelError("; ".join(faults[:_MOST_NAMED]) + more)
 
 
 def whole(name: str, value: Any, lo: int, hi: int) -> int:

@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from installation.errors import ModelError
-from installation.models.network import ZGenerator, keep, whole, wholes
+from installation.models.network import ZGenerator, keep, no_state_dict, whole, wholes
 from installation.models.stylegan2 import normalise
 
 SLOPE = 0.2
@@ -64,7 +63,7 @@ class PGGAN(ZGenerator):
                 channels.append(tensors[name].shape[0])
             return {"z_dim": tensors["linear.weight"].shape[1], "channels": channels}
         except (KeyError, IndexError) as error:
-            raise ModelError(f"not a PGGAN state dict: no tensor {error}") from error
+            raise no_state_dict("a PGGAN", error) from error
 
 
 class Block(nn.Module):
@@ -98,6 +97,7 @@ class Conv(nn.Module):
         return F.conv2d(x, self.kernel, self.shift, padding=self.padding)
 
     def activated(self, x: Tensor) -> Tensor:
+        """[N, inputs, h, w] -> [N, outputs, h, w] of the same dtype; each pixel has a mean square of 1."""
         x = F.leaky_relu(self(x), SLOPE)
         # Squares of half precision leave its range above 255.
         return (x.float() * (x.float().square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()).to(x.dtype)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.errors import ModelError
-from installation.models.network import ZGenerator, keep, whole, wholes
+from installation.models.network import ZGenerator, keep, no_state_dict, whole, wholes
 
 SLOPE = 0.2
 # The stages that were trained in half precision; those before are bound by their launches.
@@ -67,7 +67,7 @@ class R3GAN(ZGenerator):
         self.shape = (4 << len(widths) - 1, 4 << len(widths) - 1)
         before = [None, *widths[:-1]]
         self.stages = nn.ModuleList(
-            Stage(before[i], z_dim + embedding, width, groups[i], blocks[i], expansion)
+            Resolution(before[i], z_dim + embedding, width, groups[i], blocks[i], expansion)
             for i, width in enumerate(widths)
         )
         self.colours = nn.Conv2d(widths[-1], 3, 1, bias=False)
@@ -90,7 +90,7 @@ class R3GAN(ZGenerator):
         # Trained in bfloat16, whose range is float32's: float16 might overflow.
         half = torch.float32 if self.compute == torch.float32 else torch.bfloat16
         for i, stage in enumerate(self.stages):
-            assert isinstance(stage, Stage)
+            assert isinstance(stage, Resolution)
             late = i >= max(len(self.stages) - HALF_STAGES, 1)
             stage.prepare(half if late else torch.float32, self.memory_format)
 
@@ -148,10 +148,10 @@ class R3GAN(ZGenerator):
                 "embedding": embedding,
             }
         except (KeyError, IndexError, ZeroDivisionError) as error:
-            raise ModelError(f"not an R3GAN state dict ({error})") from error
+            raise no_state_dict("an R3GAN", error) from error
 
 
-class Stage(nn.Module):
+class Resolution(nn.Module):
     """One resolution: the basis (first stage) or a doubling, then residual blocks."""
 
     start: Tensor  # [1, C, 4, 4]

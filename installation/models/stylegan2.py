@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from installation.errors import ModelError
-from installation.models.network import Generator, flag, keep, real, whole, wholes
+from installation.models.network import Generator, flag, keep, no_state_dict, real, whole, wholes
 from installation.models.stylegan2_layers import EPS, SQRT2, FullyConnected, ModulatedConv, ToRGB, blur_kernel, upsample
 
 MAPPING_LR = 0.01
@@ -109,7 +108,7 @@ class StyleGAN2(Generator):
             width = tensors["mapping.fc0.weight"].shape[0]
             c_dim = 0 if embed is None else embed.shape[1]
         except (KeyError, IndexError) as error:
-            raise ModelError(f"not a StyleGAN2 state dict: no tensor {error}") from error
+            raise no_state_dict("a StyleGAN2", error) from error
         return {
             "z_dim": z_dim,
             "w_dim": w_dim,

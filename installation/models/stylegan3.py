@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.errors import ModelError
-from installation.models.network import Generator, flag, keep, real, whole, wholes
+from installation.models.network import Generator, flag, keep, no_state_dict, real, whole, wholes
 from installation.models.stylegan2 import StyleMapping
 from installation.models.stylegan2_layers import EPS, SQRT2, FullyConnected
 from installation.models.stylegan3_plan import Bands, LayerPlan, plan
@@ -130,7 +130,7 @@ class StyleGAN3(Generator):
                 "bands": dict(bands or {}),
             }
         except (KeyError, IndexError, ValueError) as error:
-            raise ModelError(f"not a StyleGAN3 state dict ({error})") from error
+            raise no_state_dict("a StyleGAN3", error) from error
 
 
 def _bands(given: Mapping[str, Any], count: int) -> Bands:

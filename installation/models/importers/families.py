@@ -115,16 +115,24 @@ def convert(source: SourceFile, family: str | None = None) -> Converted | None:
         restore(network, converted.tensors)
     except ModelError as error:
         if wanted is not found:
-            looks = f"it looks like {found.title}" if found else "it looks like none of " + ", ".join(names)
-            fix = "Leave --family out" if found else error.fix
-            raise ModelError(
-                f"not a {wanted.title} file ({error.what[:300]}): {looks}", where=where, fix=fix
-            ) from error
+            raise _other(wanted, found, error.what, where=where, fix=error.fix) from error
         raise CheckpointError(f"taken for {wanted.title}, but {error.what}", where=where, fix=error.fix) from error
     except _TRIPS as error:
-        what = f"taken for {wanted.title}, but damaged ({type(error).__name__}: {str(error)[:100]})"
-        raise CheckpointError(what, where=where) from error
+        if wanted is not found:
+            raise _other(wanted, found, "", where=where) from error
+        raise CheckpointError(
+            f"taken for {wanted.title}, but damaged: its parts do not fit together", where=where
+        ) from error
     return converted
+
+
+def _other(wanted: Family, found: Family | None, why: str, *, where: str, fix: str = "") -> ModelError:
+    """What to raise for a file that is not of the family that the user says."""
+    looks = (
+        f"it looks like {found.title}" if found else "it looks like none of " + ", ".join(row.name for row in FAMILIES)
+    )
+    what = f"not a {wanted.title} file{why and f' ({why[:300]})'}: {looks}"
+    return ModelError(what, where=where, fix="Leave --family out" if found else fix)
 
 
 def header(converted: Converted, source: SourceFile, name: str) -> Header:
