@@ -17,6 +17,7 @@ from installation.training.streams import torch_stream
 
 _PASS = 16
 _GAP = 2
+_FPS = 24
 
 
 @torch.no_grad()
@@ -64,12 +65,12 @@ def can_write_video() -> bool:
     return find_spec("imageio_ffmpeg") is not None
 
 
-def write_video(path: Path, frames: np.ndarray, fps: int = 24) -> None:
+def write_video(path: Path, frames: np.ndarray) -> None:
     """uint8 [N, H, W, 3] -> H.264 in MP4, replacing the file when it is whole. Needs imageio-ffmpeg."""
     import imageio_ffmpeg
 
     height, width = frames.shape[1:3]
-    options = {"fps": fps, "quality": 7, "macro_block_size": 2, "output_params": ["-f", "mp4"]}
+    options = {"fps": _FPS, "quality": 7, "macro_block_size": 2, "output_params": ["-f", "mp4"]}
     try:
         with files.replacing(path, only_writer=True) as draft:  # the run is locked
             writer = imageio_ffmpeg.write_frames(str(draft), (width, height), **options)

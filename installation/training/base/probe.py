@@ -58,7 +58,6 @@ def probe(
     batch: int | None = None,
     alone: bool = True,
     seconds: float = 60.0,
-    progress: Callable[[Row], None] = lambda row: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Probe:
     """Measure candidates, most promising first, until `seconds` are over (the first is always measured).
@@ -76,7 +75,6 @@ def probe(
     def tried(plan: Plan) -> Row:
         row = measure(replace(config, batch=batch), plan, device, min(5.0, max(left() / 4, 0.5)), clock)
         rows.append(row)
-        progress(row)
         return row
 
     for plan in _candidates(batch, device, alone):
@@ -97,7 +95,7 @@ def probe(
 
 
 def _candidates(batch: int, device: torch.device, alone: bool) -> list[Plan]:
-    # The batch itself is the recipe's: a larger one is faster for each image and learns less from each.
+    # The batch itself is the config's: a larger one is faster for each image and learns less from each.
     halves = [batch] if batch < 8 else [batch, batch // 2]
     if device.type == "cuda":
         plans = [*(Plan(micro, recorded=alone) for micro in halves), Plan(batch, channels_last=False, recorded=alone)]

@@ -18,6 +18,7 @@ from installation.models.device import send
 from installation.training.dataset import Dataset
 
 CROPS_A_SAMPLE = 4  # of one generated picture: making it costs more than training on a crop
+ANGLE = 0.03  # between two moments of a walk, radians of the latent sphere
 PSI = (0.6, 1.0)  # truncations that samples are drawn at: a wall shows about 0.7
 
 
@@ -87,14 +88,14 @@ class Previous:
         of = [i % len(img) for i in range(n)]
         return torch.cat([self._crop(img[i][None], side, rng) for i in of]), w[of]
 
-    def walk(self, n: int, side: int, rng: torch.Generator, angle: float = 0.03) -> tuple[Tensor, Tensor, Tensor]:
-        """Two times [n, 3, side, side]: the same crops of two moments of a walk, `angle` apart (radians of the latent sphere).
+    def walk(self, n: int, side: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Two times [n, 3, side, side]: the same crops of two moments of a walk.
 
         And the w [2 n, w_dim] of the first's crops, then of the second's.
         """
         here, there = self.latents(1, rng), self.latents(1, rng)
         psi = self._psi(rng)
-        moments = [self.at(z, psi) for z in (here, here * math.cos(angle) + there * math.sin(angle))]
+        moments = [self.at(z, psi) for z in (here, here * math.cos(ANGLE) + there * math.sin(ANGLE))]
         both, w = (torch.cat(rows) for rows in zip(*moments, strict=True))
         crops = torch.cat([self._crop(both, side, rng) for _ in range(n)])
         return crops[0::2], crops[1::2], w.repeat_interleave(n, dim=0)

@@ -142,7 +142,7 @@ class StageTrainee:
                 if moments := state.part(f"{name}_v"):
                     optimiser.restore(moments, int(state.facts[f"{name}_steps"]))
             self.nimg, self.steps = int(state.facts["nimg"]), int(state.facts["steps"])
-            self.licence = licence_line(self.crops.dataset.manifest, str(state.facts.get("licence", "")))
+            self.licence = licence_line(self.crops.dataset.manifest, str(state.facts["licence"]))
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise misfit(state, error) from error
 
@@ -196,6 +196,7 @@ class StageTrainee:
         return torch.stack([(a - b.detach()).square().sum(dim=1).mean() for a, b in pairs]).mean()
 
     def _generator(self) -> torch.Generator:
+        # Its own key instead of `torch_stream`'s: with another, a run that goes on from a state would draw other numbers.
         key = (self.seed * 1_000_003 + self.went_back) * (1 << 40) + self.nimg
         return torch.Generator().manual_seed(key % (1 << 63))
 
