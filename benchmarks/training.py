@@ -98,7 +98,7 @@ def runs(config: str, device: torch.device, folder: Path) -> dict[str, Callable[
         try:
             settings = {"held_out": "0", "show_kimg": "1000", "warm_kimg": "0"}
             out = base_train.train_base(
-                pictures, folder / "base", config=config, kimg=kimg, device=str(device), set=settings
+                pictures, folder / "base", config=config, kimg=kimg, device=str(device), overrides=settings
             )
         finally:
             base_train.probe = probe
@@ -107,7 +107,7 @@ def runs(config: str, device: torch.device, folder: Path) -> dict[str, Callable[
     def stage(kimg: float) -> tuple[int, Path]:
         settings = {"warm_kimg": "0.01", "show_kimg": "1000"}
         out = train_stage(
-            windows, folder / "stage", config="nano", kimg=kimg, device=str(device), set=settings,
+            windows, folder / "stage", config="nano", kimg=kimg, device=str(device), overrides=settings,
             previous=folder / "base" / "G_ema.safetensors",
         )  # fmt: skip
         return out.nimg, folder / "stage"

@@ -180,7 +180,7 @@ def base(
         resume=resume,
         seed=seed,
         device=device,
-        set=pairs(overrides, "--set"),
+        overrides=pairs(overrides, "--set"),
         warm_start_from=warm_start,
         progress=_say_progress,
     )
@@ -222,7 +222,7 @@ def stage(
         resume=resume,
         seed=seed,
         device=device,
-        set=pairs(overrides, "--set"),
+        overrides=pairs(overrides, "--set"),
         previous=[network_in(path) for path in previous or ()] or None,
         features=find_weights() if perceptual else None,
         progress=_say_progress,

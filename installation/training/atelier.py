@@ -148,7 +148,7 @@ def _base(faces: Dataset, staged: bool, runs: Path, common: Mapping[str, str], w
         kimg=limits[1],
         seed=wishes.seed,
         device=wishes.device,
-        set={**common, **wishes.base_set},
+        overrides={**common, **wishes.base_set},
         progress=ears.trained,
     )
     return outcome.reason != "signal"
@@ -172,7 +172,7 @@ def _stage(
         kimg=limits[1],
         seed=wishes.seed,
         device=wishes.device,
-        set={**common, **_crop(wishes, large.size, scale), **wishes.stage_set},
+        overrides={**common, **_crop(wishes, large.size, scale), **wishes.stage_set},
         previous=[base],
         progress=ears.trained,
     )

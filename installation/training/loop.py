@@ -20,8 +20,8 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from installation.errors import EngineError, OutputError
-from installation.training.state import State, load_state, save_state
+from installation.errors import ConfigError, EngineError, OutputError
+from installation.training.state import State, load_state, previous, save_state
 from installation.training.team import Team
 
 StopReason = Literal["kimg", "minutes", "signal"]
@@ -74,7 +74,6 @@ class Progress:
     """What a caller may print. images_per_s: since the last report. numbers: means since the last report. event: "" or what happened."""
 
     nimg: int
-    elapsed_s: float
     images_per_s: float
     numbers: Mapping[str, float] = field(default_factory=dict)
     event: str = ""
@@ -116,6 +115,15 @@ class _Means:
             return {}
         values = torch.stack([value.double() for value in self.sums.values()]).tolist()
         return {name: value / self.counts[name] for name, value in zip(self.sums, values, strict=True)}
+
+
+def check_resume(resume: str, state_path: Path) -> None:
+    """ConfigError where `resume` is neither `auto` nor `never`, or is `never` and there is a state to go on from."""
+    if resume not in ("auto", "never"):
+        raise ConfigError(f"resume must be auto or never, not {resume!r}", where="resume")
+    if resume == "never" and (state_path.exists() or previous(state_path).exists()):
+        fix = "Choose another folder, or resume auto"
+        raise ConfigError("the folder already holds a run", where=str(state_path.parent), fix=fix)
 
 
 def train(
@@ -230,7 +238,7 @@ class _Loop:
             seconds = max(now - self.logged_at, 1e-9)
             rate = (self.trainee.nimg - self.logged_nimg) / seconds
             self.log(self.trainee.nimg, images_per_s=rate, **numbers)
-            self.progress(Progress(self.trainee.nimg, now - self.began, rate, numbers))
+            self.progress(Progress(self.trainee.nimg, rate, numbers))
             self.logged_at, self.logged_nimg = now, self.trainee.nimg
             self.means = _Means()
         return _Order.NOTHING
@@ -249,7 +257,7 @@ class _Loop:
         if self.team.leads:
             if numbers:
                 self.log(self.trainee.nimg, **numbers)
-            self.progress(Progress(self.trainee.nimg, self.clock() - self.began, 0.0, numbers, "shown"))
+            self.progress(Progress(self.trainee.nimg, 0.0, numbers, "shown"))
         self.team.wait()
         # The time was spent on pictures, not on steps.
         self.logged_at, self.logged_nimg = self.clock(), self.trainee.nimg
@@ -272,7 +280,7 @@ class _Loop:
             here = f"{self.trainee.nimg / 1000:.1f} kimg"
             event = f"not a number at {failed_at / 1000:.1f} kimg: back to {here}, learning rates halved"
             self.log(self.trainee.nimg, rolled_back=self.rolled_back, lr_factor=self.lr_factor)
-            self.progress(Progress(self.trainee.nimg, self.clock() - self.began, 0.0, {}, event))
+            self.progress(Progress(self.trainee.nimg, 0.0, {}, event))
         self.team.wait()
 
 

@@ -41,9 +41,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("atelier")
     discs, large = pack_discs(folder / "discs.safetensors"), pack_discs(folder / "large.safetensors", 64)
     for seed in (1, 2):
-        train_base(discs, folder / "runs" / f"seed{seed}", seed=seed, kimg=0.1, device="cpu", set=SMALL)
+        train_base(discs, folder / "runs" / f"seed{seed}", seed=seed, kimg=0.1, device="cpu", overrides=SMALL)
     base = network_in(folder / "runs" / "seed1")
-    train_stage(large, folder / "runs" / "stage", scale=2, kimg=0.02, device="cpu", set=TINY, previous=base)
+    train_stage(large, folder / "runs" / "stage", scale=2, kimg=0.02, device="cpu", overrides=TINY, previous=base)
     make_kit(open_dataset(discs), folder / "kit", n=60, held_out=0.3, trained=False)
     return folder
 

@@ -14,7 +14,7 @@ AUGMENTS = ("ramp", "ada", "off")
 
 @dataclass(frozen=True, slots=True)
 class BaseConfig:
-    """A recipe. Images, not steps, are the unit of time: kimg is thousands of real images shown.
+    """Images, not steps, are the unit of time: kimg is thousands of real images shown.
 
     size: px, a power of two. channels, critic_channels: width of each resolution from 4x4 up, generator and critic.
     batch: over all processes. gamma: weight of R1 and R2, None for the loss's own rule (`penalty_weight`);

@@ -33,10 +33,10 @@ def export(
     name: str,
     nimg: int,
     dataset: Dataset,
-    recipe: str,
+    notes: str,
     inherited_licence: str = "",
 ) -> None:
-    """Write a checkpoint, weights as float16; the header tells whose licences it follows, nimg and the recipe.
+    """Write a checkpoint, weights as float16; the header tells whose licences it follows, nimg and `notes`.
 
     OutputError: the disk refuses.
     """
@@ -48,7 +48,7 @@ def export(
         source="trained by installation train base",
         training_data=f"{dataset.path.name}, {len(dataset)} pictures of {dataset.size} px, sha256 {dataset.sha256}",
         nimg=nimg,
-        notes=recipe,
+        notes=notes,
     )
     # 10 bits of mantissa: far below the 8 of a picture, and the file is half as large.
     tensors = {key: tensor.to(torch.float16) for key, tensor in network.state_dict().items()}
@@ -64,7 +64,7 @@ def inherited_from(path: Path) -> str:
     if file.is_file():
         return read_header(file).licence
     state = load_state(file.with_name(STATE_NAME))
-    # A state of before says nothing.
+    # A state may be of a run that owed nobody.
     return "" if state is None else str(state.facts.get("licence") or _NOT_STATED)
 
 

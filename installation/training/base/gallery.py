@@ -23,8 +23,8 @@ _SHEET_PSI = (1.0, 0.7)
 class Gallery:
     """Writes into a run's folder at every show. Owns no network."""
 
-    def __init__(self, run: Run, dataset: Dataset, *, name: str, recipe: str, seed: int) -> None:
-        self.run, self.dataset, self.name, self.recipe, self.seed = run, dataset, name, recipe, seed
+    def __init__(self, run: Run, dataset: Dataset, *, name: str, notes: str, seed: int) -> None:
+        self.run, self.dataset, self.name, self.notes, self.seed = run, dataset, name, notes, seed
 
     def __call__(self, trainee: BaseTrainee) -> Mapping[str, float]:
         """Numbers for the curves. The checkpoint comes first: it is what a kill must not cost."""
@@ -33,7 +33,7 @@ class Gallery:
             "name": self.name,
             "nimg": nimg,
             "dataset": self.dataset,
-            "recipe": self.recipe,
+            "notes": self.notes,
             "inherited_licence": self.run.inherited_licence,
         }
         export(folder / EXPORT_NAME, generator, trainee.config, **facts)

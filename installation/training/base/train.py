@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from installation.errors import CheckpointError, ConfigError
@@ -22,7 +23,7 @@ from installation.training.base.probe import probe
 from installation.training.base.trainee import BaseTrainee
 from installation.training.dataset import Dataset, open_dataset
 from installation.training.feed import Feed
-from installation.training.loop import Outcome, Pace, Progress, train
+from installation.training.loop import Outcome, Pace, Progress, check_resume, train
 from installation.training.memory import enough_memory
 from installation.training.runs import STATE_NAME, Run
 from installation.training.state import State, load_state, previous
@@ -42,7 +43,7 @@ def train_base(
     resume: str = "auto",
     seed: int = 0,
     device: str = "auto",
-    set: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
     warm_start_from: Path | None = None,
     progress: Callable[[Progress], None] = lambda progress: None,
     pace: Pace | None = None,
@@ -50,72 +51,43 @@ def train_base(
     """Train a base generator on a packed dataset, in the folder `out`. Given again, the same call goes on where the last one was killed.
 
     minutes: from now. kimg: thousands of images in all. resume: `auto`, or `never` to refuse a folder that holds a run. device: auto,
-    cpu, cuda, cuda:N, mps. set: changes to the config's fields. warm_start_from: a checkpoint of the same shape, or another run's
+    cpu, cuda, cuda:N, mps. overrides: changes to the config's fields. warm_start_from: a checkpoint of the same shape, or another run's
     folder; looked at when the run begins and never again. pace: when to save and show.
 
     ConfigError: an unknown config or field, a dataset of another size, too few pictures, a folder that holds another run.
     CheckpointError: a damaged state or warm start. OutputError: the dataset, or a disk that refuses. EngineError: no such device, too
     little memory, or training that breaks down again and again.
     """
-    recipe, out = resolve(config, set or {}), Path(os.path.abspath(out))
-    if resume not in ("auto", "never"):
-        raise ConfigError(f"resume must be auto or never, not {resume!r}", where="resume")
-    data = open_dataset(dataset)
-    train_rows, held_out_rows = _check(data, recipe)
-    place = devices.choose(device).device
+    chosen, out = resolve(config, overrides or {}), Path(os.path.abspath(out))
     state_path = out / STATE_NAME
+    check_resume(resume, state_path)
+    data = open_dataset(dataset)
+    train_rows, held_out_rows = _split(data, chosen)
+    place = devices.choose(device).device
     state = load_state(state_path)
-    if resume == "never" and state is not None:
-        raise ConfigError("the folder already holds a run", where=str(out), fix="Choose another folder, or resume auto")
-    if recipe.keep and warm_start_from is None and state is None:
+    if chosen.keep and warm_start_from is None and state is None:
         raise ConfigError("there is no network to keep", where="keep", fix="Name it with --warm-start")
     with ExitStack() as stack:
         stack.enter_context(enough_memory(out))
         team = stack.enter_context(assemble(place))
         place = _own_device(place, team)
-        if recipe.batch % team.size:
-            raise ConfigError(f"a batch of {recipe.batch} cannot be shared by {team.size} processes", where="batch")
-        # What it began with may have been trained on since, or be gone: a run that has a state does not look at it again.
-        parents: dict[str, str] | None = {} if state is None else None
-        if parents is not None and warm_start_from is not None:
-            parents["warm_start"] = _fingerprint(warm_start_from)
-        run = None
+        if chosen.batch % team.size:
+            raise ConfigError(f"a batch of {chosen.batch} cannot be shared by {team.size} processes", where="batch")
+        run = gallery = None
         if team.leads:
-            settings = {"config": config, **_settings(recipe), "seed": seed}
-            # A state may have come to this folder alone, without its run's record: it tells what it owes.
-            begun_with = warm_start_from if state is None else state_path
-            inherited = "" if begun_with is None else inherited_from(begun_with)
-            run = stack.enter_context(
-                Run.begin(
-                    out.parent,
-                    "base",
-                    out.name,
-                    settings,
-                    dataset_sha256=data.sha256,
-                    manifest_sha256=data.manifest_sha256,
-                    inherited_licence=inherited,
-                    parents=parents,
-                    device=devices.name(place),
-                )
-            )
-        plan = _plan(recipe, place, state, team)
-        text = (
-            f"config {config}, loss {recipe.loss}, gamma {recipe.penalty_weight:g}, batch {recipe.batch}, seed {seed}"
-        )
-        if recipe.projected:
-            text += f", projected critic {recipe.projected:g} on EfficientNet-Lite0"
-        if recipe.eyes:
-            text += f", critic of the eyes {recipe.eyes:g}" + (
-                f", the rest kept {recipe.keep:g}" if recipe.keep else ""
-            )
-        gallery = None if run is None else Gallery(run, data, name=out.name, recipe=text, seed=seed)
+            settings = {"config": config, **_settings(chosen), "seed": seed}
+            begun = _begin_run(out, settings, data, place, warm_start_from, goes_on=state is not None)
+            run = stack.enter_context(begun)
+            gallery = Gallery(run, data, name=out.name, notes=_notes(config, chosen, seed), seed=seed)
+
+        def feed(rows: np.ndarray) -> Feed:
+            return Feed(data.images, rows, place, seed=seed, flip=chosen.flip)
+
         trainee = BaseTrainee(
-            recipe,
-            plan,
-            Feed(data.images, train_rows, place, seed=seed, flip=recipe.flip),
-            Feed(data.images, held_out_rows, place, seed=seed, flip=recipe.flip)
-            if len(held_out_rows) >= _LEAST_HELD_OUT
-            else None,
+            chosen,
+            _plan(chosen, place, state, team),
+            feed(train_rows),
+            feed(held_out_rows) if len(held_out_rows) >= _LEAST_HELD_OUT else None,
             seed=seed,
             device=place,
             team=team,
@@ -128,7 +100,7 @@ def train_base(
         return train(
             trainee,
             state_path,
-            pace=pace or Pace(show_kimg=recipe.show_kimg),
+            pace=pace or Pace(show_kimg=chosen.show_kimg),
             minutes=minutes,
             kimg=kimg,
             team=team,
@@ -137,10 +109,47 @@ def train_base(
         )
 
 
-def _settings(recipe: BaseConfig) -> dict[str, Any]:
-    """The recipe as the run's record tells it: without the fields of what is not used, as runs of before have it."""
-    settings = asdict(recipe)
-    if not recipe.projected:
+def _begin_run(
+    out: Path,
+    settings: Mapping[str, Any],
+    data: Dataset,
+    place: torch.device,
+    warm_start: Path | None,
+    *,
+    goes_on: bool,
+) -> Run:
+    """goes_on: there is a state; what the run began with may have been trained on since, or be gone, and is not looked at again."""
+    parents = None if goes_on else {} if warm_start is None else {"warm_start": _fingerprint(warm_start)}
+    # A state may have come to this folder alone, without its run's record: it tells what it owes.
+    begun_with = out / STATE_NAME if goes_on else warm_start
+    return Run.begin(
+        out.parent,
+        "base",
+        out.name,
+        settings,
+        dataset_sha256=data.sha256,
+        manifest_sha256=data.manifest_sha256,
+        inherited_licence="" if begun_with is None else inherited_from(begun_with),
+        parents=parents,
+        device=devices.name(place),
+    )
+
+
+def _notes(name: str, config: BaseConfig, seed: int) -> str:
+    """What the header of a checkpoint says of how it was made."""
+    text = f"config {name}, loss {config.loss}, gamma {config.penalty_weight:g}, batch {config.batch}, seed {seed}"
+    if config.projected:
+        text += f", projected critic {config.projected:g} on EfficientNet-Lite0"
+    if config.eyes:
+        text += f", critic of the eyes {config.eyes:g}"
+        text += f", the rest kept {config.keep:g}" if config.keep else ""
+    return text
+
+
+def _settings(config: BaseConfig) -> dict[str, Any]:
+    """The config as a run's record tells it. What is not used is not named: a run that did without an option goes on when it is new."""
+    settings = asdict(config)
+    if not config.projected:
         del settings["projected"], settings["lr_projected"]
     for name in ("grid", "eyes", "keep"):
         if not settings[name]:
@@ -148,7 +157,8 @@ def _settings(recipe: BaseConfig) -> dict[str, Any]:
     return settings
 
 
-def _check(data: Dataset, config: BaseConfig):
+def _split(data: Dataset, config: BaseConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on, and held-out ones. ConfigError where the pictures have another size or are fewer than a batch."""
     if data.size != config.size:
         fix = f"Pack it with size {config.size}, or choose a config of {data.size} px"
         raise ConfigError(

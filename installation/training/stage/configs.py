@@ -10,7 +10,7 @@ from installation.training import recipe
 
 @dataclass(frozen=True, slots=True)
 class StageConfig:
-    """A recipe. Images (crops), not steps, are the unit of time: kimg is thousands of them.
+    """Images (crops), not steps, are the unit of time: kimg is thousands of them.
 
     widths, blocks: of the network, see `models.stage.Stage`. w_dim: 0, or the size of the previous cascade's w, on which the stage is
     then conditioned: samples come with their own, real crops with the neutral one. critic_widths: of the critic, from the large size

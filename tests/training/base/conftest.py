@@ -59,8 +59,8 @@ def gone_on(data: Path, folder: Path, recipe: dict[str, str], *, stop: float = 0
     The runs are `whole` and `halves` in `folder`. stop: kimg. more: for `train_base`.
     """
     for kimg in (stop, 0.16):
-        train_base(data, folder / "halves", config="tiny", kimg=kimg, device="cpu", set=recipe, **more)
-    train_base(data, folder / "whole", config="tiny", kimg=0.16, device="cpu", set=recipe, **more)
+        train_base(data, folder / "halves", config="tiny", kimg=kimg, device="cpu", overrides=recipe, **more)
+    train_base(data, folder / "whole", config="tiny", kimg=0.16, device="cpu", overrides=recipe, **more)
     halves, whole = (load_state(folder / name / STATE_NAME) for name in ("halves", "whole"))
     assert halves is not None
     assert whole is not None
@@ -71,7 +71,7 @@ def gone_on(data: Path, folder: Path, recipe: dict[str, str], *, stop: float = 0
 
 def taken_over(data: Path, folder: Path, recipe: dict[str, str]) -> State:
     """The state of a run that begins with `folder`/whole, before its first step."""
-    settings = {"config": "tiny", "kimg": 0.0, "device": "cpu", "set": recipe}
+    settings = {"config": "tiny", "kimg": 0.0, "device": "cpu", "overrides": recipe}
     train_base(data, folder / "next", **settings, warm_start_from=folder / "whole")
     state = load_state(folder / "next" / STATE_NAME)
     assert state is not None

@@ -127,7 +127,7 @@ def test_layers_of_the_eyes_are_those_from_a_quarter_of_the_size_up() -> None:
 def test_eyes_drawn_anew_leave_the_rest_of_the_network_and_go_on_after_a_stop(
     disc_data: Path, small: dict[str, str], tmp_path: Path
 ) -> None:
-    train_base(disc_data, tmp_path / "first", config="tiny", kimg=0.08, device="cpu", set=small)
+    train_base(disc_data, tmp_path / "first", config="tiny", kimg=0.08, device="cpu", overrides=small)
     before = load_state(tmp_path / "first" / STATE_NAME)
     recipe = {**small, "eyes": "1", "keep": "20", "warm_kimg": "0.04"}
     whole = gone_on(disc_data, tmp_path, recipe, stop=0.04, warm_start_from=tmp_path / "first")
@@ -146,7 +146,9 @@ def test_eyes_drawn_anew_leave_the_rest_of_the_network_and_go_on_after_a_stop(
 
 def test_what_is_to_be_kept_must_be_named(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no network to keep"):
-        train_base(disc_data, tmp_path / "run", config="tiny", device="cpu", set={**small, "eyes": "1", "keep": "20"})
+        train_base(
+            disc_data, tmp_path / "run", config="tiny", device="cpu", overrides={**small, "eyes": "1", "keep": "20"}
+        )
     assert not (tmp_path / "run").exists()
     with pytest.raises(ConfigError, match="keep needs eyes"):
         resolve("tiny", {"keep": "20"})

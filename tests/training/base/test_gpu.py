@@ -84,8 +84,8 @@ def test_recorded_steps_learn_what_plain_ones_learn(config: BaseConfig) -> None:
 
 def test_a_run_begun_on_a_gpu_goes_on_on_a_cpu(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "discs"
-    assert train_base(disc_data, out, kimg=0.16, device="cuda", set=small).nimg == 160
-    assert train_base(disc_data, out, kimg=0.2, device="cpu", set=small).nimg == 200
+    assert train_base(disc_data, out, kimg=0.16, device="cuda", overrides=small).nimg == 160
+    assert train_base(disc_data, out, kimg=0.2, device="cpu", overrides=small).nimg == 200
     state = load_state(out / STATE_NAME)
     assert state is not None
     assert all(bool(tensor.isfinite().all()) for tensor in state.tensors.values())

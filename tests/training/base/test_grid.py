@@ -103,11 +103,13 @@ def test_a_run_with_it_goes_on_as_if_never_stopped(disc_data: Path, small: dict[
 def test_a_finished_network_is_kept_but_for_its_patterns_and_nobody_judges(
     disc_data: Path, small: dict[str, str], tmp_path: Path
 ) -> None:
-    train_base(disc_data, tmp_path / "first", kimg=0.08, device="cpu", set=small)
+    train_base(disc_data, tmp_path / "first", kimg=0.08, device="cpu", overrides=small)
     recipe = {**small, "grid": "8", "keep": "500"}
     with pytest.raises(ConfigError, match="keep needs eyes or grid"):
-        train_base(disc_data, tmp_path / "even", kimg=0.08, device="cpu", set={**small, "keep": "500"})
-    train_base(disc_data, tmp_path / "even", kimg=0.16, device="cpu", set=recipe, warm_start_from=tmp_path / "first")
+        train_base(disc_data, tmp_path / "even", kimg=0.08, device="cpu", overrides={**small, "keep": "500"})
+    train_base(
+        disc_data, tmp_path / "even", kimg=0.16, device="cpu", overrides=recipe, warm_start_from=tmp_path / "first"
+    )
     text = (tmp_path / "even" / "metrics.jsonl").read_text()
     assert '"moved"' in text
     assert "loss_critic" not in text

@@ -34,7 +34,7 @@ def begun(
             found.append(trainee)
             return Outcome(0, "kimg", 0, 0.0)
 
-        changes = small | options.pop("set", {})
+        changes = small | options.pop("overrides", {})
         with monkeypatch.context() as patch:
             patch.setattr(training, "train", stopped)
             train_base(
@@ -43,7 +43,7 @@ def begun(
                 config="tiny",
                 kimg=1,
                 device="cpu",
-                set=changes,
+                overrides=changes,
                 **options,
             )
         return found[0]
@@ -81,7 +81,7 @@ def test_a_warm_start_is_shown_from_its_first_picture(
     begun: Callable[..., BaseTrainee], disc_data: Path, small: dict[str, str], tmp_path: Path
 ) -> None:
     """What is shown is the average: it too begins as the network that was named."""
-    train_base(disc_data, tmp_path / "first", config="tiny", kimg=0.008, device="cpu", set=small)
+    train_base(disc_data, tmp_path / "first", config="tiny", kimg=0.008, device="cpu", overrides=small)
     trainee = begun(warm_start_from=tmp_path / "first" / EXPORT_NAME)
     for mine, theirs in zip(trainee.average.parameters(), trainee.steps.generator.parameters(), strict=True):
         assert torch.equal(mine, theirs)
@@ -114,7 +114,7 @@ def test_the_penalties_on_real_and_on_made_pictures_count_for_the_steps_without(
     begun: Callable[..., BaseTrainee],
 ) -> None:
     """R1 + R2 of a line are twice its slope's square; gamma / 2 of them, times the steps from one to the next."""
-    trainee = begun(set={"augment": "off", "gamma": "0.3", "penalty_every": "8", "penalty": "exact"})
+    trainee = begun(overrides={"augment": "off", "gamma": "0.3", "penalty_every": "8", "penalty": "exact"})
     steps, batch = trainee.steps, trainee._batch()
     line = _Line(batch.real.shape[1:])
     steps.critic.net = steps.critic.fast = line
@@ -153,7 +153,7 @@ def test_path_lengths_count_for_the_steps_in_which_they_are_not_taken(
         taken.append(found[0].item())
         return found
 
-    trainee = begun(set={"path_weight": "0.7", "path_kimg": "0"})
+    trainee = begun(overrides={"path_weight": "0.7", "path_kimg": "0"})
     monkeypatch.setattr(module, "path_penalty", noted)
     values, told = descended(trainee, monkeypatch, paths=True)
     assert told["path_length"] > 0
@@ -164,7 +164,7 @@ def test_path_lengths_count_for_the_steps_in_which_they_are_not_taken(
 def test_the_critics_and_the_generators_losses_are_what_is_descended(
     begun: Callable[..., BaseTrainee], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainee = begun(set={"grid": "0.5", "gamma": "0"})
+    trainee = begun(overrides={"grid": "0.5", "gamma": "0"})
     spectrum: list[float] = []
     (grid,) = trainee.steps.terms
     assert isinstance(grid, Grid)

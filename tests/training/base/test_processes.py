@@ -26,7 +26,7 @@ from installation.training.loop import Pace
 if __name__ == "__main__":
     data, out, kimg, save_s, *pairs = sys.argv[1:]
     outcome = train_base(
-        Path(data), Path(out), kimg=float(kimg), device="cpu", set=dict(pair.split("=") for pair in pairs),
+        Path(data), Path(out), kimg=float(kimg), device="cpu", overrides=dict(pair.split("=") for pair in pairs),
         pace=Pace(save_s=float(save_s), show_kimg=1000.0),
     )
     print("ended at", outcome.nimg)
@@ -95,7 +95,7 @@ def test_a_run_that_is_killed_again_and_again_goes_on(disc_data: Path, small: di
 def test_two_processes_train_as_one(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
     """The same 12 steps: alone, and as two processes that share each batch and sum their gradients."""
     small = {**small, "augment_kimg": "0"}
-    train_base(disc_data, tmp_path / "alone", kimg=0.096, device="cpu", set=small)
+    train_base(disc_data, tmp_path / "alone", kimg=0.096, device="cpu", overrides=small)
     arguments = command(tmp_path, disc_data, small, kimg=0.096, save_s=60)
     code, stderr = launch(arguments)
     assert code == 0, stderr[-3000:]
@@ -114,7 +114,7 @@ def test_one_process_goes_on_where_two_were(disc_data: Path, small: dict[str, st
     small = {**small, "augment_kimg": "0"}
     code, stderr = launch(command(tmp_path, disc_data, small, kimg=0.048, save_s=60))
     assert code == 0, stderr[-3000:]
-    train_base(disc_data, tmp_path / "run", kimg=0.096, device="cpu", set=small)
+    train_base(disc_data, tmp_path / "run", kimg=0.096, device="cpu", overrides=small)
     state = load_state(tmp_path / "run" / STATE_NAME)
     assert state is not None
     assert (state.facts["nimg"], state.facts["processes"]) == (96, 1)

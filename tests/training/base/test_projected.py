@@ -89,7 +89,7 @@ def test_a_run_with_it_goes_on_as_if_never_stopped(disc_data: Path, small: dict[
 
 
 def test_a_run_without_it_does_not_speak_of_it(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
-    train_base(disc_data, tmp_path / "run", config="tiny", kimg=0.008, device="cpu", set=small)
+    train_base(disc_data, tmp_path / "run", config="tiny", kimg=0.008, device="cpu", overrides=small)
     assert "projected" not in (tmp_path / "run" / "run.json").read_text()
 
 
@@ -101,4 +101,4 @@ def test_missing_weights_are_named_before_the_first_step(
 
     monkeypatch.setattr(module, "Features", missing)
     with pytest.raises(ModelError, match="eval"):
-        train_base(disc_data, tmp_path / "run", config="tiny", device="cpu", set={**small, "projected": "1"})
+        train_base(disc_data, tmp_path / "run", config="tiny", device="cpu", overrides={**small, "projected": "1"})

@@ -29,7 +29,7 @@ from tests.training.base.conftest import pack_discs
 
 
 def run(data: Path, out: Path, small: Mapping[str, str], *, kimg: float = 0.16, **options: Any) -> Outcome:
-    return train_base(data, out, config="tiny", kimg=kimg, device="cpu", set=small, **options)
+    return train_base(data, out, config="tiny", kimg=kimg, device="cpu", overrides=small, **options)
 
 
 def tensors(out: Path) -> dict[str, torch.Tensor]:

@@ -27,7 +27,7 @@ from tests.training.stage.conftest import TINY
 @pytest.fixture(scope="module")
 def run(dataset: Dataset, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
-    train_stage(dataset.path, folder, scale=2, kimg=0.02, device="cpu", set=TINY, previous=base)
+    train_stage(dataset.path, folder, scale=2, kimg=0.02, device="cpu", overrides=TINY, previous=base)
     return folder
 
 
@@ -45,7 +45,7 @@ def test_a_stage_that_is_conditioned_on_w_ranks_by_its_portrait(dataset: Dataset
     w_dim = read_header(base).z_dim
     state, file = tmp_path / "run" / "state.safetensors", tmp_path / "run" / "G_ema.safetensors"
     changes = TINY | {"w_dim": str(w_dim), "lr_stage": "0.02"}
-    train_stage(dataset.path, state.parent, scale=2, kimg=0.1, device="cpu", set=changes, previous=base)
+    train_stage(dataset.path, state.parent, scale=2, kimg=0.1, device="cpu", overrides=changes, previous=base)
     scores = rank_seeds(state, [base], file, [3], psi=0.8, device="cpu")
     generator, stage, critic = checkpoint.load(base), checkpoint.load(file), load_critic(state)
     z = 0.8 * torch.from_numpy(to_sphere(seed_z(3, w_dim))[None]).float()

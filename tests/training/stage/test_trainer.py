@@ -35,8 +35,8 @@ def _trainee(dataset: Dataset, base: Path | None = None, scale: int = 2, **chang
 
 
 def _run(dataset: Dataset, out: Path, kimg: float, **options):
-    changes = TINY | options.pop("set", {})
-    return train_stage(dataset.path, out, scale=2, kimg=kimg, device="cpu", set=changes, **options)
+    changes = TINY | options.pop("overrides", {})
+    return train_stage(dataset.path, out, scale=2, kimg=kimg, device="cpu", overrides=changes, **options)
 
 
 def test_the_paired_difference_falls_in_thirty_steps(dataset: Dataset) -> None:
@@ -130,7 +130,7 @@ def test_a_stage_that_is_conditioned_on_w_goes_on_exactly_and_follows_w(
     for place, ends in (("whole", [0.2]), ("parts", [0.042, 0.2])):
         for kimg in ends:
             changes = {"w_dim": str(w_dim), "lr_stage": "0.02"}
-            _run(dataset, tmp_path / place / "run", kimg, previous=base, set=changes)
+            _run(dataset, tmp_path / place / "run", kimg, previous=base, overrides=changes)
     whole, parts = (load_state(tmp_path / place / "run" / "state.safetensors") for place in ("whole", "parts"))
     assert whole is not None
     assert parts is not None
@@ -170,9 +170,9 @@ def test_real_crops_get_the_neutral_style_and_samples_their_own(
 def test_a_w_of_another_width_or_that_nothing_teaches_is_refused(dataset: Dataset, base: Path, tmp_path: Path) -> None:
     w_dim = read_header(base).z_dim
     with pytest.raises(ConfigError, match=f"gives one of {w_dim}.*Set w_dim to {w_dim}"):
-        _run(dataset, tmp_path / "run", 0.004, previous=base, set={"w_dim": str(w_dim + 1)})
+        _run(dataset, tmp_path / "run", 0.004, previous=base, overrides={"w_dim": str(w_dim + 1)})
     with pytest.raises(ConfigError, match="gets none"):
-        _run(dataset, tmp_path / "run", 0.004, previous=base, set={"w_dim": str(w_dim), "previous_share": "0"})
+        _run(dataset, tmp_path / "run", 0.004, previous=base, overrides={"w_dim": str(w_dim), "previous_share": "0"})
     assert not (tmp_path / "run").exists()
 
 
@@ -216,8 +216,8 @@ def test_the_perceptual_loss_is_there_where_the_features_are(dataset: Dataset, t
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"set": {"w_dim": "8"}}, "conditioned on w learns it from the previous"),
-        ({"set": {"crop": "96"}}, "64 px; crops of 96 px, and 2 more .* at most 56"),
+        ({"overrides": {"w_dim": "8"}}, "conditioned on w learns it from the previous"),
+        ({"overrides": {"crop": "96"}}, "64 px; crops of 96 px, and 2 more .* at most 56"),
         ({"config": "nanno"}, "did you mean 'nano'"),
         ({"scale": 3}, "enlarges by 2 or 4"),
         ({"resume": "maybe"}, "auto or never"),
@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_said_before_the_first_step(
     changes: dict, message: str, dataset: Dataset, tmp_path: Path
 ) -> None:
     options = {"config": "nano", "scale": 2, "device": "cpu"} | changes
-    options["set"] = TINY | changes.get("set", {})
+    options["overrides"] = TINY | changes.get("overrides", {})
     with pytest.raises(ConfigError, match=message):
         train_stage(dataset.path, tmp_path / "run", kimg=1, **options)
     assert not (tmp_path / "run").exists()
@@ -252,7 +252,7 @@ def test_a_folder_with_a_run_is_not_begun_anew(dataset: Dataset, tmp_path: Path)
     with pytest.raises(ConfigError, match="already holds a run"):
         _run(dataset, tmp_path / "run", 0.004, resume="never")
     with pytest.raises(ConfigError, match="gamma"):
-        _run(dataset, tmp_path / "run", 0.004, set={"gamma": "2"})
+        _run(dataset, tmp_path / "run", 0.004, overrides={"gamma": "2"})
 
 
 @pytest.mark.slow
@@ -270,6 +270,6 @@ def test_on_real_pictures_it_soon_beats_the_bicubic_enlargement(shared_dir: Path
         "steady": "0",
         "held_out": "0.2",
     }
-    train_stage(data.path, tmp_path / "run", config="nano", scale=2, kimg=4, device="cpu", set=changes)
+    train_stage(data.path, tmp_path / "run", config="nano", scale=2, kimg=4, device="cpu", overrides=changes)
     last = read_run(tmp_path / "run").last
     assert last["psnr"] > last["psnr_bicubic"] + 0.1
