@@ -5,7 +5,7 @@ A stage learns skin, hair and cloth, for which no face need be found or upright;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from installation.errors import OutputError
 from installation.training.dataset import FACE_MARK, Dataset, write_dataset
 from installation.training.picture import PictureError, read_picture, unicode_name
+from installation.training.progress import Shared
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 SIZES = (32, 1024)
@@ -28,7 +29,7 @@ def make_crops(
     per_picture: int = 8,
     licence: str = "",
     seed: int = 0,
-    progress: Callable[[str, float | None], None] = lambda what, share: None,
+    progress: Shared = lambda what, share: None,
 ) -> Dataset:
     """Pack `per_picture` windows of size x size px from each picture below `folder` that is as large; of three windows the most detailed.
 
@@ -81,7 +82,7 @@ def _windows(
     size: int,
     per_picture: int,
     rng: np.random.Generator,
-    progress: Callable[[str, float | None], None],
+    progress: Shared,
 ) -> Iterator[np.ndarray]:
     for number, path in enumerate(files):
         progress("cutting", number / len(files))

@@ -5,13 +5,14 @@ The critic is no judge of taste. It finds what is broken: the sheet shows its be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from installation.errors import OutputError
 from installation.files import fingerprint
 from installation.models import checkpoint
 from installation.models.cascade import Cascade
+from installation.training.progress import Shared
 from installation.training.runs import RUN_FILE, STATE_NAME, network_in, read_run
 from installation.training.stage.rank import rank_seeds
 from installation.training.tour import TourPlan, begin_tour, write_tour
@@ -23,7 +24,7 @@ def curate(
     plan: TourPlan,
     *,
     device: str = "auto",
-    progress: Callable[[str, float | None], None] = lambda what, share: None,
+    progress: Shared = lambda what, share: None,
 ) -> list[Path]:
     """Ranks the plan's seeds and writes the files of `write_tour`, the sheet enlarged by the stage; their paths.
 

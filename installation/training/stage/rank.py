@@ -6,7 +6,7 @@ scores order the samples of one previous stage under one run. They say nothing a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from installation.errors import CheckpointError, ModelError
 from installation.models import checkpoint
 from installation.models.cascade import Cascade
 from installation.models.network import Upscaler
+from installation.training.progress import Shared
 from installation.training.stage.networks import Critic
 from installation.training.state import load_state
 from installation.training.tour import portrait_ws
@@ -30,7 +31,7 @@ def rank_seeds(
     *,
     psi: float = 0.7,
     device: str = "auto",
-    progress: Callable[[str, float | None], None] = lambda what, share: None,
+    progress: Shared = lambda what, share: None,
 ) -> np.ndarray:
     """float64 [number of seeds]: the higher, the better; in the order of `seeds`.
 
