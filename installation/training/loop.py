@@ -98,7 +98,8 @@ class _Order(IntFlag):
 
 
 class _Means:
-    """Sums kept where the numbers are, so that reading them is the only wait for a GPU."""
+    """Means of what steps tell, of each number over the steps that told it. Sums are kept where the numbers are, so that reading them is
+    the only wait for a GPU."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 class Adam:
     """v ← β2 v + (1 − β2) g²; p ← p − lr · g / (√(v / (1 − β2^t)) + ε). Parameters without a gradient in a step are left alone by it.
 
-    torch's own Adam does it (fused: on a GPU the launches, not the arithmetic, are what it costs). Its first moment is the last
-    gradient here, so it is not kept. steps: t.
+    parameters: by name, all on one device. steps: t. torch's own Adam does it (fused: on a GPU the launches, not the arithmetic, are
+    what it costs). Its first moment is the last gradient here, so it is not kept.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], *, beta2: float = 0.99, eps: float = 1e-8) -> None:

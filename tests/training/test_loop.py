@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from installation.errors import EngineError, OutputError
+from installation.errors import ConfigError, EngineError, OutputError
 from installation.training import loop as module
-from installation.training.loop import Pace, Progress, train
-from installation.training.state import State, load_state
+from installation.training.loop import Pace, Progress, check_resume, train
+from installation.training.state import State, load_state, previous
 
 BATCH = 100
 
@@ -97,6 +97,19 @@ def test_the_same_call_goes_on_to_the_same_end(tmp_path: Path) -> None:
     assert outcome.nimg == 3000
     assert second.weight.item() == 30.0
     assert second.shown == [2000, 3000]
+
+
+def test_a_state_is_not_begun_over_where_nobody_may_go_on(tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    check_resume("never", state)
+    for one in (previous(state), state):
+        one.touch()
+        check_resume("auto", state)
+        with pytest.raises(ConfigError, match="already holds a run"):
+            check_resume("never", state)
+        one.unlink()
+    with pytest.raises(ConfigError, match="auto or never"):
+        check_resume("maybe", state)
 
 
 def test_a_run_that_has_reached_its_end_does_nothing(tmp_path: Path) -> None:

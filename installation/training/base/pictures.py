@@ -62,11 +62,13 @@ def walk(generator: Generator, keyframes: int, steps: int, *, seed: int, psi: fl
 
 
 def can_write_video() -> bool:
+    """Whether imageio-ffmpeg is installed, an extra."""
     return find_spec("imageio_ffmpeg") is not None
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
-    """uint8 [N, H, W, 3] -> H.264 in MP4, replacing the file when it is whole. Needs imageio-ffmpeg."""
+    """uint8 [N, H, W, 3] -> H.264 in MP4, 24 frames a second, replacing the file when it is whole. Needs imageio-ffmpeg. OutputError
+    where the disk refuses."""
     import imageio_ffmpeg
 
     height, width = frames.shape[1:3]

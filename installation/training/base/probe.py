@@ -33,6 +33,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
+    """rows: in the order of measuring. best: the plan to train with. seconds: what it all took."""
+
     rows: tuple[Row, ...]
     best: Plan
     seconds: float

@@ -21,8 +21,8 @@ Numbers = dict[str, Tensor]
 class GraphedSteps:
     """Runs steps of several kinds: the first of a kind as it is, to warm up; the second is recorded; from then on it is replayed.
 
-    A step must read nothing but the batch and tensors that keep their place, and write in place. Everything in the process's thread runs
-    on one stream of its own from here on, for a graph cannot be recorded on the default one.
+    A step must read nothing but the batch and tensors that keep their place, write in place, and never wait for the GPU. Everything in
+    the process's thread runs on one stream of its own from here on, for a graph cannot be recorded on the default one.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -32,6 +32,7 @@ class GraphedSteps:
         self.fixed: Batch | None = None
 
     def run(self, kind: Hashable, step: Callable[[Batch], Numbers], batch: Batch) -> Numbers:
+        """What `step` gives for this batch. kind: steps of one kind do the same work on batches of the same shapes."""
         if kind not in self.met:
             self.met.add(kind)
             return step(batch)

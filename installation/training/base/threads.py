@@ -37,6 +37,7 @@ class ThreadChoice:
             use(1)
 
     def done(self, seconds: float) -> None:
+        """A step of the usual kind took that long; with others among them nothing could be compared."""
         if self._choices[1] == 1:
             return
         times = self._seconds[self._trying]

@@ -84,6 +84,8 @@ class BaseTrainee:
         self.critic_alone_until = int(1000 * self.config.warm_kimg) if self.steps.active else 0
 
     def step(self) -> dict[str, Tensor]:
+        """`loss_NAME` of each critic that learns; `r_t` of the first and, in every so many steps, its `penalty`; unless the critics learn
+        alone `loss_generator`, what each term tells (`moved`, `grid`), and `path_length` in every fourth step that wants it."""
         config, nimg = self.config, self.nimg
         began = time.perf_counter()
         numbers = self.steps.step(

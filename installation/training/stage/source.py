@@ -83,7 +83,7 @@ class Previous:
         return self.cascade(ws).clone().clamp_(-1, 1), self.cascade.generator.stage_w(ws).clone()
 
     def draw(self, n: int, side: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """[n, 3, side, side], crops of samples, and the w [n, w_dim] of each."""
+        """[n, 3, side, side] float32, -1..1: crops of samples; and the w [n, w_dim] of each."""
         img, w = self.at(self.latents(math.ceil(n / CROPS_A_SAMPLE), rng), self._psi(rng))
         of = [i % len(img) for i in range(n)]
         return torch.cat([self._crop(img[i][None], side, rng) for i in of]), w[of]
@@ -101,6 +101,7 @@ class Previous:
         return crops[0::2], crops[1::2], w.repeat_interleave(n, dim=0)
 
     def latents(self, n: int, rng: torch.Generator) -> Tensor:
+        """z [n, z_dim], standard normal, on the cascade's device."""
         return send(torch.randn(n, self.cascade.generator.z_dim, generator=rng), self.cascade.placement.device)
 
     @staticmethod

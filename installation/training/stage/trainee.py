@@ -63,6 +63,8 @@ class StageTrainee:
         self.nimg, self.steps, self.went_back, self.lr_factor = 0, 0, 0, 1.0
 
     def step(self) -> Mapping[str, Tensor]:
+        """`l1` and `perceptual` of the pairs; once the critic is there `critic`, `sure` (share of patches it is right about, 0..1), `gan`,
+        and `r1` in every eighth step; `shift` and `walk` in every fourth. Those with a weight of 0 are not there."""
         config = self.config
         rng = self._generator()
         real = self.crops.draw(config.batch, rng)
