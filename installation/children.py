@@ -20,7 +20,7 @@ from installation.service.log import CountedLog
 from installation.service.processes import FAULT, ParentWatch, step_back
 from installation.service.runfolder import BOARD
 from installation.service.store import Store
-from installation.session import Session
+from installation.session import SHADERS, Session
 from installation.show.clock import Tick
 from installation.show.messages import ControlMessage
 from installation.show.state import ShowState, first_state, from_json, resumed, to_json
@@ -123,7 +123,9 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
         show = session.show
         surface = _surface(session)
         log.info("wall: %s", surface.describe())
-        compositor = Compositor(surface.ctx, resources.shaders_dir(), size=session.size, history=HISTORY)
+        compositor = Compositor(
+            surface.ctx, resources.shaders_dir(), size=session.size, history=HISTORY, kept=run_folder / SHADERS
+        )
         keyboard = KeyboardSource(show.table())
         again = board.newest() > 0
         sources += [Refusals(board), keyboard, *(_source(make, again) for make in _sources(session))]

@@ -31,7 +31,7 @@ from installation.output.video.spec import VideoSpec
 from installation.resources import shaders_dir
 from installation.service.processes import step_back
 from installation.service.runfolder import BOARD
-from installation.session import Session
+from installation.session import SHADERS, Session
 from installation.show.state import ShowState, from_json
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def recorder_main(run_folder: Path, film: Path, set_up_log: Setup) -> int:
     set_up_log(session.verbose)
     board = Board.open(run_folder / BOARD)
     try:
-        _film(session, board, film, stop)
+        _film(session, board, film, stop, run_folder / SHADERS)
         return 0
     except InstallationError as error:
         _tell(f"fault {error.what}")
@@ -88,7 +88,7 @@ def _tell(line: str) -> None:
         return
 
 
-def _film(session: Session, board: Board, path: Path, stop: threading.Event) -> None:
+def _film(session: Session, board: Board, path: Path, stop: threading.Event, kept: Path) -> None:
     folder = path.with_name(path.name + SEGMENTS)
     config = session.show.record
     try:
@@ -96,7 +96,7 @@ def _film(session: Session, board: Board, path: Path, stop: threading.Event) -> 
         live = LiveFilm(folder, spec)
         log.info("recording: %s", path)
         try:
-            _run(session, board, live, stop)
+            _run(session, board, live, stop, kept)
         finally:
             live.close()
     except OutputError as error:
@@ -115,12 +115,12 @@ def _film(session: Session, board: Board, path: Path, stop: threading.Event) -> 
     log.info("recorded: %s, %d frames, %d dropped", path, frames, live.dropped)
 
 
-def _run(session: Session, board: Board, live: LiveFilm, stop: threading.Event) -> None:
+def _run(session: Session, board: Board, live: LiveFilm, stop: threading.Event, kept: Path) -> None:
     """One picture for each frame of the film, until told to stop."""
     fps = session.show.record.live_fps
     surface = HeadlessSurface(session.size)
     try:
-        compositor = Compositor(surface.ctx, shaders_dir(), size=session.size, history=_HISTORY)
+        compositor = Compositor(surface.ctx, shaders_dir(), size=session.size, history=_HISTORY, kept=kept)
         playhead = Playhead(_HISTORY)
         intake = Intake(board, compositor, playhead)
         state: ShowState | None = None

@@ -14,6 +14,7 @@ cost more under llvmpipe (11.4 ms at 1080 x 1080) than the detour (9.7 ms). The 
 Runs in the wall process, in the thread of its GL context; needs that context current. Knows no clock and no window.
 """
 
+import logging
 import math
 from collections.abc import Hashable
 from dataclasses import replace
@@ -30,7 +31,7 @@ from installation.output.look_state import Look, make_look
 from installation.output.noise import TILE, noise_tile
 from installation.output.placement import Placement, place, upright, work_size
 from installation.output.playhead import View
-from installation.output.programs import FUSED, UniformValue, compile_all, filtered
+from installation.output.programs import FUSED, Pass, UniformValue, compile_all, filtered
 from installation.output.shader_check import ShaderCheck
 from installation.output.shader_files import ShaderFault, ShaderFiles
 from installation.show.config import Show
@@ -39,6 +40,8 @@ from installation.show.state import ShowState
 
 WRAP_S = 3600.0
 """u_time starts again every hour: float32 then still resolves a quarter of a millisecond."""
+log = logging.getLogger(__name__)
+
 _NEAREST = (moderngl.NEAREST, moderngl.NEAREST)
 _LINEAR = (moderngl.LINEAR, moderngl.LINEAR)
 
@@ -58,23 +61,29 @@ class _Light:
 
 
 class Compositor:
-    """size: picture (width, height), px. shaders: folder of the GLSL files. history: number of frame slots.
+    """size: picture (width, height), px. shaders: folder of the GLSL files. history: number of frame slots. kept: a folder for
+    the shaders that worked last, begun with where those of `shaders` do not work; None = nowhere.
 
     DisplayError when the picture is larger than the driver's textures or a shader does not compile.
     """
 
-    def __init__(self, ctx: moderngl.Context, shaders: Path, *, size: tuple[int, int], history: int = 16) -> None:
+    def __init__(
+        self,
+        ctx: moderngl.Context,
+        shaders: Path,
+        *,
+        size: tuple[int, int],
+        history: int = 16,
+        kept: Path | None = None,
+    ) -> None:
         self._ctx = ctx
         self._max_size = int(ctx.info["GL_MAX_TEXTURE_SIZE"])
         self._check_size(size)
         self.size = self._work = size
         self._files = ShaderFiles(shaders)
         self._check = ShaderCheck(ctx)
-        try:
-            self._programs = compile_all(ctx, self._files, self._check)
-        except ShaderFault as fault:
-            fix = "Correct the file, or install the program again to get the original back"
-            raise DisplayError(f"a shader does not work: {fault}", where=str(shaders), fix=fix) from None
+        self._kept = kept
+        self._programs = self._first_programs()
         self._generation = 0
         self._history = History(ctx, history)
         self._noise = ctx.texture((TILE, TILE), 4, noise_tile().tobytes(), dtype="f4")
@@ -165,13 +174,40 @@ class Compositor:
         if hud is not None:
             self._hud.draw(self._programs["hud"], target, viewport, rotate, hud)
 
+    def _first_programs(self) -> dict[str, Pass]:
+        """Those of the files; where they do not work, those that did before, for a wall that is started again."""
+        try:
+            programs = compile_all(self._ctx, self._files, self._check)
+        except ShaderFault as fault:
+            try:
+                if self._kept is None:
+                    raise
+                programs = compile_all(self._ctx, ShaderFiles(self._kept), self._check)
+            except ShaderFault:
+                fix = "Correct the file, or install the program again to get the original back"
+                where = str(self._files.folder)
+                raise DisplayError(f"a shader does not work: {fault}", where=where, fix=fix) from None
+            log.warning("%s", _as_before(fault))
+            return programs
+        self._keep()
+        return programs
+
+    def _keep(self) -> None:
+        if self._kept is None:
+            return
+        try:
+            self._files.keep(self._kept)
+        except OSError as error:
+            log.warning("the shaders are not kept for a restart of the wall: %s", error)
+
     def reload(self) -> str | None:
         """Compiles the shader files anew. None on success; else what is wrong, and the old programs stay."""
         try:
             self._programs = compile_all(self._ctx, self._files, self._check, self._programs)
         except ShaderFault as fault:
-            return f"{fault}. The shader as it was before stays in use"
+            return _as_before(fault)
         self._generation += 1
+        self._keep()
         return None
 
     def reload_if_changed(self, now: float) -> str | None:
@@ -304,3 +340,7 @@ class Compositor:
                 where="compositor",
                 fix="Use fewer or smaller stages in the cascade",
             )
+
+
+def _as_before(fault: ShaderFault) -> str:
+    return f"{fault}. The shader as it was before stays in use"

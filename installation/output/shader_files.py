@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from installation.files import write_whole
+
 POLL_S = 0.5
 _MAX_BYTES = 1 << 20
 _INCLUDE = re.compile(r'^\s*#\s*include\s+"([A-Za-z0-9_.-]+)"\s*(?://.*)?$')
@@ -62,6 +64,7 @@ class ShaderFiles:
     folder: Path
     _seen: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
     _hashes: dict[str, bytes | None] = field(default_factory=dict)
+    _data: dict[str, bytes] = field(default_factory=dict)
     _next_look: float = 0.0
 
     def read(self, name: str) -> Source:
@@ -73,6 +76,11 @@ class ShaderFiles:
             raise ShaderFault(f"{name}: the file {'is empty' if empty else 'has no #version line'}")
         lines.insert(0, lines.pop(version))  # the version must come first; comments above it move below
         return Source(name, "\n".join(text for text, _ in lines) + "\n", tuple(origin for _, origin in lines))
+
+    def keep(self, folder: Path) -> None:
+        """Writes what was read last into another folder. OSError when it refuses."""
+        for name, data in self._data.items():
+            write_whole(folder / name, data)
 
     def changed(self, now: float) -> bool:
         """Whether a file that was read differs since the last call that said so; looks at most every 0.5 s of `now`.
@@ -109,7 +117,7 @@ class ShaderFiles:
     def _text(self, name: str) -> str:
         self._seen[name], self._hashes[name] = self._stat(name), None
         data = self._bytes(name)
-        self._hashes[name] = hashlib.sha256(data).digest()
+        self._hashes[name], self._data[name] = hashlib.sha256(data).digest(), data
         if b"\0" in data:
             raise ShaderFault(f"{name}: the file is not text")
         try:

@@ -164,6 +164,32 @@ def test_at_start_up_a_broken_shader_is_a_display_error(ctx: moderngl.Context, f
         Compositor(ctx, folder / "nowhere", size=SIZE)
 
 
+def test_a_compositor_begins_with_the_shaders_that_worked_last_where_those_of_now_are_broken(
+    ctx: moderngl.Context, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    red = "o_light = vec4(1.0, 0.0, 0.0, 1.0)"
+    first = Compositor(ctx, folder, size=SIZE, kept=tmp_path / "kept")
+    rewrite(folder / "look.frag", "o_light = vec4(light, 1.0)", red)
+    assert first.reload() is None
+    rewrite(folder / "look.frag", red, "broken(")
+    assert first.reload() is not None
+    first.release()
+    second = Compositor(ctx, folder, size=SIZE, kept=tmp_path / "kept")
+    assert middle(second) == [255, 0, 0]
+    assert "The shader as it was before stays in use" in caplog.text
+    rewrite(folder / "look.frag", "broken(", "o_light = vec4(0.0, 1.0, 0.0, 1.0)")
+    assert second.reload_if_changed(1.0) is None
+    assert middle(second) == [0, 255, 0]
+    second.release()
+
+
+def test_a_folder_that_refuses_the_kept_shaders_is_no_fault(
+    ctx: moderngl.Context, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Compositor(ctx, folder, size=SIZE, kept=folder / "look.frag").release()
+    assert "not kept" in caplog.text
+
+
 def test_shaders_may_leave_out_any_uniform(compositor: Compositor, folder: Path) -> None:
     for name, out in (("look.frag", "o_light"), ("mount.frag", "o_code"), ("hud.frag", "o_code")):
         text = f"#version 330 core\nout vec4 {out};\nvoid main() {{ {out} = vec4(1.0); }}\n"
