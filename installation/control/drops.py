@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 _FIRST_S, _LONGEST_S = 10.0, 600.0
+_MOST_NAMED = 6
 
 
 class Drops:
@@ -24,6 +25,7 @@ class Drops:
         self._name, self._logger, self._clock = name, logger, clock
         self._unsaid = 0
         self._last = ("", "", "")
+        self._others: dict[str, None] = {}  # a few of what was dropped besides, each once
         self._interval = _FIRST_S
         self._next = float("-inf")
 
@@ -35,6 +37,8 @@ class Drops:
         """Counts one dropped thing and logs it now or in a later summary. Detail and origin are cut and escaped."""
         self.counts[reason] += 1
         self._unsaid += 1
+        if len(self._others) < _MOST_NAMED:
+            self._others[_line(detail, 80)] = None
         self._last = (reason, detail, origin)
         self.flush()
 
@@ -49,10 +53,17 @@ class Drops:
             self._interval = _FIRST_S
         reason, detail, origin = self._last
         noun = "message" if self._unsaid == 1 else "messages"
+        self._others.pop(_line(detail, 80), None)
         self._logger.warning(
-            "%s: dropped %d %s, the last from %s: %s: %.120s",
-            *(self._name, self._unsaid, noun, origin, reason.replace("_", " "), ascii(detail)[1:-1]),
+            "%s: dropped %d %s, the last from %s: %s: %s%s",
+            *(self._name, self._unsaid, noun, origin, reason.replace("_", " "), _line(detail, 120)),
+            "".join(f"; also {other}" for other in self._others),
         )
         self._unsaid = 0
+        self._others.clear()
         self._next = now + self._interval
         self._interval = min(self._interval * 2.0, _LONGEST_S)
+
+
+def _line(detail: str, longest: int) -> str:
+    return ascii(detail)[1:-1][:longest]

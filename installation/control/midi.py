@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
+from installation.control.bucket import Bucket
 from installation.control.mailbox import Mailbox
 from installation.control.midi_mapper import MidiMapper
 from installation.errors import ConfigError, install_extra
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 2.0
 _MOST_PER_POLL = 4096
+# Of what is heard, so much at most is in a log of level DEBUG.
+_SPOKEN_PER_S, _SPOKEN_BURST = 20.0, 20
 _SEQUENCER = "/dev/snd/seq"
 
 
@@ -108,6 +111,7 @@ class MidiSource:
     ) -> None:
         self._mapper = MidiMapper(table, maps)
         self._mailbox = Mailbox(table)
+        self._spoken = Bucket(_SPOKEN_PER_S, _SPOKEN_BURST)
         self._wanted = port
         self._backend: Backend = RtMidiBackend() if backend is None else backend
         self._clock = clock
@@ -141,6 +145,8 @@ class MidiSource:
         try:
             for message in islice(port.iter_pending(), _MOST_PER_POLL):
                 self._messages += 1
+                if log.isEnabledFor(logging.DEBUG) and self._spoken.take():
+                    log.debug("midi %s: %s", name, message)
                 self._mailbox.put(self._read(message, f"midi {name}"))
         except Exception as fault:
             # Closing may take its time, so the watching thread does it, and opens the port again when it is there.

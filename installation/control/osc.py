@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _DATAGRAM = 65536
 _REPLIES_PER_S, _REPLIES_BURST = 1000.0, 500
+# Of what is heard, so much at most is in a log of level DEBUG.
+_SPOKEN_PER_S, _SPOKEN_BURST, _SPOKEN_OF_ONE, _SPOKEN_CHARS = 20.0, 20, 8, 200
 _IDLE_S = 1.0
 _BROKEN_S = 0.2
 # The first packet after a silence is taken at once, those behind it in handfuls, at most this much later, when even a
@@ -69,10 +71,12 @@ class OscSource:
         """Bytes the system gives to waiting packets; Linux counts its own overhead in."""
         if self.receive_buffer < RECEIVE_BUFFER:
             log.info("osc: %d bytes of receive buffer instead of %d", self.receive_buffer, RECEIVE_BUFFER)
+        log.info("osc: listening on %s, port %d", *self.address)
         self._drops = Drops("osc", log, (*REASONS, "clamped", "malformed", "not_allowed", "replies_lost", "internal"))
         self._dispatcher = Dispatcher(table, self._drops, version=version or machine.version() or "unknown")
         self._mailbox = Mailbox(table)
         self._replies = Bucket(_REPLIES_PER_S, _REPLIES_BURST) if reply else None
+        self._spoken = Bucket(_SPOKEN_PER_S, _SPOKEN_BURST)
         self._values: Mapping[str, Value] = default_values(table)
         self._buffer = memoryview(bytearray(_DATAGRAM))
         self._datagrams = self._messages = self._replied = self._resets = 0
@@ -162,6 +166,9 @@ class OscSource:
             self._drops.drop("malformed", str(fault), peer.origin)
             return
         self._messages += len(messages)
+        if log.isEnabledFor(logging.DEBUG) and self._spoken.take():
+            for address, args in messages[:_SPOKEN_OF_ONE]:
+                log.debug("%s: %s", peer.origin, ascii((address, *args[:_SPOKEN_OF_ONE]))[1:-1][:_SPOKEN_CHARS])
         batch: list[ControlMessage] = []
         for address, args in messages:
             for action in self._dispatcher.dispatch(address, args, peer.origin):

@@ -59,6 +59,22 @@ def test_the_last_drops_of_a_burst_are_told_later(caplog: pytest.LogCaptureFixtu
     assert "dropped 4 messages" in caplog.messages[1]
 
 
+def test_a_summary_names_each_thing_once_and_only_a_few(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    drops = Drops("osc", logging.getLogger("test.drops"), ("unknown_address",), clock)
+    with caplog.at_level(logging.WARNING):
+        for address in ("/a", "/b", "/c", "/b", "/c", "/c"):
+            drops.drop("unknown_address", f"{address}: no such address", "osc 10.0.0.1:5")
+        clock.now += 11.0
+        drops.flush()
+        for i in range(10_000):
+            drops.drop("unknown_address", f"/{i}: {'x' * 10_000}", "osc 10.0.0.1:5")
+        clock.now += 700.0
+        drops.flush()
+    assert caplog.messages[1].endswith("unknown address: /c: no such address; also /b: no such address")
+    assert len(caplog.messages[2]) < 800
+
+
 def test_after_a_quiet_time_drops_are_told_soon_again(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     drops = Drops("osc", logging.getLogger("test.drops"), ("malformed",), clock)

@@ -225,3 +225,18 @@ def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch, table: ParamTa
 def test_without_midi_in_the_show_the_extra_is_not_imported() -> None:
     code = "import sys, installation.control.midi; sys.exit('mido' in sys.modules or 'rtmidi' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_verbose_logs_what_is_heard_within_bounds(
+    table: ParamTable, clock: Clock, until: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = FakeBackend("desk")
+    with caplog.at_level(logging.DEBUG, "installation.control.midi"):
+        source = MidiSource(table, MAPS, backend=backend, clock=clock)
+        assert until(lambda: source.port)
+        backend.ports[-1].play(*(mido.Message("control_change", control=7, value=i % 128) for i in range(1000)))
+        source.poll()
+        source.close()
+    heard = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
+    assert heard[0].startswith("midi desk: control_change channel=0 control=7 value=0")
+    assert 2 < len(heard) < 100

@@ -333,3 +333,23 @@ def test_the_version_is_the_installed_one_unless_given(osc: Open) -> None:
         address, (version,) = ask(sender, osc(version=""), "version")
     assert address == "/installation/out/version"
     assert version
+
+
+def test_the_log_says_where_it_listens_and_verbose_what_it_hears_within_bounds(
+    table: ParamTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "installation.control.osc"):
+        source = OscSource(table, port=0)
+        with client() as sender:
+            sender.sendto(encode("/installation/look/select", ("x" * 10_000,)), source.address)
+            for _ in range(300):
+                sender.sendto(encode("/installation/drift/speed", (0.5,)), source.address)
+            ask(sender, source, "ping")
+        source.close()
+    assert f"osc: listening on 127.0.0.1, port {source.address[1]}" in caplog.text
+    heard = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
+    assert heard[0].startswith("osc 127.0.0.1:")
+    assert "'/installation/look/select', 'xxx" in heard[0]
+    assert "'/installation/drift/speed', 0.5" in heard[1]
+    assert 2 < len(heard) < 100
+    assert max(map(len, heard)) < 300
