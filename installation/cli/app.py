@@ -293,7 +293,7 @@ def doctor() -> None:
 
 
 app.command()(record.record)
-app.command(name="join")(record.join)
+app.command(name="join")(record.join_film)
 app.add_typer(record.shard_app)
 app.add_typer(models.models_app)
 app.command()(training.atelier)

@@ -87,12 +87,11 @@ def stage(
     _keep(judgement, checkpoint, out, psi)
 
 
-@judge_app.command()
-def compare(first: Path, second: Path) -> None:
+@judge_app.command("compare")
+def judge_compare(first: Path, second: Path) -> None:
     """Two judgements (.judgement.json) side by side: says where there is no difference, and refuses different kits."""
     from installation.training import run_report
-    from installation.training.judge.judgement import SUFFIX, read_judgement
-    from installation.training.judge.judgement import compare as run
+    from installation.training.judge.judgement import SUFFIX, compare, read_judgement
 
     for path in (first, second):
         if path.suffix == ".safetensors":
@@ -103,7 +102,7 @@ def compare(first: Path, second: Path) -> None:
     names = [one.subject for one in judgements]
     if names[0] == names[1]:
         names = [str(first), str(second)]
-    answer(run_report.verdicts_text(run(*judgements), *names))
+    answer(run_report.verdicts_text(compare(*judgements), *names))
 
 
 @judge_app.command()

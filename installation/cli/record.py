@@ -222,7 +222,7 @@ def of_take(folder: Path, show: str | None, wish: Wish) -> Recording:
     return recording.model_copy(update={"take": folder, "take_sha256": takes.log_sha256(folder), "shown": shown})
 
 
-def join(
+def join_film(
     folder: Annotated[Path, typer.Argument(help="NAME.mp4.segments, which a recording left when it was killed.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The film; NAME.mp4 if not given.")] = None,
     gaps: Annotated[bool, typer.Option("--gaps", help="Without what is missing or damaged: a cut for each.")] = False,
@@ -230,7 +230,7 @@ def join(
     """Makes a film of the closed segments of a recording that was cut off. The segments stay."""
     from installation.cli import filming
     from installation.film.wish import film_path
-    from installation.output.video.join import join as join_closed
+    from installation.output.video.join import join
     from installation.output.video.manifest import require_head
     from installation.output.video.presets import preset
 
@@ -240,7 +240,5 @@ def join(
     if out.exists():
         raise OutputError("is there already", where=str(out), fix="Name another file with --out")
     with filming.stoppable("the same command makes the film"):
-        frames = join_closed(
-            folder, out, remedy=lambda _: "With --gaps it is left out", leave_out=say if gaps else None
-        )
+        frames = join(folder, out, remedy=lambda _: "With --gaps it is left out", leave_out=say if gaps else None)
     say(f"{out}: {frames} frames")

@@ -37,8 +37,8 @@ Workers = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 
 
-@data_app.command()
-def scan(
+@data_app.command("scan")
+def data_scan(
     folders: list[Path],
     manifest: Annotated[Path, typer.Option(help="Where every picture and score is written.")],
     size: Annotated[
@@ -54,11 +54,11 @@ def scan(
 ) -> None:
     """Scores every picture below the folders and decides: keep, drop, uncertain. Interrupted, it goes on."""
     from installation.training.data.rules import DRAWINGS_TOO, Rules
-    from installation.training.data.scan import scan as run
+    from installation.training.data.scan import scan
 
     rules = Rules(size=size, drawing=DRAWINGS_TOO) if drawings else Rules(size=size)
     with counted("scanning") as tell:
-        summary = run(folders, manifest, workers=workers, progress=tell, resume=not again, rules=rules, with_text=text)
+        summary = scan(folders, manifest, workers=workers, progress=tell, resume=not again, rules=rules, with_text=text)
     answer(" · ".join(f"{decision} {count}" for decision, count in summary.counts.items()))
     for reason, count in sorted(summary.dropped.items(), key=lambda row: -row[1]):
         answer(f"  dropped for {reason}: {count}")
@@ -83,27 +83,27 @@ def review(manifest: Path, port: Annotated[int, typer.Option(min=0, max=65535)] 
     answer(" · ".join(f"{decision} {count}" for decision, count in counts.items()))
 
 
-@data_app.command()
-def sheet(
+@data_app.command("sheet")
+def data_sheet(
     manifest: Path,
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.")] = Path("sheet.png"),
     decision: Annotated[str, typer.Option(help="keep, drop or uncertain.")] = "uncertain",
     limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=4096)] = 64,
 ) -> None:
     """A contact sheet of the pictures so decided."""
-    from installation.training.data.sheet import sheet as run
+    from installation.training.data.sheet import sheet
 
     if decision not in ("keep", "drop", "uncertain"):
         raise typer.BadParameter("keep, drop or uncertain is wanted", param_hint="--decision")
     if out.suffix.lower() != ".png":
         raise typer.BadParameter(f"{str(out)!r} is not a .png file", param_hint="--out")
-    made = run(manifest, out, decision=decision, limit=limit)
+    made = sheet(manifest, out, decision=decision, limit=limit)
     among = f" of {made.among}" if made.shown < made.among else ""
     answer(f"{out}: {made.shown}{among} pictures")
 
 
-@data_app.command()
-def align(
+@data_app.command("align")
+def data_align(
     manifest: Path,
     out: Path,
     size: Annotated[int, typer.Option(help="Edge of the crops, px.", min=16, max=4096)],
@@ -111,17 +111,17 @@ def align(
     workers: Workers = None,
 ) -> None:
     """Cuts the faces of the kept pictures, FFHQ's way, never enlarged."""
-    from installation.training.data.align import align as run
+    from installation.training.data.align import align
 
     with counted("aligning") as tell:
-        aligned = run(manifest, out, size=size, uncertain=uncertain, workers=workers, progress=tell)
+        aligned = align(manifest, out, size=size, uncertain=uncertain, workers=workers, progress=tell)
     answer(f"{aligned.crops} crops of {aligned.pictures} pictures")
     for reason, count in sorted(aligned.passed.items(), key=lambda row: -row[1]):
         answer(f"  none for {reason}: {count}")
 
 
-@data_app.command()
-def pack(
+@data_app.command("pack")
+def data_pack(
     manifest: Path,
     out: Path,
     size: Annotated[int, typer.Option(help="Edge of the pictures, px.", min=16, max=4096)],
@@ -129,11 +129,11 @@ def pack(
     uncertain: Annotated[bool, typer.Option("--uncertain", help="The uncertain ones too.")] = False,
 ) -> None:
     """Packs the crops of the kept pictures into one dataset file that loads at once."""
-    from installation.training.data.pack import pack as run
+    from installation.training.data.pack import pack
 
     with counted("packing") as tell:
         licences = pairs(licence, "--licence")
-        dataset = run(manifest, out, size=size, licences=licences, uncertain=uncertain, progress=tell)
+        dataset = pack(manifest, out, size=size, licences=licences, uncertain=uncertain, progress=tell)
     answer(f"{out}: {len(dataset)} pictures of {dataset.size} px")
 
 

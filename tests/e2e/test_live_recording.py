@@ -121,7 +121,7 @@ def test_a_killed_recorder_leaves_its_closed_segments_and_is_said(wall):
     assert done.returncode == 0, done.stderr
     assert len(decode(films(wall)[0]).pts) == sum(segment.frames for segment in closed.values())
     with pytest.raises(OutputError, match="is there already"):
-        record.join(segments, None)
+        record.join_film(segments, None)
     board = wall.meet()
     newest, presented = board.newest(), board.pulse("wall").count
     assert until(lambda: board.newest() > newest + 5 and board.pulse("wall").count > presented + 10)
