@@ -30,6 +30,7 @@ __all__ = ["Board", "FrameView", "Phase", "Pulse"]
 
 STATE_BYTES = 65536  # a show with 800 looks; one with three takes 2 KiB
 STATUS_BYTES = 512
+SLOTS = 4  # pictures of the ring
 
 _MAGIC = b"INSTBRD2"
 _HEAD = struct.Struct("<8sIIIIQ")  # magic, width, height, slots, CRC-32 of the rest, bytes of the file
@@ -63,7 +64,7 @@ class Board:
         self._ring = Ring([Slot(head, body) for head, body in zip(heads, bodies, strict=True)])
 
     @staticmethod
-    def size(width: int, height: int, slots: int) -> int:
+    def size(width: int, height: int, slots: int = SLOTS) -> int:
         """Bytes the file of such a board takes."""
         fixed = _PAGE + Cell.size(8 + STATE_BYTES) + len(ROLES) * (Cell.size(PULSE_BYTES) + Cell.size(STATUS_BYTES))
         fixed += Cell.size(STATUS_BYTES)
@@ -71,7 +72,7 @@ class Board:
         return -(-fixed // _PAGE) * _PAGE + slots * (-(-width * height * 4 // _PAGE) * _PAGE)
 
     @classmethod
-    def create(cls, path: Path, *, width: int, height: int, slots: int = 4) -> Board:
+    def create(cls, path: Path, *, width: int, height: int, slots: int = SLOTS) -> Board:
         """A new, empty board. OutputError when the file is there already or its disk is full: all room is taken now,
         because a mapped page that finds no room later ends the process with SIGBUS."""
         if not (1 <= width <= 32768 and 1 <= height <= 32768 and 2 <= slots <= 64):

@@ -22,6 +22,8 @@ from installation.service.runfolder import remove_tree
 # What a status on the board begins with when it says why its process ended.
 FAULT = "fault: "
 _STOP = b"stop\n"
+# After the supervisor's request, for the process's own clean end; then a thread ends it (exit code 75).
+_GRACE_S = 2.0
 _KILL_S = 1.0
 _TRIES = 5
 
@@ -100,12 +102,11 @@ class Child:
 class ParentWatch:
     """For the wall and the engine: whether the supervisor lives and wants them to go on.
 
-    run_folder: removed when the supervisor died, because nobody else is left to. fd: the pipe from the supervisor.
-    grace_s: after the request, how long the process has for its own clean end before a thread ends it (exit code 75).
+    run_folder: removed when the supervisor died, because nobody else is left to. Standard input is the supervisor's pipe.
     """
 
-    def __init__(self, run_folder: Path, *, fd: int = 0, grace_s: float = 2.0) -> None:
-        self._run_folder, self._fd, self._grace_s = run_folder, fd, grace_s
+    def __init__(self, run_folder: Path) -> None:
+        self._run_folder = run_folder
         self._gone = threading.Event()
         self.orphaned = False
         _wake_when_orphaned()
@@ -125,7 +126,7 @@ class ParentWatch:
         heard = b""
         while True:
             try:
-                data = os.read(self._fd, 64)
+                data = os.read(0, 64)
             except OSError:
                 data = b""
             heard = (heard + data)[-64:]
@@ -134,7 +135,7 @@ class ParentWatch:
         self.orphaned = _STOP not in heard
         self._gone.set()
         self.finish()
-        time.sleep(self._grace_s)
+        time.sleep(_GRACE_S)
         self.finish()
         os._exit(EXIT_TEMPORARY)
 

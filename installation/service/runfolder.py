@@ -65,9 +65,7 @@ class RunFolder:
         remove_tree(self.path)
 
 
-def prepare(
-    *, width: int, height: int, slots: int = 4, bases: Sequence[Path] | None = None
-) -> tuple[RunFolder, Board, list[str]]:
+def prepare(*, width: int, height: int, bases: Sequence[Path] | None = None) -> tuple[RunFolder, Board, list[str]]:
     """A fresh run folder with an empty board in it, and one line for each thing that was removed or did not work.
 
     bases: where to try, in order; default `default_bases()`. OutputError when none has room.
@@ -80,12 +78,12 @@ def prepare(
             with FileLock(base / "gate.lock", timeout=_GATE_S):
                 notes += sweep(base)
                 folder = RunFolder(Path(tempfile.mkdtemp(prefix="run-", dir=base)))
-            return folder, Board.create(folder.board_path, width=width, height=height, slots=slots), notes
+            return folder, Board.create(folder.board_path, width=width, height=height), notes
         except (OSError, OutputError) as error:  # filelock's Timeout is an OSError
             notes.append(f"no run folder in {base}: {error}")
             if folder:
                 folder.remove()
-    size = Board.size(width, height, slots) >> 20
+    size = Board.size(width, height) >> 20
     raise OutputError(
         f"no place for {size} MiB of shared pictures", where="; ".join(notes), fix="Free memory or disk space"
     )

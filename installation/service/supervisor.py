@@ -68,12 +68,11 @@ class Supervisor:
         *,
         store: Store | None = None,
         notify: Notify | None = None,
-        log: CountedLog | None = None,
     ) -> None:
         self.board = board
         self._folder, self._policy = run_folder, policy or Policy()
         self._watched = [_Watched(Child(role, command)) for role, command in commands.items()]
-        self._log = log or CountedLog("installation")
+        self._log = CountedLog("installation")
         self._keeper = Keeper(store, self._policy)
         self._notify = notify or Notify(None)
         self._presented, self._notify_s, self._status = 0, 0.0, ""

@@ -60,14 +60,13 @@ def examine(
     films: Path | None = None,
     display: str = "",
     ports: Sequence[Port] = DEFAULT_PORTS,
-    networks: Sequence[str] = DEFAULT_NETWORKS,
     ring_bytes: int = RING_BYTES,
 ) -> list[Finding]:
     """Everything found out, in the order of the table. Never raises.
 
     data_dir: the models' folder, None = the user's own. films: where the wall puts its films, None = likewise. display: the value of
-    WAYLAND_DISPLAY or DISPLAY, "" where there is none (looked at on Linux only). ports: what the show listens on. networks: the models it
-    needs. ring_bytes: shared memory it takes.
+    WAYLAND_DISPLAY or DISPLAY, "" where there is none (looked at on Linux only). ports: what the show listens on. ring_bytes: shared memory
+    it takes.
     """
     windows = bool(display) or not sys.platform.startswith("linux")
     checks: list[tuple[str, Check]] = [
@@ -80,7 +79,7 @@ def examine(
         ("MIDI", machine.midi),
         ("ports", partial(machine.ports, ports)),
         ("extras", machine.extras),
-        ("models", partial(machine.models, data_dir, networks)),
+        ("models", partial(machine.models, data_dir, DEFAULT_NETWORKS)),
         ("disk", partial(machine.disk, data_dir, films)),
         ("memory", partial(machine.memory, ring_bytes)),
         ("processor", machine.processor),
