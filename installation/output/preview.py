@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -19,14 +19,15 @@ from installation.errors import OutputError
 from installation.output.preview_http import PreviewServer
 
 DEFAULT_PORT = 9010
+MAX_WIDTH = 640
+EVERY_S = 0.1  # the least time between two pictures
 WATCHED_S = 2.0  # somebody who asked this recently is still looking
 
 
 class Preview:
-    """Serves from construction to `close`. host: 127.0.0.1 unless the show says otherwise; port 0 takes any free one.
+    """Serves from construction to `close`, this machine alone. host: 127.0.0.1 or ::1; port 0 takes any free one.
 
-    hosts: names, beside addresses and this machine's own, that a Host header may carry when bound wider than
-    loopback. OutputError: the address or port cannot be had.
+    OutputError: the address or port cannot be had.
     """
 
     def __init__(
@@ -35,16 +36,13 @@ class Preview:
         *,
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
-        hosts: Sequence[str] = (),
-        max_width: int = 640,
-        max_fps: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._picture = _Picture(max_width, clock)
-        self._clock, self._every_s = clock, 1.0 / max_fps
+        self._picture = _Picture(clock)
+        self._clock = clock
         self._offered = float("-inf")
         try:
-            self._server = PreviewServer(host, port, show, self._picture, frozenset(name.lower() for name in hosts))
+            self._server = PreviewServer(host, port, show, self._picture)
         except (OSError, OverflowError) as error:
             raise OutputError(
                 f"cannot listen on {host} port {port} ({error})",
@@ -67,7 +65,7 @@ class Preview:
         change afterwards.
         """
         now = self._clock()
-        if now - self._picture.asked >= WATCHED_S or now - self._offered < self._every_s:
+        if now - self._picture.asked >= WATCHED_S or now - self._offered < EVERY_S:
             return
         self._offered = now
         self._picture.put(make(), now)
@@ -89,11 +87,11 @@ class _Picture:
     encoding.
     """
 
-    def __init__(self, max_width: int, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.asked = float("-inf")
         self.status: Mapping[str, object] = {}
         self.closed = False
-        self._max_width, self._clock = max_width, clock
+        self._clock = clock
         self._new = threading.Condition()
         self._frame: np.ndarray | None = None
         self._number = 0
@@ -124,7 +122,7 @@ class _Picture:
             return None
         with self._encoding:  # one client encodes, the others take its bytes
             if self._encoded[0] < number:
-                self._encoded = (number, _encode(frame, self._max_width))
+                self._encoded = (number, _encode(frame))
             return self._encoded
 
     def close(self) -> None:
@@ -133,13 +131,13 @@ class _Picture:
             self._new.notify_all()
 
 
-def _encode(frame: np.ndarray, max_width: int) -> bytes:
+def _encode(frame: np.ndarray) -> bytes:
     from PIL import Image
 
     height, width = frame.shape[:2]
     image = Image.frombuffer("RGBA", (width, height), np.ascontiguousarray(frame), "raw", "RGBA", 0, 1).convert("RGB")
-    if width > max_width:
-        size = max_width, max(1, round(height * max_width / width))
+    if width > MAX_WIDTH:
+        size = MAX_WIDTH, max(1, round(height * MAX_WIDTH / width))
         image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     out = io.BytesIO()
     image.save(out, "JPEG", quality=85)

@@ -10,7 +10,6 @@ import base64
 import contextlib
 import hashlib
 import html
-import ipaddress
 import json
 import logging
 import os
@@ -22,6 +21,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
+
+from installation.show.addresses import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -86,15 +87,14 @@ class PreviewServer(ThreadingHTTPServer):
     # Windows lets a second program share the port with this option on.
     allow_reuse_address = os.name != "nt"
 
-    def __init__(self, host: str, port: int, show: str, picture: Pictures, hosts: frozenset[str]) -> None:
-        self.picture, self.show, self._hosts = picture, show, hosts
+    def __init__(self, host: str, port: int, show: str, picture: Pictures) -> None:
+        self.picture, self.show = picture, show
         self.streams = threading.BoundedSemaphore(MAX_STREAMS)
         self._clients = threading.BoundedSemaphore(MAX_CLIENTS)
         self._pending: dict[socket.socket, float] = {}
         self._pending_lock = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), PreviewHandler)
-        self._loopback = ipaddress.ip_address(str(self.server_address[0])).is_loopback
 
     def server_bind(self) -> None:
         # HTTPServer's own looks the address up in the DNS, which can take seconds on an island network.
@@ -143,27 +143,13 @@ class PreviewServer(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.debug("preview: client %s went away", client_address, exc_info=True)
 
-    def allows(self, header: str | None) -> bool:
-        """Whether this Host header may be answered: a foreign page that points its own name at this address (DNS
-        rebinding) may not.
-        """
-        try:
-            name = _host_name(header or "")
-            address = ipaddress.ip_address(name)
-        except ValueError:
-            own = {"localhost"}
-            if not self._loopback:
-                full = socket.gethostname().lower()
-                own |= {full, full.split(".")[0], f"{full.split('.')[0]}.local"} | self._hosts
-            return _host_name(header or "") in own
-        return address.is_loopback or not self._loopback
 
-
-def _host_name(header: str) -> str:
+def _is_here(header: str) -> bool:
+    """Whether a Host header names this machine: a foreign page that points its own name at this address (DNS rebinding)
+    is not to be answered.
+    """
     name = header.strip().lower()
-    if name.startswith("["):
-        return name[1:].split("]")[0]
-    return name.split(":")[0].rstrip(".")
+    return is_loopback(name[1:].split("]")[0] if name.startswith("[") else name.split(":")[0].rstrip("."))
 
 
 class PreviewHandler(BaseHTTPRequestHandler):
@@ -182,7 +168,7 @@ class PreviewHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.arrived(self.connection)
-        if not self.server.allows(self.headers.get("Host")):
+        if not _is_here(self.headers.get("Host") or ""):
             return self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"unknown host name\n")
         path = self.path.split("?")[0]
         if path == "/":
