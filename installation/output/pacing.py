@@ -19,7 +19,6 @@ from typing import Literal
 DEFAULT_FPS = 60.0
 WINDOW = 600  # frames of statistics: ten seconds at 60 Hz
 LATE = 1.5  # an interval over this many periods is a late frame
-LONG_SWAP_S = 0.25
 # A driver queues two or three frames before its swap starts to block, so the first ones say nothing.
 SETTLE_FRAMES = 4
 MEASURE_FRAMES = 16
@@ -41,11 +40,8 @@ class PaceStats:
     fps: float
     p50_ms: float
     p99_ms: float
-    worst_ms: float
     frames: int
     late: int
-    long_swaps: int
-    longest_swap_s: float
     paced_by: PacedBy
 
 
@@ -70,8 +66,7 @@ class Pacer:
         self._fps, self._clock, self._sleep = fps, clock, sleep
         self._intervals: deque[float] = deque(maxlen=WINDOW)
         self._last_swap: float | None = None
-        self._frames = self._late = self._long_swaps = 0
-        self._longest_swap = 0.0
+        self._frames = self._late = 0
         self._oversleep = 0.0
         self.refresh_hz = -1.0
         self.retarget(refresh_hz)
@@ -108,8 +103,6 @@ class Pacer:
         swap()
         now = self._clock()
         took = now - before
-        self._longest_swap = max(self._longest_swap, took)
-        self._long_swaps += took > LONG_SWAP_S
         self._frames += 1
         if self._last_swap is not None:
             interval = now - self._last_swap
@@ -133,11 +126,8 @@ class Pacer:
             fps=len(ordered) / total if total > 0 else 0.0,
             p50_ms=at(0.50),
             p99_ms=at(0.99),
-            worst_ms=at(1.0),
             frames=self._frames,
             late=self._late,
-            long_swaps=self._long_swaps,
-            longest_swap_s=self._longest_swap,
             paced_by=self._paced_by,
         )
 

@@ -45,14 +45,12 @@ class GlfwSurface:
         monitor: str | int | None = None,
         fullscreen: bool = True,
         windowed_size: tuple[int, int] = (1280, 720),
-        hidden_cursor: bool = True,
     ) -> None:
         self.closed = False
         self.refresh_hz = 0.0
         self._events: deque[Event] = deque(maxlen=256)
         self._escape = EscTwice()
         self._windowed_size = windowed_size
-        self._hidden_cursor = hidden_cursor
         self._watch = MonitorWatch(monitor, fullscreen=fullscreen)
         self._glfw: Any = glfw_library.start_glfw()
         try:
@@ -196,8 +194,7 @@ class GlfwSurface:
 
     def _settle(self) -> None:
         glfw, monitor = self._glfw, self._monitor
-        hide = self._hidden_cursor and monitor is not None
-        glfw.set_input_mode(self._window, glfw.CURSOR, glfw.CURSOR_HIDDEN if hide else glfw.CURSOR_NORMAL)
+        glfw.set_input_mode(self._window, glfw.CURSOR, glfw.CURSOR_HIDDEN if monitor else glfw.CURSOR_NORMAL)
         shown_on = monitor or next((m for m in read_monitors() if m.primary), None)
         self.refresh_hz = shown_on.refresh_hz if shown_on else 0.0
 

@@ -327,11 +327,10 @@ ROWS: tuple[Param, ...] = (
 class ParamTable:
     """An immutable, ordered mapping name -> row."""
 
-    __slots__ = ("_by_address", "_by_name")
+    __slots__ = ("_by_name",)
 
     def __init__(self, rows: Sequence[Param]) -> None:
         self._by_name = {row.name: row for row in rows}
-        self._by_address = {row.address: row for row in rows}
 
     def __getitem__(self, name: str) -> Param:
         return self._by_name[name]
@@ -347,9 +346,6 @@ class ParamTable:
 
     def get(self, name: str) -> Param | None:
         return self._by_name.get(name)
-
-    def by_address(self, address: str) -> Param | None:
-        return self._by_address.get(address)
 
     def names(self) -> tuple[str, ...]:
         return tuple(self._by_name)

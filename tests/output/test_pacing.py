@@ -175,15 +175,13 @@ def test_a_senseless_limit_is_refused(fps: float) -> None:
         Pacer(60.0, fps=fps)
 
 
-def test_late_frames_and_long_swaps_are_counted() -> None:
+def test_late_frames_are_counted() -> None:
     world = World()
     pacer = world.pacer(0.0)
     run(world, pacer, 100)
     run(world, pacer, 1, draw=0.040)
     run(world, pacer, 1, swap=60.0)
-    stats = pacer.stats()
-    assert (stats.late, stats.long_swaps, stats.longest_swap_s) == (2, 1, pytest.approx(60.0))
-    assert stats.worst_ms == pytest.approx(60_000, rel=0.01)
+    assert pacer.stats().late == 2
 
 
 def test_statistics_cover_a_bounded_window() -> None:
@@ -192,8 +190,8 @@ def test_statistics_cover_a_bounded_window() -> None:
     run(world, pacer, 2, swap=5.0)
     run(world, pacer, WINDOW + 2)
     stats = pacer.stats()
-    assert (stats.frames, stats.long_swaps) == (WINDOW + 4, 2)
-    assert stats.worst_ms < 20.0
+    assert (stats.frames, stats.late) == (WINDOW + 4, 1)
+    assert stats.fps == pytest.approx(60.0)
     assert stats.p50_ms == pytest.approx(1000 / 60, abs=0.01)
     assert stats.p99_ms == pytest.approx(1000 / 60, abs=0.01)
 

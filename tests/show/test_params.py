@@ -16,7 +16,7 @@ CONTINUOUS = [row for row in ROWS if row.kind in ("float", "int")]
 
 def test_names_are_unique_and_addresses_follow_from_them():
     assert len({row.name for row in ROWS}) == len(ROWS)
-    assert TABLE.by_address("/installation/drift/speed") is TABLE["drift/speed"]
+    assert TABLE["drift/speed"].address == "/installation/drift/speed"
 
 
 def test_every_row_is_described_and_its_default_lies_in_its_range():

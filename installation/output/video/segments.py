@@ -70,9 +70,8 @@ class SegmentWriter:
         self._open: _Open | None = None
         self._next = 0
         self._largest = 0
-        self.closed_frames = 0
-        """Frames in the segments that this writer closed."""
         self.closed_bytes = 0
+        """Of the segments that this writer closed."""
 
     def seek(self, segment: int) -> None:
         """The next frame is the first of this segment. The one open is closed, short or not."""
@@ -160,7 +159,6 @@ class SegmentWriter:
         frames = opened.encoder.frames
         self._manifest.add(Segment(opened.index, opened.first, frames, size, sha256, opened.place.name))
         self._largest = max(self._largest, size)
-        self.closed_frames += frames
         self.closed_bytes += size
 
     def _end(self) -> None:

@@ -86,10 +86,6 @@ class VideoSpec:
     def frame_shape(self) -> tuple[int, int, int]:
         return self.size[1], self.size[0], 4 if self.depth == 8 else 3
 
-    @property
-    def frame_bytes(self) -> int:
-        return math.prod(self.frame_shape) * self.depth // 8
-
     def estimated_bytes(self, frames: int) -> int:
         """Rough size of that many frames in a file."""
         return int(frames * self.size[0] * self.size[1] * self.preset.bits / 8)
