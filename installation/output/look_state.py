@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 from installation.output.programs import UniformValue
 from installation.show.look import Grade
+from installation.show.params import CROSSFADES
 
-CROSSFADES = ("mix", "dissolve", "cut")
 _GRAIN_HZ = 24.0
 _GRAIN_SEEDS = 1 << 20  # whole numbers a float32 uniform holds exactly
 _FADE_POWER = 2.2  # a blackout fader moved evenly darkens evenly to the eye

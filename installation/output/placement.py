@@ -6,11 +6,12 @@ that is turned clockwise by 0, 90, 180 or 270° on to the real one.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
-Fit = Literal["contain", "cover", "fill", "native"]
-FITS: tuple[str, ...] = ("contain", "cover", "fill", "native")
-ROTATIONS = (0, 90, 180, 270)
+from installation.show.config import Fit, Rotation
+
+FITS: tuple[str, ...] = get_args(Fit)
+ROTATIONS: tuple[int, ...] = get_args(Rotation)
 _MOST_TAPS = 16
 _MOST_ENLARGED = 2.0  # in area: more would cost memory in every history slot, and the mount enlarges as well
 

@@ -51,6 +51,8 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
+Fit = Literal["contain", "cover", "fill", "native"]
+Rotation = Literal[0, 90, 180, 270]
 Layer = Annotated[int, Field(ge=0, lt=MAX_LAYERS)]
 Sigma = Annotated[float, Field(ge=-20, le=20)]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -194,8 +196,8 @@ class Screen(_Table):
 
     monitor: Annotated[str | int, AfterValidator(_is_monitor)] | None = None
     fullscreen: bool = True
-    fit: Literal["contain", "cover", "fill", "native"] = "contain"
-    rotate: Literal[0, 90, 180, 270] = 0
+    fit: Fit = "contain"
+    rotate: Rotation = 0
     fps: Annotated[float, Field(ge=0, le=240)] = 0.0
     size: tuple[Annotated[int, Field(ge=16, le=16384)], Annotated[int, Field(ge=16, le=16384)]] = (1280, 720)
 
