@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from installation.counted_log import CountedLog
 from installation.engine.board import Board, Phase
 from installation.errors import EXIT_TEMPORARY, InstallationError
-from installation.service.log import CountedLog
 from installation.service.processes import FAULT, ParentWatch, step_back
 from installation.service.runfolder import BOARD
 from installation.service.store import Store

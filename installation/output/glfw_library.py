@@ -4,15 +4,11 @@ thread only.
 
 from __future__ import annotations
 
-import logging
 import sys
-import time
-from collections.abc import Callable
 from types import ModuleType
 
+from installation.counted_log import CountedLog
 from installation.errors import DisplayError
-
-log = logging.getLogger(__name__)
 
 PACKAGES = "libegl1 libgl1 libx11-6 libxrandr2 libxcursor1 libxi6 libxinerama1"
 
@@ -23,25 +19,15 @@ def text(raw: bytes | str | None) -> str:
 
 
 class ErrorLog:
-    """Counts what GLFW reports and logs each code at most once in ten seconds: a fault in the loop must not fill the
-    disk.
-    """
+    """What GLFW reports: the last of it, and a line for each kind now and then. A fault in the loop must not fill the disk."""
 
-    EVERY_S = 10.0
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._logged: dict[int, float] = {}
-        self.count = 0
+    def __init__(self) -> None:
         self.last = ""
+        self._log = CountedLog(__name__)
 
     def __call__(self, code: int, description: bytes | str) -> None:
-        self.count += 1
         self.last = text(description)
-        now = self._clock()
-        if now - self._logged.get(code, float("-inf")) >= self.EVERY_S:
-            self._logged[code] = now
-            log.warning("GLFW %#x: %s (%d reports so far)", code, self.last, self.count)
+        self._log.say(hex(code), f"GLFW {code:#x}: {self.last}")
 
 
 errors = ErrorLog()

@@ -85,11 +85,6 @@ class GlfwSurface:
         """Whether it covers its monitor, is a window by choice, or waits as a window for its monitor."""
         return self._state
 
-    @property
-    def glfw_errors(self) -> int:
-        """How often GLFW reported a fault in this process."""
-        return glfw_library.errors.count
-
     def poll(self) -> list[Event]:
         """Keys, closing, resizes and changes of monitor since the last call, oldest first."""
         if self.closed:

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from installation.counted_log import CountedLog
 from installation.files import write_whole
-from installation.service.log import CountedLog
 
 FORMAT = 1
 LONGEST_SIDE = 2048  # px of a kept picture: 16 MiB at most. Raw: 1024 px are read and checked in 12 ms, written in 20

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+from installation.counted_log import CountedLog
 from installation.engine.board import Board, Phase, Pulse
 from installation.errors import OutputError
 from installation.service.keeper import Keeper
-from installation.service.log import CountedLog
 from installation.service.notify import Notify
 from installation.service.policy import Policy
 from installation.service.processes import FAULT, Child

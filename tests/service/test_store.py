@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from installation.service.log import CountedLog
+from installation.counted_log import CountedLog
 from installation.service.store import Store
 
 

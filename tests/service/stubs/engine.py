@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from installation.counted_log import CountedLog
 from installation.engine import worker
 from installation.engine.board import Board
-from installation.service.log import CountedLog
 from installation.service.processes import ParentWatch
 
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from installation.service.log import KEYS, CountedLog
+from installation.counted_log import KEYS, CountedLog
 
 
 class Clock:
