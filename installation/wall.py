@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,9 +26,10 @@ from installation.output.intake import Intake
 from installation.output.pacing import Pacer
 from installation.output.playhead import Playhead
 from installation.output.preview import Preview
-from installation.output.snapshots import Snapshots
+from installation.output.snapshots import Snapshot, Snapshots
 from installation.output.surface import Surface
 from installation.output.video.remote import Recorder
+from installation.show import recall
 from installation.show.clock import LiveClock, Tick
 from installation.show.config import Show
 from installation.show.scenes import played
@@ -43,6 +45,7 @@ _STILL_BEFORE_S = 1.5
 _HUD_EVERY_S = 0.5
 HISTORY = 16
 _STATUS_EVERY_S = 1.0
+_TOLD = 1024  # states, each the one of some tick: the engine draws one of the last few seconds
 
 
 @dataclass(slots=True)
@@ -88,6 +91,7 @@ class Wall:
         self._hud_text: HudText | None = None
         self._shown: Hashable = None
         self._hud_due_s = self._status_due_s = 0.0
+        self._told: deque[ShowState] = deque(maxlen=_TOLD)
         self._closing = False
         self._warm = False
         self._aim()
@@ -119,6 +123,7 @@ class Wall:
         pressed = self._step()
         state, now_s = self._state, self._clock.now_s
         parts.board.write_state(state.index, to_json(state))
+        self._told.append(state)
         for source in parts.sources:
             source.publish(state.values)
         if self._aim():
@@ -192,13 +197,19 @@ class Wall:
         if fault is not None:
             log.warning("%s", fault)
 
-    def _snapshot(self) -> np.ndarray:
-        """The newest frame under the grade on the wall, without the HUD.
+    def _snapshot(self) -> Snapshot:
+        """The newest frame under the grade on the wall, without the HUD, and what made it.
 
         It comes from the board, because the compositor's may be no larger than the window.
         """
-        compositor, pixels = self._parts.compositor, self._intake.newest_whole()
-        return compositor.read_look() if pixels is None else compositor.still(pixels)
+        parts, newest = self._parts, self._intake.newest_whole()
+        if newest is None:
+            return parts.compositor.read_look(), {}
+        pixels, stamp = newest
+        drawn = next((state for state in self._told if state.t == stamp), self._state)
+        said = parts.board.model()
+        state = recall.seen(drawn, self._state, None if said is None else said[0])
+        return parts.compositor.still(pixels), recall.notes(state, parts.show)
 
     def _hud(self, state: ShowState) -> HudText | None:
         if not state.values["hud/show"]:

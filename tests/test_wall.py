@@ -12,11 +12,13 @@ import pytest
 
 from installation.control.keyboard import KeyboardSource
 from installation.engine.board import Board
+from installation.output import stills
 from installation.output.compositor import Compositor
 from installation.output.headless import HeadlessSurface
 from installation.output.pacing import Pacer
 from installation.output.snapshots import Snapshots
 from installation.resources import shaders_dir
+from installation.show import recall
 from installation.show.config import load
 from installation.show.state import first_state
 from installation.wall import HISTORY, Wall, WallParts
@@ -124,6 +126,29 @@ def test_a_snapshot_has_the_pictures_size_whatever_the_windows(stage: Stage) -> 
     assert until(lambda: any(stage.pictures.glob("[!.]*.png")))
     (path,) = stage.pictures.glob("[!.]*.png")
     assert difference(iio.imread(path), picture) == 0
+
+
+def test_a_snapshot_says_what_its_frame_was_drawn_from(stage: Stage) -> None:
+    stage.frame(1)
+    for _ in range(3):
+        stage.wall.turn()
+    drawn = stage.wall.state
+    stage.board.begin_frame()[:] = 7
+    stage.board.commit_frame(drawn.t)
+    stage.keyboard.press("b")
+    for _ in range(4):
+        stage.wall.turn()
+    assert stage.wall.state.t > drawn.t
+    stage.wall._press(("snapshot",))
+    assert until(lambda: any(stage.pictures.glob("[!.]*.png")))
+    (path,) = stage.pictures.glob("[!.]*.png")
+    text = stills.note(path, recall.NOTE)
+    assert text is not None
+    state = recall.recalled(text, stage.wall._parts.show, "here").state
+    assert state.strands[-1].position == drawn.strands[-1].position
+    assert state.t == stage.wall.state.t
+    assert state.values["look/blackout"] is True
+    assert state.value("look/blackout") == stage.wall.state.value("look/blackout")
 
 
 def test_without_a_frame_a_snapshot_is_what_is_on_the_wall(stage: Stage) -> None:

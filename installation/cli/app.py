@@ -21,7 +21,7 @@ import typer
 from installation import opening
 from installation.cli import judging, models, record, training
 from installation.cli.options import DEFAULT_SHOW, MOST_S, OptionalShow, ShowArgument, parse_size
-from installation.errors import InstallationError
+from installation.errors import ConfigError, InstallationError
 from installation.files import home
 from installation.terminal import answer, cell, fill_streams, log_to_stderr, printable, say
 
@@ -139,27 +139,44 @@ def run(
 @app.command()
 def still(
     show: ShowArgument = DEFAULT_SHOW,
-    at: Annotated[float, typer.Option(help="Show time in seconds.", min=0.0, max=MOST_S)] = 0.0,
+    at: Annotated[float | None, typer.Option(help="Show time in seconds; 0 if not given.", min=0.0, max=MOST_S)] = None,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT; the cascade's own size if not given.")] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG to write.")] = Path("still.png"),
     seed: Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=4294967295)] = None,
     fit: Annotated[
         str | None, typer.Option(help="contain, cover, fill or native; the show's own if not given.")
     ] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="A snapshot or still of this show, drawn again from what stands in its file.")
+    ] = None,
 ) -> None:
-    """Makes one picture of the show: what the wall shows at a show time when nobody touches it."""
+    """Makes one picture of the show: what the wall shows at a show time when nobody touches it, or what it showed once (--like)."""
     wanted = parse_size(size) if size else None
     if out.suffix.lower() != ".png" or out.is_dir():
         raise typer.BadParameter(f"{str(out)!r} is not a .png file", param_hint="--out")
+    if like is not None and (at is not None or seed is not None):
+        raise typer.BadParameter("the picture has a time and a seed of its own", param_hint="--like")
     path, config = opening.load_show(show, {"screen": {"fit": fit}} if fit else {})
     if seed is not None:
         config = config.model_copy(update={"params": {**config.params, "walk/seed": seed}})
-    session = opening.open_session(path, config, headless=True, verbose=False)
-    from installation.film.still import picture
     from installation.output import stills
+    from installation.show import recall
 
-    frame = picture(session, at, wanted)
-    stills.save(out, frame)
+    again = None
+    if like is not None:
+        note = stills.note(like, recall.NOTE)
+        if note is None:
+            fix = "Snapshots and stills do, until another program saves them anew"
+            raise ConfigError("does not say what made it", where=str(like), fix=fix)
+        again = recall.recalled(note, config, str(like))
+        if not again.same:
+            say(f"{like}: the show's networks, axes, walk or looks were changed since; the picture may be another")
+    session = opening.open_session(path, config, headless=True, verbose=False)
+    from installation.film.still import picture, state_at
+
+    state, rotate = (again.state, again.rotate) if again else (state_at(config, at or 0.0), config.screen.rotate)
+    frame = picture(session, state, wanted, rotate=rotate)
+    stills.save(out, frame, notes=recall.notes(recall.seen(state, state), config, rotate=rotate))
     say(f"{out}: {frame.shape[1]}x{frame.shape[0]}")
 
 

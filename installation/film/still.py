@@ -1,4 +1,4 @@
-"""One picture of a show at a show time, made as the wall makes it: the same step, Renderer and look pass."""
+"""One picture of a show, made as the wall makes it: the same step, Renderer and look pass."""
 
 from __future__ import annotations
 
@@ -12,20 +12,25 @@ from installation.render.switch import Switch
 from installation.resources import shaders_dir
 from installation.session import Session
 from installation.show.clock import Tick
-from installation.show.state import first_state
+from installation.show.config import Show
+from installation.show.state import ShowState, first_state
 from installation.show.step import step
 
 log = logging.getLogger(__name__)
 
 
-def picture(session: Session, at_s: float, size: tuple[int, int] | None) -> np.ndarray:
-    """The Frame of a show nobody touches at show time at_s, at `size` (width, height) or the cascade's own.
+def state_at(show: Show, at_s: float) -> ShowState:
+    """The state of a show nobody touches at show time at_s."""
+    # Positions are integrals in closed form, so one long tick lands where thousands of short ones do.
+    return step(first_state(show), (), Tick(1, at_s, at_s), show)
+
+
+def picture(session: Session, state: ShowState, size: tuple[int, int] | None, *, rotate: int) -> np.ndarray:
+    """The Frame of a state, at `size` (width, height) or the cascade's own, turned by `rotate` degrees.
 
     EngineError when the networks make no finite picture; DisplayError without GL.
     """
     show = session.show
-    # Positions are integrals in closed form, so one long tick lands where thousands of short ones do.
-    state = step(first_state(show), (), Tick(1, at_s, at_s), show)
     renderer = Switch(show, session.files, session.size, wait=True)
     frame = np.empty((session.size[1], session.size[0], 4), np.uint8)
     renderer.draw(state, frame)
@@ -34,7 +39,7 @@ def picture(session: Session, at_s: float, size: tuple[int, int] | None) -> np.n
         compositor = Compositor(surface.ctx, shaders_dir(), size=session.size)
         compositor.upload(0, frame)
         compositor.show(state, show)
-        compositor.mount(surface.framebuffer, surface.size, fit=show.screen.fit, rotate=show.screen.rotate, hud=None)
+        compositor.mount(surface.framebuffer, surface.size, fit=show.screen.fit, rotate=rotate, hud=None)
         return surface.read()
     finally:
         surface.close()

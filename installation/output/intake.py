@@ -48,11 +48,14 @@ class Intake:
             if (pixels := self._whole(index)) is not None:
                 self._compositor.upload(slot, pixels)
 
-    def newest_whole(self) -> np.ndarray | None:
-        """A copy of the newest Frame that is whole; None when the board has none."""
+    def newest_whole(self) -> tuple[np.ndarray, float] | None:
+        """A copy of the newest Frame that is whole, and its stamp; None when the board has none."""
         newest = self._board.newest()
-        whole = (self._whole(index) for index in range(newest, max(newest - self._board.slots, 0), -1))
-        return next((pixels for pixels in whole if pixels is not None), None)
+        for index in range(newest, max(newest - self._board.slots, 0), -1):
+            frame = self._board.frame(index)
+            if frame is not None and (pixels := self._whole(index)) is not None:
+                return pixels, frame.stamp
+        return None
 
     def _whole(self, index: int) -> np.ndarray | None:
         """A copy of a frame of the board; None when the engine has overwritten it."""

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +24,22 @@ _WAITING = 3  # 16 MB each at 2048 px
 _CLOSE_S = 1.0  # twice at most, of the three seconds that a wall has for its end
 
 
+Snapshot = tuple[np.ndarray, Mapping[str, str]]
+"""A Frame, and what made it: `notes` of `stills.save`."""
+
+
 class Snapshots:
     """folder: where they go; made with the first. `offer` and `close` are the loop's."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._queue: queue.Queue[tuple[Path, np.ndarray] | None] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[tuple[Path, Snapshot] | None] = queue.Queue(_WAITING)
         self.refused = self.failed = 0
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
 
-    def offer(self, picture: Callable[[], np.ndarray]) -> None:
-        """Saves the Frame that `picture` gives, or refuses. Waits for nothing but `picture`."""
+    def offer(self, picture: Callable[[], Snapshot]) -> None:
+        """Saves what `picture` gives, or refuses. Waits for nothing but `picture`."""
         if self._queue.full():
             self.refused += 1
             if self.refused == 1:
@@ -54,9 +58,9 @@ class Snapshots:
     def _run(self) -> None:
         well = True
         while (item := self._queue.get()) is not None:
-            path, frame = item
+            path, (frame, notes) = item
             try:
-                stills.save(path, frame)
+                stills.save(path, frame, notes=notes)
             except Exception as error:  # whatever it is, the next one may be saved
                 self.failed += 1
                 if well:

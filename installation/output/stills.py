@@ -4,7 +4,9 @@ A file is complete or is not there: it is written beside its place and moved. Pi
 sRGB. Any process; imageio is imported with the first file.
 """
 
+import struct
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from installation.errors import OutputError, unwritable
 from installation.files import write_whole
 
 _MAX_SIDE = 16384
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_NOTES_BYTES = 1 << 20
 
 
 def snapshot_name(now: float) -> str:
@@ -41,6 +45,34 @@ def save(path: Path, frame: np.ndarray, *, notes: Mapping[str, str] | None = Non
         write_whole(path, data)
     except OSError as error:
         raise unwritable(error, path) from error
+
+
+def note(path: Path, key: str) -> str | None:
+    """The text that `save` put under the key; None where the file has none. Looks no farther than to the pixels, and 1 MiB.
+
+    OutputError when it cannot be read, is no PNG, or the text is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_NOTES_BYTES)
+    except OSError as error:
+        raise OutputError(f"cannot read the picture: {error.strerror or error}", where=str(path)) from error
+    if not data.startswith(_SIGNATURE):
+        raise OutputError("not a PNG file", where=str(path))
+    at, wanted = len(_SIGNATURE), key.encode("latin-1") + b"\0"
+    while at + 12 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"IDAT":
+            break
+        if kind == b"tEXt" and data.startswith(wanted, at + 8):
+            body = data[at + 4 : at + 8 + size]
+            if data[at + 8 + size : at + 12 + size] != struct.pack(">I", zlib.crc32(body)):
+                raise OutputError(
+                    f"its text {key!r} is damaged or larger than {_NOTES_BYTES >> 10} KiB", where=str(path)
+                )
+            return body[4 + len(wanted) :].decode("latin-1")
+        at += 12 + size
+    return None
 
 
 def load(path: Path) -> np.ndarray:

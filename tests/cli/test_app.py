@@ -101,6 +101,7 @@ USAGE = {
     "an endless time": (["still", "--at", "inf"], "--at"),
     "a fit that is none": (["still", "--fit", "stretch"], "screen.fit"),
     "a picture that is no PNG": (["still", "--out", "x.jpg"], "is not a .png file"),
+    "a picture with a time of its own": (["still", "--like", "x.png", "--at", "0"], "a time and a seed of its own"),
     "a folder for a picture": (["still", "--out", "."], "is not a .png file"),
     "a format that is none": (["params", "--format", "yaml"], "--format"),
     "a target that is none": (["listen", "--to", "axes/smile"], "no parameter 'axes/smile'"),

@@ -29,7 +29,7 @@ from installation import opening
 from installation.cli import filming
 from installation.errors import ConfigError, OutputError
 from installation.film import making, wish
-from installation.film.still import picture
+from installation.film.still import picture, state_at
 from installation.film.wish import parse_fps
 from installation.models import random_weights
 from installation.output.video.claims import claim
@@ -74,7 +74,7 @@ def test_a_frame_of_the_film_is_the_still_of_that_moment(tmp_path, show):
     record(show, frames=2, start_s=1.5, preset="png", out=out)
     path, config = opening.load_show(str(show), {})
     session = opening.open_session(path, config, headless=True, verbose=False)
-    still = picture(session, 1.5 + 1 / 25, None)[..., :3].astype(float)
+    still = picture(session, state_at(session.show, 1.5 + 1 / 25), None, rotate=0)[..., :3].astype(float)
     film = np.stack(decode(out / "frame_00000001.png").planes[0], axis=-1)
     assert film.dtype == np.uint16
     assert np.abs(film / 257 - still).max() <= 1.6  # half a code value, and the still's dither

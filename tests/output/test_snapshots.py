@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,12 @@ import pytest
 
 from installation.errors import OutputError
 from installation.output import snapshots, stills
-from installation.output.snapshots import Snapshots
+from installation.output.snapshots import Snapshot, Snapshots
 from tests.xserver import until
 
 
-def frame() -> np.ndarray:
-    return np.full((4, 6, 4), 255, np.uint8)
+def frame() -> Snapshot:
+    return np.full((4, 6, 4), 255, np.uint8), {"Seed": "42"}
 
 
 def test_a_flood_is_refused_and_counted_and_what_was_taken_is_saved(
@@ -24,11 +25,11 @@ def test_a_flood_is_refused_and_counted_and_what_was_taken_is_saved(
     names, free, read = iter(range(1000)), threading.Event(), []
     save = stills.save
 
-    def slowly(path: Path, picture: np.ndarray) -> None:
+    def slowly(path: Path, picture: np.ndarray, *, notes: Mapping[str, str]) -> None:
         assert free.wait(60)
-        save(path, picture)
+        save(path, picture, notes=notes)
 
-    def picture() -> np.ndarray:
+    def picture() -> Snapshot:
         read.append(1)
         return frame()
 
@@ -55,10 +56,10 @@ def test_a_disk_that_refuses_ends_nothing_and_is_said_once_and_counted(
 ) -> None:
     refuses, save = [True] * 5 + [False, True, True], stills.save
 
-    def saved(path: Path, picture: np.ndarray) -> None:
+    def saved(path: Path, picture: np.ndarray, *, notes: Mapping[str, str]) -> None:
         if refuses.pop(0):
             raise fault
-        save(path, picture)
+        save(path, picture, notes=notes)
 
     monkeypatch.setattr(stills, "save", saved)
     taken = Snapshots(tmp_path)

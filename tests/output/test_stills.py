@@ -37,6 +37,34 @@ def test_the_file_is_tagged_srgb_and_carries_notes(tmp_path: Path) -> None:
         assert image.info["Seed"] == "42"
 
 
+def test_a_note_is_read_without_the_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    stills.save(path, picture(), notes={"Title": "see \u2603", "Seed": "x" * 60_000})
+    assert stills.note(path, "Seed") == "x" * 60_000
+    assert stills.note(path, "Seeds") is None
+    stills.save(path, picture())
+    assert stills.note(path, "Seed") is None
+
+
+def test_a_damaged_or_endless_note_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    stills.save(path, picture(), notes={"Seed": "12345"})
+    path.write_bytes(path.read_bytes().replace(b"12345", b"54321"))
+    with pytest.raises(OutputError, match="damaged"):
+        stills.note(path, "Seed")
+    stills.save(path, picture(), notes={"Seed": "x" * (2 << 20)})
+    with pytest.raises(OutputError, match="larger than"):
+        stills.note(path, "Seed")
+    for content in (b"", b"GIF89a"):
+        path.write_bytes(content)
+        with pytest.raises(OutputError, match="not a PNG"):
+            stills.note(path, "Seed")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\xff" * 500)
+    assert stills.note(path, "Seed") is None
+    with pytest.raises(OutputError, match="No such file"):
+        stills.note(tmp_path / "none.png", "Seed")
+
+
 def test_a_view_of_memory_that_is_not_contiguous_is_saved_right(tmp_path: Path) -> None:
     stills.save(tmp_path / "a.png", picture()[::-1, ::2])
     assert np.array_equal(stills.load(tmp_path / "a.png"), picture()[::-1, ::2])
