@@ -244,12 +244,15 @@ def osc_send(
     args: Annotated[list[str] | None, typer.Argument(help="Numbers, true, false or text; none asks.")] = None,
     host: Annotated[str, typer.Option(help="Where the wall listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 9000,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for a reply to a question.", min=0.0, max=86400.0)] = 1.0,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for a reply; 0: none is wanted.", min=0.0, max=86400.0)
+    ] = 1.0,
 ) -> None:
-    """Sends one OSC message; without arguments it asks for the value and prints the reply."""
-    from installation.control.osc_send import send
+    """Sends one OSC message, and says so if the wall did not take it; without arguments it asks for the value and prints the reply."""
+    from installation.control.dispatch import QUESTIONS
+    from installation.control.osc_send import agrees, put, send, typed
     from installation.control.pattern import is_pattern
-    from installation.show.params import parameter_table
+    from installation.show.params import PREFIX, SCENE, parameter_table
 
     for text in (address, *(args or [])):
         if re.match("--?[a-zA-Z]", text):
@@ -257,18 +260,33 @@ def osc_send(
     if not args and is_pattern(address):
         raise typer.BadParameter("a pattern sets and does not ask: give a value", param_hint="address")
     # A press is answered by nothing.
-    asks = args in (None, [], ["?"]) and not any(
+    button = address.startswith(f"{PREFIX}/{SCENE}") or any(
         row.address == address and row.kind == "button" for row in parameter_table()
     )
+    asks = args in (None, [], ["?"]) or address in QUESTIONS
+    fix = "Is a show running there, with this OSC port, and has it this address? (`installation params` names all)"
+    silence = InstallationError("no reply", where=f"{host}:{port}", fix=fix)
+    if args and not asks and not button and not is_pattern(address) and wait > 0.0:
+        said, sent = put(host, port, address, args, wait_s=wait), typed(args[0])[1]
+        if said is None:
+            raise silence
+        if not agrees(address, sent, said):
+            fix = f"It was sent {args[0]:.60}, which this show has not, or something else plays it; the wall's log says more"
+            raise ConfigError(f"is still {_osc_text(said, quoted=True)}", where=address, fix=fix)
+        return
+    asks = asks and not button
     reply = send(host, port, address, args or [], wait_reply=wait if asks else None)
     if not asks:
         return
     if not reply:
-        fix = "Is a show running there, with this OSC port, and has it this address? (`installation params` names all)"
-        raise InstallationError("no reply", where=f"{host}:{port}", fix=fix)
+        raise silence
     for _, values in reply:
-        # OSC's floats have seven digits; the rest would be noise.
-        answer(" ".join(f"{value:.7g}" if isinstance(value, float) else str(value) for value in values))
+        answer(" ".join(map(_osc_text, values)))
+
+
+def _osc_text(value: object, *, quoted: bool = False) -> str:
+    # OSC's floats have seven digits; the rest would be noise.
+    return f"{value:.7g}" if isinstance(value, float) else repr(value) if quoted else str(value)
 
 
 @app.command()

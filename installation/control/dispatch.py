@@ -45,6 +45,8 @@ REASONS = (
 
 _OUT = f"{PREFIX}/out/"
 _PING, _VERSION = f"{PREFIX}/ping", f"{PREFIX}/version"
+QUESTIONS = frozenset({_PING, _VERSION})
+"""Addresses that are answered and belong to no parameter."""
 # A new pattern costs up to a millisecond, so new ones are rationed; one that comes again is remembered.
 _NEW_PATTERNS_PER_S, _NEW_PATTERNS_BURST, _PATTERNS_KEPT = 100.0, 64, 64
 

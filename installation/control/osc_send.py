@@ -14,18 +14,26 @@ How an argument's text becomes an argument:
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import re
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
 from pythonosc.osc_message_builder import OscMessageBuilder
 
-from installation.control.osc_codec import Message, OscError, parse
+from installation.control.osc_codec import Argument, Message, OscError, parse
 from installation.errors import ConfigError, OutputError
+from installation.show.params import Value, parameter_table
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.[0-9]*|\.?[0-9]+)([eE][+-]?[0-9]+)?")
+_NORM = "/norm"
+_ROUNDING = 1e-6  # of a float32
+# The wall takes a value at its next tick, and answers what it had until then.
+_TURN_S, _AGAIN_S = 0.01, 0.25
 _FLOAT32_MAX = 3.4028235677973366e38
 
 
@@ -75,8 +83,63 @@ def send(
     ConfigError for a bad address or port; OutputError when the host is unknown or, as far as it can be told, nothing
     listens there.
     """
-    where = f"osc-send {host}:{port}"
     datagram = encoded(address, args)
+    with _client(host, port) as client:
+        client.send(datagram)
+        if wait_reply is None:
+            # On this machine the refusal is there as soon as the packet is; from another it may come later or never.
+            if fault := client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(fault, os.strerror(fault))
+            return None
+        client.settimeout(wait_reply)
+        try:
+            return parse(client.recv(65536))
+        except TimeoutError:
+            return None
+
+
+def put(host: str, port: int, address: str, args: Sequence[str], *, wait_s: float) -> Argument | None:
+    """Sets a value, args[0], and asks for it until it is there, for `wait_s` seconds at most.
+
+    What the wall says that it is, taken or not: `agrees` tells. None without any answer. Errors as `send`.
+    """
+    setting, question, sent = encoded(address, args), encoded(address, ["?"]), typed(args[0])[1]
+    end, said = time.monotonic() + wait_s, None
+    with _client(host, port) as client:
+        client.send(setting)
+        while True:
+            client.send(question)
+            client.settimeout(min(max(end - time.monotonic(), 0.001), _AGAIN_S))
+            with contextlib.suppress(TimeoutError):
+                said = next((args[0] for name, args in parse(client.recv(65536)) if name == address and args), said)
+            # A word is never a number's value: asking on would not help.
+            if said is not None and (agrees(address, sent, said) or isinstance(sent, str) is not isinstance(said, str)):
+                return said
+            if time.monotonic() >= end:
+                return said
+            time.sleep(_TURN_S)
+
+
+def agrees(address: str, sent: Value, said: Argument) -> bool:
+    """Whether a wall that took `sent` says `said`, as far as can be told from here. At its end of the range, it was taken."""
+    row = parameter_table().by_address(address.removesuffix(_NORM))
+    if isinstance(said, str):
+        return not isinstance(sent, str) or said == sent  # which name a number chooses, the show knows
+    if isinstance(sent, str) or not isinstance(said, (int, float)) or not math.isfinite(sent):
+        return False
+    if address.endswith(_NORM):
+        stepped = row is not None and row.kind != "float"
+        return stepped or math.isclose(said, min(max(sent, 0.0), 1.0), abs_tol=_ROUNDING)
+    if isinstance(said, bool):
+        return said == (sent > 0)
+    wanted = float(row.coerce(sent)) if row is not None and row.kind in ("float", "int") else float(sent)
+    return math.isclose(said, wanted, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+
+
+@contextlib.contextmanager
+def _client(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket connected to host and port; what goes wrong with it is told in words."""
+    where = f"osc-send {host}:{port}"
     if not 1 <= port <= 65535:
         raise ConfigError(f"no such UDP port: {port}", where=where, fix="Give a port from 1 to 65535.")
     try:
@@ -84,16 +147,7 @@ def send(
         with socket.socket(family, kind, protocol) as client:
             # Connected, so that "nobody listens" comes back as an error and strangers' packets do not.
             client.connect(target)
-            client.send(datagram)
-            if wait_reply is None:
-                # On this machine the refusal is there as soon as the packet is; from another it may come later or never.
-                if fault := client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                    raise OSError(fault, os.strerror(fault))
-                return None
-            client.settimeout(wait_reply)
-            return parse(client.recv(65536))
-    except TimeoutError:
-        return None
+            yield client
     except OscError as fault:
         raise OutputError(
             f"the answer is not OSC: {fault}", where=where, fix="Is another program on this port?"

@@ -9,12 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from installation.control.osc import OscSource
+from installation.control.source import default_values
 from installation.models import checkpoint, library, random_weights
 from installation.models.importers.families import FAMILIES
+from installation.show.params import parameter_table
 from tests.e2e.networks import save, save_tiny_networks
 
 # pip asks here, and nobody answers.
@@ -207,7 +211,8 @@ def test_negative_numbers_reach_the_wall(home: Path) -> None:
         wall.bind(("127.0.0.1", 0))
         wall.settimeout(20.0)
         done = command(
-            home, "osc-send", "/installation/drift/speed", "-0.25", "-3", "--port", str(wall.getsockname()[1])
+            *(home, "osc-send", "/installation/drift/speed", "-0.25", "-3"),
+            *("--wait", "0", "--port", str(wall.getsockname()[1])),
         )
         assert done.returncode == 0, done.stderr
         assert wall.recv(100) == b"/installation/drift/speed\0\0\0,fi\0" + b"\xbe\x80\0\0" + b"\xff\xff\xff\xfd"
@@ -221,6 +226,35 @@ def test_a_value_sent_to_nobody_is_told(home: Path) -> None:
         port = str(wall.getsockname()[1])
         assert not command(home, "osc-send", "/installation/snapshot", "--port", port, "--wait", "600").stdout
         assert wall.recv(99).startswith(b"/installation/snapshot")
+
+
+def test_what_the_wall_did_not_take_is_told_and_what_it_took_is_not(home: Path) -> None:
+    source = OscSource(parameter_table(models=("portraits", "hd")), port=0)
+    values, over = dict(default_values(parameter_table(models=("portraits", "hd")))), threading.Event()
+
+    def play() -> None:
+        while not over.wait(0.01):
+            values.update({message.name: message.value for message in source.poll() if message.value is not None})
+            source.publish(dict(values))
+
+    loop = threading.Thread(target=play)
+    loop.start()
+    try:
+        words = ["osc-send", "--port", str(source.address[1])]
+        for args in (
+            ("model/select", "hd"),
+            ("drift/speed", "0.3", "5"),
+            ("drift/speed/norm", "0.1"),
+            ("scene/night",),
+        ):
+            done = command(home, *words, f"/installation/{args[0]}", *args[1:])
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        refused(home, 2, "/installation/model/select: is still 'hd'", *words, "/installation/model/select", "people")
+        refused(home, 1, "no reply", *words, "/installation/drift/sped", "1", "--wait", "0.2")
+    finally:
+        over.set()
+        loop.join()
+        source.close()
 
 
 def test_an_unknown_host_is_told(home: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from installation.control.osc import OscSource
 from installation.control.osc_codec import encode, parse
-from installation.control.osc_send import encoded, send, typed
+from installation.control.osc_send import agrees, encoded, put, send, typed
 from installation.errors import ConfigError, OutputError
 from installation.show.messages import ControlMessage
 
@@ -117,3 +119,54 @@ def test_an_unknown_host_is_told() -> None:
 
 def test_the_reader_and_the_sender_agree_on_text() -> None:
     assert parse(encoded("/a", ["grün ☃"])) == parse(encode("/a", ("grün ☃",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "said", "taken"),
+    [
+        ("drift/speed", 0.3, 0.30000001192092896, True),
+        ("drift/speed", 0.3, 0.1, False),
+        ("drift/speed", 9, 4.0, True),
+        ("drift/speed", "fast", 0.1, False),
+        ("drift/speed", math.nan, 0.1, False),
+        ("drift/speed", True, 1.0, True),
+        ("walk/seed", 7.0, 7, True),
+        ("walk/seed", 4294967295, 4294967295, True),
+        ("drift/pause", 1, True, True),
+        ("drift/pause", False, True, False),
+        ("walk/mode", "hold", "hold", True),
+        ("walk/mode", "waltz", "wander", False),
+        ("walk/mode", 2, "tour", True),
+        ("walk/mode/norm", 0.3, 0.3333333432674408, True),
+        ("drift/speed/norm", 0.75, 0.75, True),
+        ("drift/speed/norm", 0.75, 0.5, False),
+        ("drift/speed/norm", 7, 1.0, True),
+        ("axis/smile", 2, 2.0, True),
+        ("axis/smile", 9, 3.0, False),
+    ],
+)
+def test_what_agrees(name: str, sent: Any, said: Any, taken: bool) -> None:
+    assert agrees(f"/installation/{name}", sent, said) is taken
+
+
+def test_a_value_is_asked_for_until_the_wall_has_it(osc: Callable[..., OscSource]) -> None:
+    source = osc()
+    wall = threading.Timer(0.05, lambda: source.publish({"latent/psi": 0.25}))
+    wall.start()
+    assert put(*source.address, "/installation/latent/psi", ["0.25"], wait_s=20.0) == 0.25
+    wall.join()
+    assert source.counters()["replies"] >= 2
+
+
+def test_what_is_not_taken_is_given_back_as_it_is(osc: Callable[..., OscSource]) -> None:
+    source = osc()
+    assert put(*source.address, "/installation/look/select", ["silver"], wait_s=0.1) == "neutral"
+    before = time.monotonic()
+    assert put(*source.address, "/installation/drift/speed", ["fast"], wait_s=60.0) == pytest.approx(0.1)
+    assert time.monotonic() - before < 30.0, "a word will never be a number"
+
+
+def test_asking_never_presses(osc: Callable[..., OscSource]) -> None:
+    source = osc()
+    assert put(*source.address, "/installation/walk/next", ["1"], wait_s=0.1) is None
+    assert [message.name for message in source.poll()] == ["walk/next"]

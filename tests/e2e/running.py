@@ -81,7 +81,8 @@ class Running:
 
     def say(self, address: str, *args: str) -> None:
         """One OSC message, from a process of its own."""
-        command = [sys.executable, "-m", "installation", "osc-send", "--port", str(self.osc_port), "--", address, *args]
+        words = ["osc-send", "--wait", "0", "--port", str(self.osc_port), "--", address, *args]
+        command = [sys.executable, "-m", "installation", *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
 
