@@ -272,7 +272,9 @@ def _sources(session: Session) -> Iterator[Callable[[], Source]]:
     if show.osc.enabled:
         from installation.control.osc import OscSource
 
-        yield lambda: OscSource(table, host=show.osc.host, port=show.osc.port, allow=show.osc.allow)
+        yield lambda: OscSource(
+            table, host=show.osc.host, port=show.osc.port, allow=show.osc.allow, feedback=show.osc.feedback
+        )
     if show.midi.map:
         from installation.control.midi import MidiMap, MidiSource
 

@@ -249,7 +249,7 @@ def osc_send(
     ] = 1.0,
 ) -> None:
     """Sends one OSC message, and says so if the wall did not take it; without arguments it asks for the value and prints the reply."""
-    from installation.control.dispatch import QUESTIONS
+    from installation.control.dispatch import QUESTIONS, REFRESH
     from installation.control.osc_send import agrees, put, send, typed
     from installation.control.pattern import is_pattern
     from installation.show.params import PREFIX, SCENE, parameter_table
@@ -260,9 +260,8 @@ def osc_send(
     if not args and is_pattern(address):
         raise typer.BadParameter("a pattern sets and does not ask: give a value", param_hint="address")
     # A press is answered by nothing.
-    button = address.startswith(f"{PREFIX}/{SCENE}") or any(
-        row.address == address and row.kind == "button" for row in parameter_table()
-    )
+    row = parameter_table().by_address(address)
+    button = address == REFRESH or address.startswith(f"{PREFIX}/{SCENE}") or (row is not None and row.kind == "button")
     asks = args in (None, [], ["?"]) or address in QUESTIONS
     fix = "Is a show running there, with this OSC port, and has it this address? (`installation params` names all)"
     silence = InstallationError("no reply", where=f"{host}:{port}", fix=fix)

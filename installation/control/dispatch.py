@@ -1,7 +1,7 @@
 """What an OSC message means: address and arguments -> ControlMessage, a question to answer, or a counted drop.
 
 Owns the address map, made once from the table: each row at its address; each valued row once more at `…/norm`, 0..1;
-`/installation/ping`, `/installation/version`. Pure but for the counters; runs in the OSC source's thread.
+`/installation/ping`, `/installation/version`, `/installation/refresh`. Pure but for the counters; runs in the OSC source's thread.
 
     /installation/drift/speed 0.5          set, engineering units, clamped to the row's range
     /installation/drift/speed 0.5 10       set, moving there in 10 s (0..3600)
@@ -45,6 +45,7 @@ REASONS = (
 
 _OUT = f"{PREFIX}/out/"
 _PING, _VERSION = f"{PREFIX}/ping", f"{PREFIX}/version"
+REFRESH = f"{PREFIX}/refresh"
 QUESTIONS = frozenset({_PING, _VERSION})
 """Addresses that are answered and belong to no parameter."""
 # A new pattern costs up to a millisecond, so new ones are rationed; one that comes again is remembered.
@@ -67,7 +68,12 @@ class Say:
     args: tuple[Argument, ...]
 
 
-Action = ControlMessage | Get | Say
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Those who are told of changes are to be told all values."""
+
+
+Action = ControlMessage | Get | Say | Refresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +167,20 @@ class Dispatcher:
         return ControlMessage(binding.name, coerced, ramp_s, origin)
 
     def _press(self, binding: _Binding, args: Sequence[Argument], origin: str) -> ControlMessage | None:
+        return ControlMessage(binding.name, None, None, origin) if self._fires(binding.address, args, origin) else None
+
+    def _fires(self, address: str, args: Sequence[Argument], origin: str) -> bool:
+        """Whether a button is pressed, neither let go nor refused."""
         if len(args) > 1:
-            return self._refuse("wrong_arity", binding.address, f"{len(args)} arguments", origin)
+            return bool(self._refuse("wrong_arity", address, f"{len(args)} arguments", origin))
         value = args[0] if args else True
         if value is IMPULSE:
             value = True
         if not isinstance(value, (int, float)):
-            return self._refuse("wrong_type", binding.address, f"{value!r:.60} for a button", origin)
+            return bool(self._refuse("wrong_type", address, f"{value!r:.60} for a button", origin))
         if isinstance(value, float) and not math.isfinite(value):
-            return self._refuse("not_finite", binding.address, str(value), origin)
-        return ControlMessage(binding.name, None, None, origin) if value > 0 else None
+            return bool(self._refuse("not_finite", address, str(value), origin))
+        return value > 0
 
     def _elsewhere(self, address: str, args: Sequence[Argument], origin: str) -> tuple[Action, ...]:
         if address == _PING:
@@ -180,6 +190,8 @@ class Dispatcher:
                 self._refuse("read_only", address, "it cannot be set", origin)
                 return ()
             return (Say(f"{_OUT}version", (self._version,)),)
+        if address == REFRESH:
+            return (Refresh(),) if self._fires(address, args, origin) else ()
         if address.startswith(_OUT):
             # Our own replies, sent back by a client that mirrors what it hears.
             self._refuse("own_output", address, "an address for replies", origin)

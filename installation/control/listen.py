@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from installation.control.bucket import Bucket
-from installation.control.dispatch import REASONS, Action, Dispatcher, Get, Say
+from installation.control.dispatch import REASONS, Action, Dispatcher, Get, Refresh, Say
 from installation.control.drops import Drops
 from installation.control.osc_codec import Argument, OscError, parse
 from installation.show.messages import ControlMessage
@@ -131,6 +131,8 @@ def _meaning(action: Action) -> str:
         return f"asks for {action.param.name}"
     if isinstance(action, Say):
         return f"is answered at {action.address}"
+    if isinstance(action, Refresh):
+        return "asks for all values, for those who are told of changes"
     if isinstance(action, ControlMessage):
         if action.value is None:
             return f"presses {action.name}"

@@ -4,7 +4,8 @@ Owns the socket and the thread `osc`. The thread parses, dispatches and fills a 
 arrives can stop the thread: bad packets are counted and dropped, a fault of our own is logged once and counted.
 
 Answers go only to those who ask (get, ping, version), to the port they asked from, and at a bounded rate; a set is
-never answered. So a client that sends back all it hears cannot make traffic grow.
+never answered. So a client that sends back all it hears cannot make traffic grow. Whom the show names is told of
+changes besides (osc_feedback.py).
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any
 
 from installation import machine
 from installation.control.bucket import Bucket
-from installation.control.dispatch import REASONS, Dispatcher, Get, Say, answer
+from installation.control.dispatch import REASONS, Dispatcher, Get, Refresh, Say, answer
 from installation.control.drops import Drops
 from installation.control.mailbox import Mailbox
 from installation.control.osc_codec import OscError, encode, parse
+from installation.control.osc_feedback import TURN_S, Feedback
 from installation.control.osc_socket import RECEIVE_BUFFER, open_receiver
 from installation.control.peers import Peers
 from installation.control.source import default_values
@@ -46,9 +48,9 @@ class OscSource:
     """A `Source` that listens on one UDP port.
 
     host: an address of this machine. allow: networks as "192.168.1.0/24", from which packets are taken (loopback is not
-    implied); none = this machine alone, whatever the host. port: 0 picks a free one, see `address`. reply: whether
-    questions are answered. version: what `/installation/version` says, the installed one unless given. ConfigError for a
-    bad port, OutputError where the port or address cannot be had.
+    implied); none = this machine alone, whatever the host. port: 0 picks a free one, see `address`. feedback: who is told of
+    changes, as "192.168.1.5:9001". reply: whether questions are answered. version: what `/installation/version` says, the
+    installed one unless given. ConfigError for a bad port, OutputError where the port or address cannot be had.
     """
 
     name = "osc"
@@ -60,6 +62,7 @@ class OscSource:
         host: str = "127.0.0.1",
         port: int = 9000,
         allow: Sequence[str] = (),
+        feedback: Sequence[str] = (),
         reply: bool = True,
         version: str = "",
     ) -> None:
@@ -78,6 +81,8 @@ class OscSource:
         self._replies = Bucket(_REPLIES_PER_S, _REPLIES_BURST) if reply else None
         self._spoken = Bucket(_SPOKEN_PER_S, _SPOKEN_BURST)
         self._values: Mapping[str, Value] = default_values(table)
+        self._feedback = Feedback(table, feedback, self._socket) if feedback else None
+        self._published = False
         self._buffer = memoryview(bytearray(_DATAGRAM))
         self._datagrams = self._messages = self._replied = self._resets = 0
         self._said_internal = False
@@ -91,15 +96,19 @@ class OscSource:
 
     def publish(self, values: Mapping[str, Value]) -> None:
         self._values = values
+        self._published = True
 
     def counters(self) -> Mapping[str, int]:
-        """Datagrams, messages, replies, resets (a receiver of ours left), folded (mailbox), and drops by reason."""
+        """Datagrams, messages, replies, resets (a receiver of ours left), folded (mailbox), told and untold (feedback),
+        and drops by reason.
+        """
         return {
             "datagrams": self._datagrams,
             "messages": self._messages,
             "replies": self._replied,
             "resets": self._resets,
             "folded": self._mailbox.folded,
+            **(self._feedback.counts if self._feedback else {}),
             **self._drops.counts,
         }
 
@@ -119,11 +128,13 @@ class OscSource:
             selector.register(self._socket, selectors.EVENT_READ)
             selector.register(self._wakened, selectors.EVENT_READ)
             while not self._closing:
-                selector.select(_IDLE_S)
+                selector.select(TURN_S if self._feedback else _IDLE_S)
                 before = self._datagrams
                 try:
                     self._empty_socket()
                     self._drops.flush()
+                    if self._feedback and self._published:
+                        self._feedback.turn(self._values)
                 except Exception:
                     self._fault()
                 if self._datagrams != before:
@@ -174,9 +185,14 @@ class OscSource:
             for action in self._dispatcher.dispatch(address, args, peer.origin):
                 if isinstance(action, ControlMessage):
                     batch.append(action)
+                elif isinstance(action, Refresh):
+                    if self._feedback:
+                        self._feedback.refresh()
                 elif self._replies is not None:
                     self._answer(action, sender, self._replies)
         if batch:
+            if self._feedback:
+                self._feedback.heard(sender, batch)
             self._mailbox.put(batch)
 
     def _answer(self, action: Get | Say, sender: tuple[Any, ...], replies: Bucket) -> None:

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from installation.errors import ConfigError, did_you_mean
-from installation.show.addresses import ip_network, is_loopback
+from installation.show.addresses import endpoint, ip_network, is_loopback
 from installation.show.faults import config_error, fault_line, shown
 from installation.show.latent_file import checked_rows, read_latent
 from installation.show.look import Grade
@@ -98,6 +98,11 @@ def _is_monitor(wanted: str | int) -> str | int:
     if isinstance(wanted, int) and not 0 <= wanted < 256:
         raise ValueError(f"no monitor has the index {shown(wanted)}")
     return wanted
+
+
+def _is_endpoint(text: str) -> str:
+    endpoint(text)
+    return text
 
 
 def _is_device(name: str) -> str:
@@ -246,12 +251,16 @@ class Cue(_Table):
 
 
 class Osc(_Table):
-    """allow: CIDR networks that may send; required when host is not loopback."""
+    """allow: CIDR networks that may send; required when host is not loopback.
+
+    feedback: who is told of changes, addresses with ports; on this machine, or within `allow`.
+    """
 
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 9000
     allow: tuple[Annotated[str, AfterValidator(_is_network)], ...] = ()
+    feedback: Annotated[tuple[Annotated[str, AfterValidator(_is_endpoint)], ...], Field(max_length=16)] = ()
 
     @model_validator(mode="after")
     def _who_may_send(self) -> Self:
@@ -260,6 +269,22 @@ class Osc(_Table):
                 f"{self.host} can be reached from other machines: name the networks that may send, for example "
                 'allow = ["192.168.1.0/24"], or use host = "127.0.0.1"'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _who_is_told(self) -> Self:
+        networks = [ip_network(text) for text in self.allow]
+        for text in self.feedback:
+            ip, port = endpoint(text)
+            if ip.is_loopback:
+                if port == self.port:
+                    raise ValueError(f"feedback: {text} is the wall's own port")
+            elif not any(ip in network for network in networks):
+                raise ValueError(f"feedback: {text} lies outside of allow; name it there, too")
+            elif is_loopback(self.host):
+                raise ValueError(f'feedback: {text} cannot be reached from {self.host}; use host = "0.0.0.0"')
+            if ip.version == 6 and ":" not in self.host:
+                raise ValueError(f'feedback: {text} cannot be reached from {self.host}; use host = "::"')
         return self
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from installation.control.dispatch import REASONS, Dispatcher, Get, Say, answer
+from installation.control.dispatch import REASONS, Dispatcher, Get, Refresh, Say, answer
 from installation.control.drops import Drops
 from installation.control.osc_codec import IMPULSE, Opaque, encode, parse
 from installation.show.messages import ControlMessage
@@ -225,3 +225,14 @@ def test_new_patterns_are_rationed_and_known_ones_are_not(desk: Desk) -> None:
     for _ in range(1000):
         assert desk.many("look/bright*", 1.0)
     assert len(desk.dispatcher._patterns) <= 64
+
+
+@pytest.mark.parametrize("args", [(), (1,), (True,), (IMPULSE,)])
+def test_a_refresh_is_a_button(desk: Desk, args: tuple[Any, ...]) -> None:
+    assert desk("refresh", *args) == Refresh()
+    assert not desk.counted()
+
+
+@pytest.mark.parametrize("args", [(0,), (False,), ("all",), (1, 2)])
+def test_a_refresh_let_go_or_misspelt_is_none(desk: Desk, args: tuple[Any, ...]) -> None:
+    assert desk("refresh", *args) is None

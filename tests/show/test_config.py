@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -422,3 +423,30 @@ NAMING = [
 def test_names_given_twice_or_for_nothing_are_faults(tables, words):
     with pytest.raises(ConfigError, match=words):
         make_show(**tables)
+
+
+@pytest.mark.parametrize(
+    ("osc", "fault"),
+    [
+        ({"feedback": ["127.0.0.1"]}, "no address with a port"),
+        ({"feedback": ["desk.local:9001"]}, "no address with a port"),
+        ({"feedback": ["127.0.0.1:0"]}, "no address with a port"),
+        ({"feedback": ["127.0.0.1:99999999999999"]}, "no address with a port"),
+        ({"feedback": ["::1:9001"]}, "no address with a port"),
+        ({"feedback": ["127.0.0.1:9000"]}, "the wall's own port"),
+        ({"feedback": ["192.168.1.5:9001"]}, "outside of allow"),
+        ({"feedback": ["192.168.2.5:9001"], "host": "0.0.0.0", "allow": ["192.168.1.0/24"]}, "outside of allow"),
+        ({"feedback": ["192.168.1.5:9001"], "allow": ["192.168.1.0/24"]}, "cannot be reached from 127.0.0.1"),
+        ({"feedback": ["[::1]:9001"]}, 'use host = "::"'),
+        ({"feedback": ["127.0.0.1:9001"] * 17}, "at most 16"),
+    ],
+)
+def test_who_is_told_of_changes_lies_within_reach(osc: dict[str, object], fault: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(fault)):
+        make_show(osc=osc)
+
+
+def test_who_is_told_of_changes_may_be_named() -> None:
+    told = ["192.168.1.5:9001", "127.0.0.1:9002", "[::1]:9001", "[fe80::1]:9001"]
+    show = make_show(osc={"host": "::", "allow": ["192.168.1.0/24", "fe80::/10"], "feedback": told})
+    assert list(show.osc.feedback) == told
