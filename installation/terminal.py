@@ -48,7 +48,7 @@ def answer(what: Any) -> None:
         else:
             from rich.console import Console
 
-            Console(width=None if sys.stdout.isatty() else 200).print(what)
+            Console(width=width()).print(what)
         sys.stdout.flush()
     except BrokenPipeError:
         raise  # typer ends quietly, as everybody does in front of `head`
@@ -56,6 +56,13 @@ def answer(what: Any) -> None:
         # What is left in the buffer would fail once more when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OutputError(f"cannot be written ({error.strerror})", where="standard output") from error
+
+
+def width() -> int:
+    """Columns of the terminal that answers go to; of a file or pipe so many that nothing is cut."""
+    from rich.console import Console
+
+    return Console().width if sys.stdout is not None and sys.stdout.isatty() else 200
 
 
 def cell(text: str) -> str:

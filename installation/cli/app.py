@@ -23,7 +23,7 @@ from installation.cli import judging, models, record, training
 from installation.cli.options import DEFAULT_SHOW, MOST_S, OptionalShow, ShowArgument, parse_size
 from installation.errors import ConfigError, InstallationError
 from installation.files import home
-from installation.terminal import answer, cell, fill_streams, log_to_stderr, printable, say
+from installation.terminal import answer, cell, fill_streams, log_to_stderr, printable, say, width
 
 if TYPE_CHECKING:
     from installation.show.config import Show
@@ -196,7 +196,7 @@ def params(
     elif form == "markdown":
         answer(listing.as_markdown(table).removesuffix("\n"))
     elif form == "table":
-        answer(listing.as_table(table))
+        answer(listing.as_table(table, width()))
     else:
         raise typer.BadParameter("table, markdown or json is wanted", param_hint="--format")
 

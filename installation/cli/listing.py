@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+_WIDE = 140
+
+
 def as_json(table: ParamTable) -> list[dict[str, Any]]:
     return [
         {
@@ -47,9 +50,19 @@ def as_markdown(table: ParamTable) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_table(table: ParamTable) -> Table:
+def as_table(table: ParamTable, width: int) -> Table:
+    """For a terminal of `width` columns: a line a parameter, or where that would squeeze the words, two."""
+    from rich.padding import Padding
     from rich.table import Column, Table
 
+    if width < _WIDE:
+        out = Table.grid()
+        for row in table:
+            kind, span, default, smoothing, text = map(cell, _cells(row))
+            facts = [f"{kind} {span}".strip(), default and f"default {default}", smoothing and f"smoothing {smoothing}"]
+            out.add_row(f"[bold]{row.address}[/]  {'; '.join(filter(None, facts))}")
+            out.add_row(Padding(text, (0, 0, 0, 4)))
+        return out
     out = Table(Column("address", no_wrap=True), "kind", "range", "default", "smoothing", "what it does")
     for row in table:
         out.add_row(row.address, *map(cell, _cells(row)))

@@ -10,7 +10,7 @@ import typer
 
 from installation import opening
 from installation.errors import ModelError
-from installation.terminal import answer, cell, say
+from installation.terminal import answer, cell, printable, say
 
 models_app = typer.Typer(name="models", help="The networks on this machine.", no_args_is_help=True)
 
@@ -18,30 +18,26 @@ models_app = typer.Typer(name="models", help="The networks on this machine.", no
 @models_app.command("list")
 def models_list() -> None:
     """The networks that shows can name, and those that `models add` can bring."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from installation.models import library
     from installation.models.catalogue import CATALOGUE, COMMERCIAL_USE
     from installation.resources import checkpoints_dir
 
-    table = Table("name", "family", "makes", "licence", "commercial use", "where")
+    table = Table(Column("name", no_wrap=True), "family", "makes", "commercial use", "where")
     entries = library.installed([checkpoints_dir()], report=lambda error: say(f"passed over: {error}"))
     words = {**COMMERCIAL_USE, False: f"[yellow]{COMMERCIAL_USE[False]}[/]"}
     for entry in entries:
         header = entry.header
         makes = f"{header.size} px" if header.role == "generator" else f"×{header.scale}"
-        table.add_row(
-            entry.name,
-            header.arch,
-            makes,
-            cell(header.licence),
-            words[header.commercial_use],
-            cell(str(entry.path.parent)),
-        )
-    for name in CATALOGUE:
+        where = "shipped" if entry.path.parent == checkpoints_dir() else "yours"
+        table.add_row(entry.name, cell(header.arch), makes, words[header.commercial_use], where)
+    for name, model in CATALOGUE.items():
         if name not in {entry.name for entry in entries}:
-            table.add_row(name, "", "", CATALOGUE[name].licence, "", f"[dim]installation models add {name}[/]")
+            table.add_row(name, "", "", words[model.commercial_use], "[dim]not here[/]")
     answer(table)
+    answer(f"shipped: {printable(str(checkpoints_dir()))}\nyours: {printable(str(library.data_dir()))}")
+    answer("`models add NAME` brings one, `models info NAME` names its licence.")
 
 
 @models_app.command("info")
@@ -50,10 +46,16 @@ def models_info(name: Annotated[str, typer.Argument(help="A model's name or file
     from rich.table import Table
 
     from installation.models import library
+    from installation.models.catalogue import CATALOGUE
     from installation.models.header import read_header
     from installation.resources import checkpoints_dir
 
-    path = library.find(name, [checkpoints_dir()])
+    try:
+        path = library.find(name, [checkpoints_dir()])
+    except ModelError as error:
+        if (model := CATALOGUE.get(name)) is None:
+            raise
+        raise ModelError(error.what, where=error.where, fix=f"{error.fix}. Its licence: {model.terms}") from error
     table = Table(show_header=False, box=None, padding=(0, 2))
     for heading, text in library.describe(library.Entry(path.stem, path, read_header(path))):
         table.add_row(f"[bold]{heading}[/]", cell(text))

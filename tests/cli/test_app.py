@@ -279,11 +279,36 @@ def test_brackets_in_what_is_shown_are_brackets(home: Path, networks: Path) -> N
     for words in (("info", "style"), ("list",)):
         done = command(home, "models", *words)
         assert done.returncode == 0, done.stderr
-        assert "[see] the [/author]" in done.stdout
+        assert ("[see] the [/author]" in done.stdout) is (words[0] == "info")
         assert "\x1b" not in done.stdout
     checkpoint.save(path, network.state_dict(), dataclasses.replace(header, training_data="a\n\nlicence  CC0"))
     assert "a  licence  CC0" in command(home, "models", "info", "style").stdout, "on one line"
     refused(home, 5, "x\ufffdy.safetensors: no such file", "models", "info", "x\x1by.safetensors")
+
+
+NARROW = """
+import os, pty, sys
+sys.argv[0] = "installation"
+code = pty.spawn([sys.executable, "-m", "installation", *sys.argv[1:]])
+raise SystemExit(os.waitstatus_to_exitcode(code))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize("words", [["params"], ["params", "--show", "faders"], ["models", "list"]])
+def test_a_table_fits_a_terminal_of_80_columns_with_whole_words(home: Path, words: list[str]) -> None:
+    done = command(home, *words, python=("-c", NARROW), env={"COLUMNS": "80"}, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    assert max(len(line) for line in shown.splitlines() if not line.startswith(("shipped: ", "yours: "))) <= 80
+    assert "…" not in shown.replace(" … ", "")
+    assert (
+        "How fast the portrait drifts; negative runs the walk back." if words[0] == "params" else "portraits-hd"
+    ) in shown
+
+
+def test_a_model_that_is_not_here_has_a_licence_that_is_told(home: Path) -> None:
+    refused(home, 5, "Its licence: Apache-2.0", "models", "info", "random-face")
 
 
 @pytest.mark.parametrize("words", [["params"], ["models", "list"]])
