@@ -40,8 +40,8 @@ def main() -> None:
 def _torch(wheel: Path, threads: int, pictures: int) -> tuple[float, float]:
     import torch
 
+    from installation.models.bring import add
     from installation.models.checkpoint import load
-    from installation.models.library import add
     from installation.models.network import Generator
 
     torch.set_num_threads(threads)

@@ -152,12 +152,19 @@ def _bring(name: str, fix: str) -> str:
     return f"{fix}. A network of your own: `installation models add {name}.pkl` (or .pt, .pth), or name another in the show"
 
 
-def add_model(name: str, *, again: bool = False, family: str | None = None, called: str | None = None) -> Path:
-    """`library.add` behind a progress bar. A name that ships with the program is not for another network."""
+def add_model(
+    name: str,
+    *,
+    again: bool = False,
+    family: str | None = None,
+    called: str | None = None,
+    licence: str | None = None,
+) -> Path:
+    """`bring.add` behind a progress bar. A name that ships with the program is not for another network."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from installation.models import library
+    from installation.models import bring
     from installation.resources import checkpoints_dir
 
     console = Console(stderr=True)
@@ -185,7 +192,15 @@ def add_model(name: str, *, again: bool = False, family: str | None = None, call
             )
 
         places = [checkpoints_dir()]
-        return library.add(name, progress=progress, again=again, family=family, called=called, extra_dirs=places)
+        return bring.add(
+            name,
+            progress=progress,
+            again=again,
+            family=family,
+            called=called,
+            licence=licence,
+            extra_dirs=places,
+        )
 
 
 def state_folder() -> Path:

@@ -142,7 +142,7 @@ def _network(mark: NetworkMark) -> Path:
         fault = fault or this
     if fault is not None:
         raise fault
-    where = library.data_dir()
+    where = library.models_dir()
     fix = f"Run: installation models add {mark.name}" if mark.name in CATALOGUE else f"Copy its file into {where}"
     what = f"the take's network {mark.name!r:.80} (sha256 {mark.sha256[:12]}…) is not on this machine"
     raise TakeError(what, where=mark.file, fix=fix)

@@ -113,6 +113,14 @@ def test_every_target_extra_and_benchmark_that_a_page_names_is_there(page: str):
         assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
 
 
+def test_the_page_of_networks_names_families_as_the_option_does():
+    from installation.models.importers.families import FAMILIES
+
+    page = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
+    table = page.partition("## Generators\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| [^|]*\(`([a-z0-9-]+)`", table, re.MULTILINE)) == {family.name for family in FAMILIES}
+
+
 def test_every_number_of_the_judge_is_explained():
     from installation.training.judge.judgement import COLUMNS
 

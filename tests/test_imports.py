@@ -62,7 +62,9 @@ UNLOADED = {
     "installation.service": TORCH | GL | MIDI | PICTURES,
     "installation.resources": TORCH | GL | MIDI | PICTURES | {"numpy", "pydantic"},
     "installation.models.header": TORCH | GL | {"numpy"},
-    "installation.models.library": TORCH | GL,
+    "installation.models.library": TORCH | GL | {"numpy"},
+    "installation.models.bring": TORCH | GL | {"numpy"},
+    "installation.models.info": TORCH | GL | {"numpy"},
 }
 
 # Modules besides the command line that may read the environment.

@@ -45,7 +45,7 @@ def models_info(name: Annotated[str, typer.Argument(help="A model's name or file
     """Everything known about one network."""
     from rich.table import Table
 
-    from installation.models import library
+    from installation.models import info, library
     from installation.models.catalogue import CATALOGUE
     from installation.models.header import read_header
     from installation.resources import checkpoints_dir
@@ -57,7 +57,7 @@ def models_info(name: Annotated[str, typer.Argument(help="A model's name or file
             raise
         raise ModelError(error.what, where=error.where, fix=f"{error.fix}. Its licence: {model.terms}") from error
     table = Table(show_header=False, box=None, padding=(0, 2))
-    for heading, text in library.describe(library.Entry(path.stem, path, read_header(path))):
+    for heading, text in info.describe(library.Entry(path.stem, path, read_header(path))):
         table.add_row(f"[bold]{heading}[/]", cell(text))
     answer(table)
 
@@ -83,9 +83,13 @@ def models_add(
     called: Annotated[
         str | None, typer.Option("--name", help="What to call the model of your file; as the file if not given.")
     ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", help="Under which licence your file is, where you know it: kept with the model."),
+    ] = None,
 ) -> None:
     """Brings a network: fetched or read from your file, checked, converted to our own format, licence shown."""
-    answer(str(opening.add_model(name, again=again, family=family, called=called)))
+    answer(str(opening.add_model(name, again=again, family=family, called=called, licence=licence)))
 
 
 @models_app.command("axes")

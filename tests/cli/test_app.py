@@ -16,7 +16,7 @@ import pytest
 
 from installation.control.osc import OscSource
 from installation.control.source import default_values
-from installation.models import checkpoint, library, random_weights
+from installation.models import bring, checkpoint, random_weights
 from installation.models.importers.families import FAMILIES
 from installation.show.params import parameter_table
 from tests.e2e.networks import save, save_tiny_networks
@@ -264,7 +264,7 @@ def test_an_unknown_host_is_told(home: Path) -> None:
 def test_the_help_names_every_family_and_kind_of_file(home: Path) -> None:
     words = command(home, "models", "add", "--help", env={"COLUMNS": "400"}).stdout
     assert {family.name for family in FAMILIES} <= set(re.findall(r"[a-z0-9-]+", words))
-    assert {*library.PICKLED_FILES, *library.UPSCALER_FILES, *library.NCNN_FILES} <= set(re.findall(r"\.[a-z]+", words))
+    assert {*bring.PICKLED_FILES, *bring.UPSCALER_FILES, *bring.NCNN_FILES} <= set(re.findall(r"\.[a-z]+", words))
 
 
 def test_brackets_in_what_is_shown_are_brackets(home: Path, networks: Path) -> None:

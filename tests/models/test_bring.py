@@ -1,4 +1,4 @@
-"""library: finding, listing and adding models. The small catalogue here holds wheels of the test's own; the real ones are at the end."""
+"""bring, sums, info: adding models. The small catalogue here holds wheels of the test's own; the real ones are at the end."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from installation.errors import CheckpointError, InstallationError, ModelError, OutputError
+from installation.errors import CheckpointError, ModelError, OutputError
 from installation.files import fingerprint
-from installation.models import checkpoint, cost, library
+from installation.models import bring, checkpoint, info, library, sums
 from installation.models.catalogue import CATALOGUE, Catalogued, Wheel
 from installation.models.dcgan import DCGAN
-from installation.models.header import TensorInfo, read_header
+from installation.models.header import read_header
 from installation.models.importers import convert as converting
 from installation.models.importers import wheel as wheels
 from installation.models.importers.ncnn_srvgg import read_srvgg
-from installation.models.srvgg import SRVGG
-from installation.models.stylegan2 import StyleGAN2
+from tests.models.ncnn_reader import ncnn_picture
 from tests.models.pinned import pinned
+from tests.models.stored import model
 
 Said = list[tuple[str, float | None]]
 
@@ -100,7 +101,7 @@ def small_entry(folder: Path, name: str = "small-faces", data: bytes | None = No
 def entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalogued:
     """A catalogue of one small network; pip's only index is the folder its wheel lies in."""
     row = small_entry(tmp_path / "index")
-    monkeypatch.setattr(library, "CATALOGUE", MappingProxyType({row.name: row}))
+    monkeypatch.setattr(bring, "CATALOGUE", MappingProxyType({row.name: row}))
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -114,9 +115,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data" / "models"
 
 
-def add(name: str, folder: Path, *, again: bool = False) -> tuple[Path, Said]:
+def add(name: str, folder: Path, **options: Any) -> tuple[Path, Said]:
     said: Said = []
-    path = library.add(name, progress=lambda what, share: said.append((what, share)), data_dir=folder, again=again)
+    path = bring.add(name, progress=lambda what, share: said.append((what, share)), data_dir=folder, **options)
     return path, said
 
 
@@ -230,7 +231,7 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_left_behind(
     state = tutorial_state()
     state["main.3.weight"] = torch.zeros(7, 4, 4, 4)
     row = small_entry(tmp_path / "index", data=saved(state))
-    monkeypatch.setattr(library, "CATALOGUE", {row.name: row})
+    monkeypatch.setattr(bring, "CATALOGUE", {row.name: row})
     with pytest.raises(CheckpointError, match=r"layers\.1\.conv\.weight"):
         add(str(tmp_path / "index" / row.wheel.filename), folder)
     assert list(folder.glob("*.safetensors*")) == []
@@ -266,7 +267,7 @@ def test_a_full_disk_keeps_the_old_model(
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr("installation.models.library.os.replace", full)
+        patch.setattr("installation.models.sums.os.replace", full)
         with pytest.raises(OutputError, match="No space left"):
             add(by_hand(entry, tmp_path), folder, again=True)
     assert path.read_bytes() == good
@@ -284,15 +285,15 @@ ADDER = """
 import json, sys
 from pathlib import Path
 from types import MappingProxyType
-from installation.models import library
+from installation.models import bring
 from installation.models.catalogue import Catalogued, Wheel
 row = json.loads(sys.argv[1])
 row["wheel"] = Wheel(**row["wheel"])
 row["members"] = tuple(tuple(member) for member in row["members"])
 entry = Catalogued(**row)
-library.CATALOGUE = MappingProxyType({entry.name: entry})
+bring.CATALOGUE = MappingProxyType({entry.name: entry})
 said = []
-library.add(entry.name, progress=lambda what, share: said.append(what), data_dir=Path(sys.argv[2]))
+bring.add(entry.name, progress=lambda what, share: said.append(what), data_dir=Path(sys.argv[2]))
 print(json.dumps(said))
 """
 
@@ -314,12 +315,6 @@ def test_an_unknown_name_gets_the_nearest_one_or_the_catalogue(folder: Path) -> 
         add("zzz", folder)
 
 
-@pytest.mark.parametrize("name", ["con", "NUL.x"])
-def test_a_name_that_windows_keeps_is_refused_with_the_reason(name: str) -> None:
-    with pytest.raises(ModelError, match="cannot be a model's name: Windows has a device of that name"):
-        library.check_name(name)
-
-
 def test_a_folder_is_told_as_one(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "diffusers").mkdir()
     with pytest.raises(ModelError, match="a folder, not a file"):
@@ -329,22 +324,7 @@ def test_a_folder_is_told_as_one(tmp_path: Path, folder: Path) -> None:
 @pytest.mark.parametrize("suffix", [".safetensors", ".param", ".whl", ""])
 def test_only_a_generators_file_has_a_family(tmp_path: Path, folder: Path, suffix: str) -> None:
     with pytest.raises(ModelError, match=r"only a generator's file has a family: \.pkl"):
-        library.add(str(tmp_path / f"m{suffix}"), progress=lambda *_: None, data_dir=folder, family="stylegan2")
-
-
-@pytest.mark.parametrize("name", ["", "../evil", "a b", ".hidden", "CON", "nul.x", "x" * 65, "é", "dot.", "a\n"])
-def test_a_name_that_is_no_safe_file_name_is_refused(name: str) -> None:
-    with pytest.raises(ModelError, match="cannot be a model's name"):
-        library.check_name(name)
-
-
-def model(folder: Path, name: str, *, seed: int = 0) -> Path:
-    """A small upscaler of our own in `folder`."""
-    torch.manual_seed(seed)
-    network = SRVGG(num_feat=4, num_conv=1, scale=2)
-    path = folder / f"{name}.safetensors"
-    checkpoint.save(path, network.state_dict(), checkpoint.describe(network, name=name))
-    return path
+        bring.add(str(tmp_path / f"m{suffix}"), progress=lambda *_: None, data_dir=folder, family="stylegan2")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
@@ -366,7 +346,7 @@ def test_a_name_too_long_for_the_system_is_told(folder: Path, suffix: str) -> No
         library.find(name, data_dir=folder)
     if suffix not in ("", ".whl"):
         with pytest.raises(CheckpointError, match="cannot be read"):
-            library.add(name, progress=lambda *_: None, data_dir=folder, called="short")
+            bring.add(name, progress=lambda *_: None, data_dir=folder, called="short")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
@@ -375,18 +355,8 @@ def test_a_sum_that_cannot_be_read_is_none(folder: Path, kind: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = model(folder, "mine")
     getattr(os, kind)(folder / "mine.safetensors.sha256")
-    rows = dict(library.describe(library.installed(data_dir=folder)[0]))
+    rows = dict(info.describe(library.installed(data_dir=folder)[0]))
     assert rows["sha256"] == fingerprint(path)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
-def test_a_pipe_in_the_models_folder_is_passed_over(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    model(folder, "mine")
-    os.mkfifo(folder / "pipe.safetensors")
-    faults: list[InstallationError] = []
-    assert [entry.name for entry in library.installed(data_dir=folder, report=faults.append)] == ["mine"]
-    assert [fault.what for fault in faults] == ["not a file"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
@@ -403,10 +373,10 @@ def killed(tensors, path, **more):
     save(tensors, path, **more)
     os.kill(os.getpid(), signal.SIGKILL)
 checkpoint.save_file = killed
-from installation.models import library, random_weights
+from installation.models import random_weights, sums
 network = random_weights.dcgan()
 header = checkpoint.describe(network, name="{entry.name}")
-library._put(Path({str(folder)!r}) / "{entry.name}.safetensors", network.state_dict(), header)
+sums.put(Path({str(folder)!r}) / "{entry.name}.safetensors", network.state_dict(), header)
 """
     done = subprocess.run([sys.executable, "-c", script], check=False, timeout=120)
     assert done.returncode == -9
@@ -431,27 +401,27 @@ def test_a_damaged_own_model_is_made_anew_by_the_same_command(tmp_path: Path, fo
     path.write_bytes(path.read_bytes()[:-40] + bytes(40))
     assert add(str(own(tmp_path, 1)), folder)[0] == path
     torch.testing.assert_close(checkpoint.load(path).state_dict(), whole, rtol=0, atol=0)
-    assert library._noted_sum(path) == fingerprint(path)
+    assert sums.noted(path) == fingerprint(path)
 
 
 def test_of_two_own_files_of_one_name_at_once_the_second_is_told(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    locked = library._locked
+    locked = sums.locked
 
     @contextlib.contextmanager
-    def late(target: Path, progress: library.Progress) -> Iterator[None]:
+    def late(target: Path, progress: wheels.Progress) -> Iterator[None]:
         """Another process was first."""
         with monkeypatch.context() as patch:
-            patch.setattr(library, "_locked", locked)
+            patch.setattr(sums, "locked", locked)
             add(str(own(tmp_path, 1)), folder)
         with locked(target, progress):
             yield
 
-    monkeypatch.setattr(library, "_locked", late)
+    monkeypatch.setattr(sums, "locked", late)
     with pytest.raises(ModelError, match="another model named mine is there already"):
         add(str(own(tmp_path, 2)), folder)
-    monkeypatch.setattr(library, "_locked", locked)
+    monkeypatch.setattr(sums, "locked", locked)
     assert read_header(folder / "mine.safetensors").source_sha256 == fingerprint(own(tmp_path, 1))
 
 
@@ -459,14 +429,27 @@ def test_without_room_for_its_sum_a_model_is_there_all_the_same(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path) -> None:
-        library._sum_file(path).write_text("")
+        sums.sum_file(path).write_text("")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(library, "_note_sum", full)
+        patch.setattr(sums, "note", full)
         path, _ = add(str(own(tmp_path, 1)), folder)
-    assert not library._sum_file(path).exists()
+    assert not sums.sum_file(path).exists()
     assert isinstance(checkpoint.load(path), DCGAN)
+
+
+def test_the_licence_of_an_own_file_is_the_artists_to_state(tmp_path: Path, folder: Path) -> None:
+    file = str(own(tmp_path, 1))
+    path, said = add(file, folder)
+    assert any("states no licence" in what for what, _ in said)
+    assert dict(info.describe(library.installed(data_dir=folder)[0]))["licence"] == "not stated"
+    path, said = add(file, folder, licence=" CC BY 4.0 ")
+    assert any("under the licence that you state: CC BY 4.0" in what for what, _ in said)
+    assert dict(info.describe(library.installed(data_dir=folder)[0]))["licence"] == "CC BY 4.0"
+    assert add(file, folder) == add(file, folder, licence="CC BY 4.0") == (path, [])
+    with pytest.raises(ModelError, match="--licence: only of a file of your own"):
+        add("dcgan-faces", folder, licence="mine")
 
 
 def test_what_is_no_file_of_a_network_or_one_already_is_told(tmp_path: Path, folder: Path) -> None:
@@ -500,7 +483,7 @@ def test_an_own_file_takes_no_name_of_a_network_that_ships_or_is_catalogued(
     for name, whose in (("portraits", "the program's own"), (entry.name, "the catalogue's")):
         (tmp_path / f"{name}.pkl").write_bytes(b"")
         with pytest.raises(ModelError, match=f"{name} is the name of {whose} network. Give yours another with --name"):
-            library.add(
+            bring.add(
                 str(tmp_path / f"{name}.pkl"),
                 progress=lambda what, share: None,
                 data_dir=folder,
@@ -508,54 +491,9 @@ def test_an_own_file_takes_no_name_of_a_network_that_ships_or_is_catalogued(
             )
 
 
-def test_find_looks_in_the_extra_folders_first(tmp_path: Path, folder: Path) -> None:
-    repository = model(tmp_path / "checkpoints", "both")
-    model(folder, "both")
-    only = model(folder, "only")
-    assert library.find("both", [tmp_path / "checkpoints"], data_dir=folder) == repository
-    assert library.find("only", [tmp_path / "checkpoints"], data_dir=folder) == only
-
-
-def test_find_takes_a_path(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = model(tmp_path / "elsewhere", "mine")
-    assert library.find(path, data_dir=folder) == path
-    assert library.find(str(path), data_dir=folder) == path
-    monkeypatch.chdir(tmp_path)
-    assert library.find("elsewhere/mine.safetensors", data_dir=folder) == Path("elsewhere/mine.safetensors")
-    with pytest.raises(ModelError, match="no such file"):
-        library.find("elsewhere/ghost.safetensors", data_dir=folder)
-    with pytest.raises(ModelError, match=r"not a \.safetensors file"):
-        library.find("elsewhere/network.pkl", data_dir=folder)
-
-
-def test_find_says_how_to_get_what_is_missing(folder: Path) -> None:
-    with pytest.raises(ModelError, match="Run: installation models add dcgan-faces"):
-        library.find("dcgan-faces", data_dir=folder)
-    model(folder, "portraits-256")
-    with pytest.raises(ModelError, match="did you mean 'portraits-256'"):
-        library.find("portrait-256", data_dir=folder)
-
-
-def test_installed_lists_by_name_and_reports_what_is_damaged(tmp_path: Path, folder: Path) -> None:
-    model(folder, "beta")
-    first = model(tmp_path / "checkpoints", "alpha", seed=1)
-    model(folder, "alpha", seed=2)
-    (folder / "broken.safetensors").write_bytes(b"no model")
-    (folder / ".beta.new.safetensors").write_bytes(b"half a model")
-    faults: list[InstallationError] = []
-    entries = library.installed([tmp_path / "checkpoints"], data_dir=folder, report=faults.append)
-    assert [(entry.name, entry.header.arch) for entry in entries] == [("alpha", "srvgg"), ("beta", "srvgg")]
-    assert entries[0].path == first
-    assert [Path(fault.where).name for fault in faults] == ["broken.safetensors"]
-
-
-def test_a_folder_that_is_not_there_has_no_models(tmp_path: Path) -> None:
-    assert library.installed(data_dir=tmp_path / "ghost") == []
-
-
 def test_describe_tells_what_a_technician_asks(entry: Catalogued, folder: Path, tmp_path: Path) -> None:
     path, _ = add(by_hand(entry, tmp_path), folder)
-    rows = dict(library.describe(library.installed(data_dir=folder)[0]))
+    rows = dict(info.describe(library.installed(data_dir=folder)[0]))
     assert rows["family"] == "dcgan generator"
     assert rows["output"] == "16 × 16 px"
     assert rows["latents"] == "z 5, no w"
@@ -563,24 +501,8 @@ def test_describe_tells_what_a_technician_asks(entry: Catalogued, folder: Path, 
     assert rows["sha256"] == fingerprint(path)
     # 5*6*16 at 1x1, 6*4*16 at 4x4, 4*3*16 at 8x8
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    assert "NOT the sum noted" in dict(library.describe(library.installed(data_dir=folder)[0]))["sha256"]
+    assert "NOT the sum noted" in dict(info.describe(library.installed(data_dir=folder)[0]))["sha256"]
     assert rows["work"] == f"{2 * (480 + 384 * 16 + 192 * 64) / 1e9:.3g} GFLOP a picture"
-
-
-def test_the_work_of_a_stylegan2_is_the_published_figure() -> None:
-    """45 GMAC for config-f at 256 px, transposed convolutions counted at their input's size."""
-    with torch.device("meta"):
-        network = StyleGAN2(z_dim=512, w_dim=512, channels=[512, 512, 512, 512, 512, 256, 128])
-    header = checkpoint.describe(network, name="ffhq")
-    shapes = {name: TensorInfo("F32", tuple(tensor.shape), 0) for name, tensor in network.state_dict().items()}
-    found = cost.macs(header, shapes)
-    assert found is not None
-    assert found / 1e9 == pytest.approx(45, abs=1)
-
-
-def test_the_library_loads_neither_torch_nor_numpy() -> None:
-    code = "import sys, installation.models.library; print(*({'torch', 'numpy', 'safetensors'} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
 
 
 @pytest.mark.network
@@ -608,7 +530,6 @@ def test_dcgan_faces_is_the_network_of_its_wheel(folder: Path) -> None:
 def test_realesr_makes_the_picture_that_the_ncnn_package_makes_of_the_same_file(
     folder: Path, tmp_path: Path, kind: str
 ) -> None:
-    ncnn = pytest.importorskip("ncnn", reason="the second reader, the package ncnn, is not installed")
     entry = CATALOGUE["realesr-animevideo-x4"]
     members = wheels.read_members(pinned(entry.name), entry.wheel, entry.members)
     network = checkpoint.load(add(str(pinned(entry.name)), folder)[0])
@@ -616,27 +537,11 @@ def test_realesr_makes_the_picture_that_the_ncnn_package_makes_of_the_same_file(
     picture = np.stack([x / 56, y / 40, 0.5 + 0.5 * np.sin(x / 9) * np.cos(y / 7)]).astype(np.float32)
     if kind == "noise":
         picture = np.random.default_rng(3).random((3, 33, 47), dtype=np.float32)
-    net = ncnn.Net()
-    for option in (
-        "use_fp16_packed",
-        "use_fp16_storage",
-        "use_fp16_arithmetic",
-        "use_bf16_storage",
-        "use_winograd_convolution",
-    ):
-        setattr(net.opt, option, False)
-    for name, data in zip(("m.param", "m.bin"), members, strict=True):
-        (tmp_path / name).write_bytes(data)
-    assert net.load_param(str(tmp_path / "m.param")) == 0
-    assert net.load_model(str(tmp_path / "m.bin")) == 0
-    with net.create_extractor() as extractor:
-        extractor.input("data", ncnn.Mat(picture).clone())
-        status, theirs = extractor.extract("output")
-        assert status == 0
-        with torch.inference_mode():
-            ours = (network(torch.from_numpy(picture)[None] * 2 - 1)[0] + 1) / 2
-        # Measured: 3e-6.
-        np.testing.assert_allclose(ours.numpy(), np.array(theirs), atol=2e-5, rtol=0)
+    theirs = ncnn_picture(members[0], members[1], picture, tmp_path)
+    with torch.inference_mode():
+        ours = (network(torch.from_numpy(picture)[None] * 2 - 1)[0] + 1) / 2
+    # Measured: 3e-6.
+    np.testing.assert_allclose(ours.numpy(), theirs, atol=2e-5, rtol=0)
 
 
 @pytest.mark.network

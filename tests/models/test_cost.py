@@ -15,6 +15,7 @@ from installation.models.header import TensorInfo
 from installation.models.importers import average, families, fastgan
 from installation.models.importers.safe_pickle import SourceFile
 from installation.models.network import Generator, Network, Upscaler
+from installation.models.stylegan2 import StyleGAN2
 from tests.models import original_layouts
 
 SIDE = 64
@@ -75,3 +76,14 @@ def test_names_and_sizes_that_no_network_has_are_not_known(arch: str, name: str,
     header = replace(checkpoint.describe(random_weights.dcgan(), name="test"), arch=arch, config=config, size=1 << 16)
     told = cost.describe(header, cost.macs(header, {name: TensorInfo("F32", (1 << 20, 1 << 20, 3, 3), 0)}))
     assert told == "not known"
+
+
+def test_the_work_of_a_stylegan2_is_the_published_figure() -> None:
+    """45 GMAC for config-f at 256 px, transposed convolutions counted at their input's size."""
+    with torch.device("meta"):
+        network = StyleGAN2(z_dim=512, w_dim=512, channels=[512, 512, 512, 512, 512, 256, 128])
+    header = checkpoint.describe(network, name="ffhq")
+    shapes = {name: TensorInfo("F32", tuple(tensor.shape), 0) for name, tensor in network.state_dict().items()}
+    found = cost.macs(header, shapes)
+    assert found is not None
+    assert found / 1e9 == pytest.approx(45, abs=1)

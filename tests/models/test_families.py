@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from installation.errors import CheckpointError, ModelError, OutputError
 from installation.files import fingerprint
-from installation.models import checkpoint, library, random_weights, stylegan2_reference
+from installation.models import bring, checkpoint, info, library, random_weights, stylegan2_reference
 from installation.models.header import read_header
 from installation.models.importers import average, families
 from installation.models.importers.inert import Inert
@@ -34,7 +35,7 @@ FIR = torch.outer(*[torch.tensor([1.0, 3.0, 3.0, 1.0])] * 2) / 64
 
 def add(file: Path, folder: Path, **options: Any) -> tuple[Path, list[str]]:
     said: list[str] = []
-    path = library.add(str(file), progress=lambda what, share: said.append(what), data_dir=folder, **options)
+    path = bring.add(str(file), progress=lambda what, share: said.append(what), data_dir=folder, **options)
     return path, said
 
 
@@ -205,7 +206,7 @@ def test_info_says_what_it_is(tmp_path: Path) -> None:
     path, _ = add(
         stylegan2_file(tmp_path / "mine.pkl", random_weights.stylegan2(c_dim=3, base=[3, 5])), tmp_path / "models"
     )
-    rows = dict(library.describe(library.Entry("mine", path, read_header(path))))
+    rows = dict(info.describe(library.Entry("mine", path, read_header(path))))
     assert rows["family"] == "stylegan2 generator"
     assert rows["output"] == "40 × 24 px"
     assert rows["latents"] == "z 16, w 16"
@@ -531,8 +532,16 @@ def test_a_forced_family_is_tried_and_said_to_be_wrong(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no family is named 'gan'"):
         add(file, tmp_path / "models", family="gan", again=True)
     with pytest.raises(ModelError, match="only a generator's file has a family"):
-        library.add("dcgan-faces", progress=lambda what, share: None, family="r3gan")
+        bring.add("dcgan-faces", progress=lambda what, share: None, family="r3gan")
     assert isinstance(checkpoint.load(tmp_path / "models" / "mine.safetensors"), Generator)
+
+
+def test_a_file_of_another_family_is_told_in_words_and_not_in_pythons(tmp_path: Path) -> None:
+    file = r3gan_file(tmp_path / "mine.pkl", random_weights.r3gan())
+    for family in ("stylegan2", "stylegan3"):
+        with pytest.raises(ModelError, match="it looks like R3GAN") as fault:
+            add(file, tmp_path / "models", family=family)
+        assert not re.search(r"Error|index|object|'NoneType'", str(fault.value))
 
 
 @pytest.mark.parametrize("content", [{"a": 1}, {"G_ema": 3}, [1, 2, 3], (1, 2, 3), "text"])
@@ -560,7 +569,7 @@ def test_a_file_whose_name_no_model_can_have_is_given_one(tmp_path: Path) -> Non
     with pytest.raises(ModelError, match="cannot be a model's name"):
         add(file, tmp_path / "models", called="../people")
     with pytest.raises(ModelError, match="only a file of your own can be named"):
-        library.add("dcgan-faces", progress=lambda what, share: None, called="faces")
+        bring.add("dcgan-faces", progress=lambda what, share: None, called="faces")
     assert [path.name for path in (tmp_path / "models").glob("*.safetensors")] == ["people-2.safetensors"]
 
 
@@ -654,9 +663,9 @@ def test_a_full_disk_keeps_the_old_model(tmp_path: Path, monkeypatch: pytest.Mon
 ADDER = """
 import json, sys
 from pathlib import Path
-from installation.models import library
+from installation.models import bring
 said = []
-library.add(sys.argv[1], progress=lambda what, share: said.append(what), data_dir=Path(sys.argv[2]))
+bring.add(sys.argv[1], progress=lambda what, share: said.append(what), data_dir=Path(sys.argv[2]))
 print(json.dumps(said))
 """
 

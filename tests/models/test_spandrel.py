@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from installation.errors import CheckpointError, ModelError
-from installation.models import checkpoint, library, tiles
+from installation.models import bring, checkpoint, info, library, tiles
 from installation.models.header import read_header
 from installation.models.spandrel_stage import SpandrelUpscaler, require_spandrel
 
@@ -57,7 +57,7 @@ def test_the_work_is_told_of_every_kind(name: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     stage = SpandrelUpscaler.from_state(_network(name).state_dict())
     checkpoint.save(path, stage.state_dict(), checkpoint.describe(stage, name="weights"))
-    work = dict(library.describe(library.Entry("weights", path, read_header(path))))["work"]
+    work = dict(info.describe(library.Entry("weights", path, read_header(path))))["work"]
     told, _, words = work.partition(" ")
     assert words == "GFLOP a picture of 256 × 256 px in"
     if name == "Compact":
@@ -274,7 +274,7 @@ def test_models_add_takes_an_upscaler_s_file_and_keeps_another_of_its_name(tmp_p
     file, data = tmp_path / "my-esrgan.pth", tmp_path / "data"
     torch.save({"params_ema": _network("ESRGAN").state_dict()}, file)
     said: list[str] = []
-    path = library.add(str(file), progress=lambda what, _: said.append(what), data_dir=data)
+    path = bring.add(str(file), progress=lambda what, _: said.append(what), data_dir=data)
     assert path == library.find("my-esrgan", data_dir=data)
     assert read_header(path).scale == 4
     assert said[0] == "my-esrgan: taken for ESRGAN, ×4"
@@ -284,9 +284,9 @@ def test_models_add_takes_an_upscaler_s_file_and_keeps_another_of_its_name(tmp_p
     assert torch.allclose(stage(_img()), SpandrelUpscaler.from_file(file)(_img()), atol=1e-5)
     torch.save({"params_ema": _network("Compact").state_dict()}, file)
     with pytest.raises(ModelError, match="is there already"):
-        library.add(str(file), progress=lambda *_: None, data_dir=data)
+        bring.add(str(file), progress=lambda *_: None, data_dir=data)
     assert read_header(path).scale == 4
-    assert read_header(library.add(str(file), progress=lambda *_: None, data_dir=data, again=True)).scale == 2
+    assert read_header(bring.add(str(file), progress=lambda *_: None, data_dir=data, again=True)).scale == 2
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".ckpt", ".safetensors"])
@@ -296,16 +296,15 @@ def test_models_add_says_what_an_unknown_file_was_looked_at_as(suffix: str, tmp_
     save_file(tensors, file) if suffix == ".safetensors" else torch.save({"state_dict": tensors}, file)
     looked = "as an upscaler" if suffix == ".safetensors" else "as a generator and as an upscaler"
     with pytest.raises(CheckpointError, match=f"looked at {looked}, and no network that is known here") as fault:
-        library.add(str(file), progress=lambda *_: None, data_dir=tmp_path / "data")
+        bring.add(str(file), progress=lambda *_: None, data_dir=tmp_path / "data")
     assert "docs/networks.md" in fault.value.fix
     assert ("--family" in fault.value.fix) == (suffix != ".safetensors")
 
 
 @pytest.mark.parametrize("content", [b"", b"no network", b"PK\3\4 torn"])
 def test_models_add_says_what_is_wrong_with_a_file(content: bytes, tmp_path: Path) -> None:
-    from installation.models import library
 
     file = tmp_path / "bad.pth"
     file.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"bad\.pth"):
-        library.add(str(file), progress=lambda *_: None, data_dir=tmp_path / "data")
+        bring.add(str(file), progress=lambda *_: None, data_dir=tmp_path / "data")

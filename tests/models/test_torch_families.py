@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from installation.errors import CheckpointError, ModelError
-from installation.models import checkpoint, library
+from installation.models import bring, checkpoint, info, library
 from installation.models.header import read_header
 from installation.models.importers import (
     budget,
@@ -394,12 +394,10 @@ def test_models_add_finds_the_family_out_by_itself(name: str, tmp_path: Path, mo
     monkeypatch.setattr(fastgan, "PIXELS", 0)
     torch.save(original_layouts.files()[name], tmp_path / "mine.pt")
     said: list[str] = []
-    path = library.add(
-        str(tmp_path / "mine.pt"), progress=lambda what, share: said.append(what), data_dir=tmp_path / "m"
-    )
+    path = bring.add(str(tmp_path / "mine.pt"), progress=lambda what, share: said.append(what), data_dir=tmp_path / "m")
     title = next(row.title for row in families.FAMILIES if row.name == name)
     assert any(line.startswith("mine: taken for") for line in said), said
-    described = dict(library.describe(library.Entry("mine", path, read_header(path))))
+    described = dict(info.describe(library.Entry("mine", path, read_header(path))))
     assert described["work"] != "not known"
     assert title.split()[0].casefold() in described["notes"].casefold() or "StyleGAN2" in described["notes"]
 

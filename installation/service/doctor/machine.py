@@ -262,11 +262,11 @@ def disk(folder: Path | None, films: Path | None) -> list[Finding]:
     """The data folder and the films' folder: may they be written, and is there room. A show can do without films."""
     from platformdirs import user_videos_path
 
-    from installation.models.library import data_dir
+    from installation.models.library import models_dir
 
     films = films or user_videos_path() / "installation"
     return [
-        _room(data_dir(folder), MIN_DISK, "fail", "models and takes need it", "XDG_DATA_HOME"),
+        _room(models_dir(folder), MIN_DISK, "fail", "models and takes need it", "XDG_DATA_HOME"),
         _room(
             films, MIN_FILMS, "warn", "films need it; the wall stops filming before the disk is full", "XDG_VIDEOS_DIR"
         ),
