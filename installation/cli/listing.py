@@ -15,6 +15,7 @@ _WIDE = 140
 
 
 def as_json(table: ParamTable) -> list[dict[str, Any]]:
+    """What `installation params --format json` prints: an object a parameter; range [lo, hi] in its unit or null, smoothing in s."""
     return [
         {
             "address": row.address,

@@ -103,12 +103,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: Header, *, only_writ
         raise OutputError(f"the checkpoint could not be written ({error})", where=str(path), fix=DISK_FIX) from error
 
 
-def load(path: Path, *, device: torch.device | str = "cpu") -> Network:
-    """The network in a checkpoint, float32, in eval mode, ready to run on `device`.
+def load(path: Path) -> Network:
+    """The network in a checkpoint, float32, in eval mode, ready to run on the CPU.
 
     Memory used before the weights are known to fit is at most twice the file's size. The file may be replaced or written over as soon
-    as this returns. CheckpointError on any fault in the file;
-    ModelError where an optional extra is missing.
+    as this returns. CheckpointError on any fault in the file; ModelError where an optional extra is missing.
     """
     path = Path(path)
     header, _ = read_index(path)
@@ -129,7 +128,7 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> Network:
         raise CheckpointError(error.what, where=str(path), fix=_FIX) from error
     _check_claims(header, network, path)
     network.file_sha256 = sha256
-    return network.to(device)
+    return network
 
 
 def _builder(arch: Arch) -> Callable[[dict[str, Any], Mapping[str, Tensor]], Network]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from installation.models.header import Header, TensorInfo
 from installation.models.stylegan3_plan import Bands, plan
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 UPSCALER_INPUT = 256
 _MOST = 1 << 60
@@ -44,77 +45,101 @@ def macs(header: Header, tensors: Mapping[str, TensorInfo], side: int = UPSCALER
 
 
 def _macs(header: Header, tensors: Mapping[str, TensorInfo], side: int) -> int | None:
-    kernels = {name: info.shape for name, info in tensors.items() if len(info.shape) == 4}
-    if header.arch == "srvgg":
-        return side * side * sum(math.prod(shape) for shape in kernels.values())
-    if header.arch == "stage":
-        # Level i of the pyramid has 1/4^i of the pixels; `steps` and `lifts` run on the smaller side of theirs.
-        levels = {name: _LEVEL.match(name) for name in kernels}
-        halvings = {name: int(m[2]) + (m[1] != "bodies") if m else 0 for name, m in levels.items()}
-        return sum(math.prod(shape) * side * side >> 2 * halvings[name] for name, shape in kernels.items())
-    if header.arch == "lightweightgan":
-        # A layer's 1x1 convolution and the attention before it run before the doubling.
-        total = 0
-        before = header.config.get("attention")
-        if not isinstance(before, list) or not all(isinstance(i, int) and 0 <= i < 16 for i in before):
-            return None
-        for name, shape in kernels.items():
-            if found := _LAYER.match(name):
-                level = int(found[1]) + (found[2] == "conv")
-            elif found := _ATTENTION.match(name):
-                level = before[int(found[1])] if int(found[1]) < len(before) else 0
-            else:
+    shapes = {name: info.shape for name, info in tensors.items()}
+    if header.arch in _UPSCALERS:
+        return _UPSCALERS[header.arch](_kernels(shapes), side)
+    count = _GENERATORS.get(header.arch)
+    return count and count(header, shapes)
+
+
+def _kernels(shapes: Shapes) -> Shapes:
+    return {name: shape for name, shape in shapes.items() if len(shape) == 4}
+
+
+def _srvgg(kernels: Shapes, side: int) -> int:
+    return side * side * sum(math.prod(shape) for shape in kernels.values())
+
+
+def _stage(kernels: Shapes, side: int) -> int:
+    """Level i of the pyramid has 1/4^i of the pixels; `steps` and `lifts` run on the smaller side of theirs."""
+    levels = {name: _LEVEL.match(name) for name in kernels}
+    halvings = {name: int(m[2]) + (m[1] != "bodies") if m else 0 for name, m in levels.items()}
+    return sum(math.prod(shape) * side * side >> 2 * halvings[name] for name, shape in kernels.items())
+
+
+def _lightweightgan(header: Header, shapes: Shapes) -> int | None:
+    """A layer's 1x1 convolution and the attention before it run before the doubling."""
+    before = header.config.get("attention")
+    if not isinstance(before, list) or not all(isinstance(i, int) and 0 <= i < 16 for i in before):
+        return None
+    total = 0
+    for name, shape in _kernels(shapes).items():
+        if found := _LAYER.match(name):
+            level = int(found[1]) + (found[2] == "conv")
+        elif found := _ATTENTION.match(name):
+            level = before[int(found[1])] if int(found[1]) < len(before) else 0
+        else:
+            continue
+        total += math.prod(shape) * (4 << level) ** 2
+        if name.endswith(".far_q.weight"):  # linear attention over the picture, and attention within 3x3
+            total += 2 * shape[0] * (shape[0] // _HEADS + 9) * (4 << level) ** 2
+    return total
+
+
+def _of_blocks(header: Header, shapes: Shapes) -> int:
+    """FastGAN, progressive GAN, lucidrains. Block 0 runs at 4 or 8 px; what is outside the blocks ends the network, but for `first` at
+    4 px and FastGAN's gates."""
+    smallest = 4 if header.arch == "lucidrains" else 8
+    total = 0
+    for name, shape in _kernels(shapes).items():
+        if found := _BLOCK.match(name):
+            resolution = smallest << int(found[1])
+        else:
+            resolution = 4 if name.startswith("first.") else 1 if name.startswith("gates.") else header.size
+            if header.arch == "lucidrains" and resolution == 4:  # of a constant: once and for all
                 continue
-            total += math.prod(shape) * (4 << level) ** 2
-            if name.endswith(".far_q.weight"):  # linear attention over the picture, and attention within 3x3
-                total += 2 * shape[0] * (shape[0] // _HEADS + 9) * (4 << level) ** 2
-        return total
-    if header.arch in ("fastgan", "pggan", "lucidrains"):
-        # Block 0 runs at 4 or 8 px; what is outside the blocks ends the network, but for `first` at 4 px and FastGAN's gates.
-        smallest = 4 if header.arch == "lucidrains" else 8
-        total = 0
-        for name, shape in kernels.items():
-            if found := _BLOCK.match(name):
-                resolution = smallest << int(found[1])
-            else:
-                resolution = 4 if name.startswith("first.") else 1 if name.startswith("gates.") else header.size
-                if header.arch == "lucidrains" and resolution == 4:  # of a constant: once and for all
-                    continue
-            total += math.prod(shape) * resolution**2
-        return total
-    if header.arch == "dcgan":
-        total, width = 0, 1
-        for _, shape in sorted(kernels.items(), key=lambda row: _order(row[0])):
-            total += math.prod(shape) * width * width
-            width = 4 if width == 1 else 2 * width
-        return total
-    if header.arch == "mobilestylegan":
-        # The colours are made at half the picture's size.
-        sides = {name: int(m[1]) if (m := _SIDE.match(name)) else header.size // 2 for name in kernels}
-        return sum(math.prod(shape) * sides[name] ** 2 for name, shape in kernels.items())
-    if header.arch == "stylegan2":
-        # The constant is 4 x 4 in a square network and sets the aspect of all that follows.
-        const = next((info.shape for name, info in tensors.items() if name == "synthesis.b4.const"), (0, 4, 4))
-        total = 0
-        for name, shape in kernels.items():
-            if found := _RESOLUTION.fullmatch(name):
-                resolution = int(found[1]) // (2 if found[2] == "conv0" else 1)
-                total += math.prod(shape) * resolution * resolution
-        return total * math.prod(const[1:]) // 16 or None
-    if header.arch == "stylegan3":
-        return _stylegan3(header.config)
-    if header.arch == "r3gan":
-        total = 0
-        for name, shape in kernels.items():
-            stage = _STAGE.match(name)
-            # A change of width runs before its stage doubles the size.
-            side = header.size if stage is None else 4 << int(stage[1]) - (stage[2] == "mix")
-            total += math.prod(shape) * side * side
-        return total
-    return None
+        total += math.prod(shape) * resolution**2
+    return total
 
 
-def _stylegan3(config: Mapping[str, Any]) -> int:
+def _dcgan(header: Header, shapes: Shapes) -> int:
+    total, width = 0, 1
+    for _, shape in sorted(_kernels(shapes).items(), key=lambda row: _order(row[0])):
+        total += math.prod(shape) * width * width
+        width = 4 if width == 1 else 2 * width
+    return total
+
+
+def _mobilestylegan(header: Header, shapes: Shapes) -> int:
+    """The colours are made at half the picture's size."""
+    kernels = _kernels(shapes)
+    sides = {name: int(m[1]) if (m := _SIDE.match(name)) else header.size // 2 for name in kernels}
+    return sum(math.prod(shape) * sides[name] ** 2 for name, shape in kernels.items())
+
+
+def _stylegan2(header: Header, shapes: Shapes) -> int | None:
+    """The constant is 4 x 4 in a square network and sets the aspect of all that follows."""
+    const = shapes.get("synthesis.b4.const", (0, 4, 4))
+    total = 0
+    for name, shape in _kernels(shapes).items():
+        if found := _RESOLUTION.fullmatch(name):
+            resolution = int(found[1]) // (2 if found[2] == "conv0" else 1)
+            total += math.prod(shape) * resolution * resolution
+    return total * math.prod(const[1:]) // 16 or None
+
+
+def _r3gan(header: Header, shapes: Shapes) -> int:
+    """A change of width runs before its stage doubles the size."""
+    total = 0
+    for name, shape in _kernels(shapes).items():
+        stage = _STAGE.match(name)
+        side = header.size if stage is None else 4 << int(stage[1]) - (stage[2] == "mix")
+        total += math.prod(shape) * side * side
+    return total
+
+
+def _stylegan3(header: Header, shapes: Shapes) -> int:
+    config = header.config
     kernel = config["kernel"]
     layers = plan(
         config["resolution"],
@@ -139,6 +164,20 @@ def _stylegan3(config: Mapping[str, Any]) -> int:
         total += layer.outputs * (layer.inputs * (mixed * kernel) ** 2 + up + down)
         side = layer.size
     return total
+
+
+_UPSCALERS: Mapping[str, Callable[[Shapes, int], int]] = {"srvgg": _srvgg, "stage": _stage}
+_GENERATORS: Mapping[str, Callable[[Header, Shapes], int | None]] = {
+    "dcgan": _dcgan,
+    "fastgan": _of_blocks,
+    "lightweightgan": _lightweightgan,
+    "lucidrains": _of_blocks,
+    "mobilestylegan": _mobilestylegan,
+    "pggan": _of_blocks,
+    "r3gan": _r3gan,
+    "stylegan2": _stylegan2,
+    "stylegan3": _stylegan3,
+}
 
 
 def describe(header: Header, count: int | None) -> str:

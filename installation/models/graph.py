@@ -43,6 +43,7 @@ class GraphedCall:
 
     @property
     def recorded(self) -> bool:
+        """Whether calls replay a graph; else fn runs as it is."""
         return self._replay is not None
 
     def __call__(self, x: Tensor) -> Tensor:

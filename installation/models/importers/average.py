@@ -14,12 +14,12 @@ SAMPLES = 1 << 14  # the mean of w is then known to a hundredth of its spread
 
 
 @torch.inference_mode()
-def average_w(network: Generator, *, samples: int = SAMPLES, seed: int = 0) -> Tensor:
-    """[w_dim] float32: the mean of w over so many z of that seed. The network is prepared, on the CPU; its own w_avg is not used.
+def average_w(network: Generator, *, samples: int = SAMPLES) -> Tensor:
+    """[w_dim] float32: the mean of w over so many z, always the same. The network is prepared, on the CPU; its own w_avg is not used.
 
     Of a conditional network the classes take turns.
     """
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(0)
     total = torch.zeros(network.w_dim, dtype=torch.float64)
     for begin in range(0, samples, 1024):
         z = torch.randn(min(1024, samples - begin), network.z_dim, generator=rng)

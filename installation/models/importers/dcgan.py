@@ -51,6 +51,7 @@ def rename(state: Mapping[str, Tensor], *, where: str) -> dict[str, Tensor]:
 
 
 def matches(value: Any) -> bool:
+    """Whether what `read_pickle` gave has the names of the tutorial's generator. CheckpointError as `state.check_claims`."""
     state = state_under(value, _KEYS)
     first = state.get("main.0.weight") if state else None
     return state is not None and "main.1.running_mean" in state and first is not None and first.ndim == 4

@@ -33,11 +33,13 @@ Result = tuple[type[FastGAN], dict[str, Any], dict[str, Tensor], str]
 
 
 def matches(value: Any) -> bool:
+    """Whether what `read_pickle` gave has the names of FastGAN's training script, `g`. CheckpointError as `state.check_claims`."""
     state = state_under(value, ("g",))
     return state is not None and {"init.init.0.weight_orig", "to_big.weight_orig"} <= state.keys()
 
 
 def is_projected(value: Any) -> bool:
+    """Whether what `read_pickle` gave is NVIDIA's layout around Projected GAN's FastGAN."""
     return "init.init.0.weight_orig" in _synthesis(value)
 
 

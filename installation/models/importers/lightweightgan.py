@@ -23,6 +23,7 @@ _ATTENTION = {
 
 
 def matches(value: Any) -> bool:
+    """Whether what `read_pickle` gave has the names of lightweight-gan's `GAN`. CheckpointError as `state.check_claims`."""
     state = state_under(value, ("GAN",))
     return state is not None and {"GE.initial_conv.0.weight", "GE.out_conv.weight"} <= state.keys()
 
@@ -48,17 +49,9 @@ def convert(value: Any, *, where: str) -> tuple[type[LightweightGAN], dict[str, 
 def _convert(state: dict[str, Tensor]) -> tuple[type[LightweightGAN], dict[str, Any], dict[str, Tensor], str]:
     found: dict[str, Tensor] = {}
     rng = torch.Generator().manual_seed(0)
-
-    def batch_norm(name: str, width: int) -> tuple[Tensor, Tensor]:
-        weight, bias, mean, var = (
-            take(state, f"{name}.{p}", width) for p in ("weight", "bias", "running_mean", "running_var")
-        )
-        scale = weight / (var + BN_EPS).sqrt()
-        return scale, bias - mean * scale
-
     kernel = take(state, "initial_conv.0.weight", None, None, 4, 4)
     z_dim, doubled = kernel.shape[:2]
-    scale, shift = batch_norm("initial_conv.1", doubled)
+    scale, shift = _batch_norm(state, "initial_conv.1", doubled)
     found["start.weight"] = (kernel * scale[:, None, None]).flatten(1).T.contiguous()
     found["start.bias"] = (take(state, "initial_conv.0.bias", doubled) * scale + shift).repeat_interleave(16)
     channels: list[int] = []
@@ -67,22 +60,14 @@ def _convert(state: dict[str, Tensor]) -> tuple[type[LightweightGAN], dict[str, 
     inner = 0
     while f"layers.{len(channels)}.0.3.weight" in state:
         i = len(channels)
-        old, new = f"layers.{i}", f"layers.{i}"
-        found[f"{new}.enlarge.weight"] = take(state, f"{old}.0.0.net.0.weight", None, None, 1, 1)
-        found[f"{new}.enlarge.bias"] = take(state, f"{old}.0.0.net.0.bias", None)
-        kernel = take(state, f"{old}.0.2.1.weight", None, None, 4, 4)
-        scale, shift = batch_norm(f"{old}.0.4", len(kernel))
-        found[f"{new}.conv.weight"] = kernel * scale[:, None, None, None]
-        found[f"{new}.conv.bias"] = take(state, f"{old}.0.2.1.bias", len(kernel)) * scale + shift
-        found[f"{new}.gain"] = scale * take(state, f"{old}.0.3.weight", 1)
-        found[f"{new}.noise"] = seeded_noise(8 << i, 8 << i, rng)
-        if f"{old}.1.net.0.weight" in state:
-            _gate(state, found, f"{old}.1", f"gates.{len(gates)}")
+        channels.append(_layer(state, found, f"layers.{i}"))
+        found[f"layers.{i}.noise"] = seeded_noise(8 << i, 8 << i, rng)
+        if f"layers.{i}.1.net.0.weight" in state:
+            _gate(state, found, f"layers.{i}.1", f"gates.{len(gates)}")
             gates.append([i, i + 3])
-        if f"{old}.2.norm.g" in state:
-            inner = _attention(state, found, f"{old}.2", f"attentions.{len(attention)}")
+        if f"layers.{i}.2.norm.g" in state:
+            inner = _attention(state, found, f"layers.{i}.2", f"attentions.{len(attention)}")
             attention.append(i)
-        channels.append(len(kernel) // 2)
         if len(channels) > 8:
             raise ModelError("larger than 1024 px")
     colours = take(state, "out_conv.weight", None, None, 3, 3)
@@ -102,6 +87,27 @@ def _convert(state: dict[str, Tensor]) -> tuple[type[LightweightGAN], dict[str, 
         "heads_width": max(inner // HEADS, 1),
     }
     return LightweightGAN, config, found, f"lightweight-gan, {4 << len(channels)} px"
+
+
+def _batch_norm(state: dict[str, Tensor], name: str, width: int) -> tuple[Tensor, Tensor]:
+    """Scale and shift [width] of a batch norm that is done learning."""
+    weight, bias, mean, var = (
+        take(state, f"{name}.{part}", width) for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    scale = weight / (var + BN_EPS).sqrt()
+    return scale, bias - mean * scale
+
+
+def _layer(state: dict[str, Tensor], found: dict[str, Tensor], name: str) -> int:
+    """Moves a layer, which has one name here and there, its batch norm folded into the convolution; its width."""
+    found[f"{name}.enlarge.weight"] = take(state, f"{name}.0.0.net.0.weight", None, None, 1, 1)
+    found[f"{name}.enlarge.bias"] = take(state, f"{name}.0.0.net.0.bias", None)
+    kernel = take(state, f"{name}.0.2.1.weight", None, None, 4, 4)
+    scale, shift = _batch_norm(state, f"{name}.0.4", len(kernel))
+    found[f"{name}.conv.weight"] = kernel * scale[:, None, None, None]
+    found[f"{name}.conv.bias"] = take(state, f"{name}.0.2.1.bias", len(kernel)) * scale + shift
+    found[f"{name}.gain"] = scale * take(state, f"{name}.0.3.weight", 1)
+    return len(kernel) // 2
 
 
 def _gate(state: dict[str, Tensor], found: dict[str, Tensor], old: str, new: str) -> None:

@@ -31,6 +31,7 @@ _BLOCK = {
 
 
 def matches(value: Any) -> bool:
+    """Whether what `read_pickle` gave has the names of stylegan2-pytorch's `GAN`. CheckpointError as `state.check_claims`."""
     state = state_under(value, ("GAN",))
     return state is not None and {"SE.net.0.weight", "GE.blocks.0.to_style1.weight"} <= state.keys()
 

@@ -42,9 +42,11 @@ class _Graph:
         self._nodes, self._where = nodes, where
 
     def refuse(self, node: Node, want: str) -> CheckpointError:
+        """What to raise for a node that is not what it must be."""
         return CheckpointError(f"no MobileStyleGAN: {node.kind} {node.name} is not {want}", where=self._where)
 
     def the(self, kind: str) -> Node:
+        """The only node of a kind."""
         found = [node for node in self._nodes.values() if node.kind == kind]
         if len(found) != 1:
             raise CheckpointError(f"no MobileStyleGAN: {len(found)} nodes of kind {kind}, not one", where=self._where)
@@ -65,6 +67,7 @@ class _Graph:
         return values
 
     def scalar(self, node: Node, value: float | None = None) -> float:
+        """The one number of a Const; `value`, where it must be that."""
         values = node.values
         if values is None or values.size != 1 or (value is not None and abs(float(values.item()) - value) > 1e-6):
             raise self.refuse(node, f"the number {value}" if value is not None else "one number")
@@ -82,6 +85,7 @@ class _Graph:
         return source
 
     def attributes(self, node: Node, want: Mapping[str, str]) -> None:
+        """CheckpointError where a node's attributes are others than these."""
         if any(node.attributes.get(key) != value for key, value in want.items()):
             raise self.refuse(node, f"one with {want}")
 

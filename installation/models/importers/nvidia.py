@@ -35,14 +35,17 @@ _BANDS = {
 
 
 def is_stylegan2(value: Any) -> bool:
+    """Whether what `read_pickle` gave is NVIDIA's layout around a StyleGAN2: its synthesis begins with `b4`."""
     return _has(value, "synthesis", "b4")
 
 
 def is_stylegan3(value: Any) -> bool:
+    """Whether it is so around a StyleGAN3: its synthesis begins with `input`."""
     return _has(value, "synthesis", "input")
 
 
 def is_r3gan(value: Any) -> bool:
+    """Whether it is so around R3GAN's code: `Model.MainLayers`."""
     return _has(value, "Model", "MainLayers")
 
 

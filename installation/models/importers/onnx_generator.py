@@ -20,6 +20,7 @@ PROBES = 8
 
 
 def matches(value: Any) -> bool:
+    """Whether a SourceFile is named .onnx: such a file is read whole, not unpickled."""
     return isinstance(value, SourceFile) and value.path.suffix.lower() == SUFFIX
 
 

@@ -15,6 +15,7 @@ _KEYS = ("avgG", "netG")
 
 
 def matches(value: Any) -> bool:
+    """Whether what `read_pickle` gave has the names of pytorch_GAN_zoo's generator. CheckpointError as `state.check_claims`."""
     state = state_under(value, _KEYS)
     return state is not None and {"formatLayer.module.weight", "groupScale0.0.module.weight"} <= state.keys()
 

@@ -144,6 +144,7 @@ class _Reader:
         }
 
     def read(self, data: bytes) -> Any:
+        """The value in a file's bytes, of any of the three kinds. CheckpointError for all else."""
         if data.startswith(_ZIP):
             return self._zip(data)
         if data.startswith(_OLD):

@@ -31,6 +31,7 @@ _IDLE = re.compile(r"lod|synthesis/lod|.*(pl_mean|_var)|Augment.*")
 
 
 def matches(value: Any) -> bool:
+    """Whether what `read_pickle` gave is the (G, D, Gs) of dnnlib's Networks."""
     return _network(value) is not None
 
 
