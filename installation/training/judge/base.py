@@ -21,7 +21,7 @@ from installation.show.state import first_state
 from installation.training.judge.judgement import Judgement, Number, beside
 from installation.training.judge.kit import FEW_HELD_OUT, Kit, Progress, Rulers
 from installation.training.judge.measures import memorisation, numbers
-from installation.training.picture import resize, to_uint8
+from installation.training.picture import resize, to_bytes, to_uint8
 from installation.training.records import now, read_json
 
 WALKS, WALK_STEPS = 6, 24
@@ -91,10 +91,9 @@ def made(generator: Generator, kit: Kit, psi: float, tell: Progress, *, batch: i
 
 def fitted(img: Tensor, size: int) -> np.ndarray:
     """img [N, 3, H, W], -1..1 -> uint8 [N, 3, size, size]: rounded to bytes as the wall does, the middle square, Lanczos to `size`."""
-    bytes_ = img.float().mul(127.5).add_(127.5)
-    if not bool(bytes_.isfinite().all()):
+    if not bool(img.isfinite().all()):
         raise ModelError("the network makes numbers that are not finite", fix="Judge an earlier checkpoint")
-    images = bytes_.round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
+    images = to_bytes(img)
     height, width = images.shape[2:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -101,7 +101,7 @@ def gaze_tour(
     for done, seed in enumerate(plan.seeds):
         progress("looking seeds in the eye", done / len(plan.seeds))
         with torch.inference_mode():
-            frame = frame_of(portrait(cascade, seed, plan.psi)[0].float())
+            frame = frame_of(portrait(cascade, seed, plan.psi)[0])
         height, width = (round(side * _SIDE / min(frame.shape[:2])) for side in frame.shape[:2])
         gazes.append(gaze(to_uint8(resize(frame, width, height)), detector))
     if not any(gazes):

@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from installation.training.picture import to_uint8
+
 MODES = 32
 
 
@@ -19,13 +21,13 @@ def blur(images: np.ndarray, sigma: float) -> np.ndarray:
     reach = max(1, math.ceil(3 * sigma))
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     taps = (taps / taps.sum()).astype(np.float32)
-    return np.stack([_byte(_along(_along(image.astype(np.float32), taps, 1), taps, 2)) for image in images])
+    return np.stack([to_uint8(_along(_along(image.astype(np.float32), taps, 1), taps, 2)) for image in images])
 
 
 def noise(images: np.ndarray, sigma: float, seed: int = 1) -> np.ndarray:
     """Normal, independent in every value; sigma in steps of 255."""
     rng = np.random.RandomState(seed)
-    return np.stack([_byte(image + sigma * rng.standard_normal(image.shape)) for image in images])
+    return np.stack([to_uint8(image + sigma * rng.standard_normal(image.shape)) for image in images])
 
 
 def jpeg(images: np.ndarray, quality: int) -> np.ndarray:
@@ -47,13 +49,13 @@ def checkerboard(images: np.ndarray, depth: float) -> np.ndarray:
     """Plus and minus `depth` steps of 255 in turn from pixel to pixel: what transposed convolutions leave."""
     rows, columns = np.indices(images.shape[2:])
     board = np.where((rows + columns) % 2 == 0, depth, -depth)
-    return np.stack([_byte(image + board) for image in images])
+    return np.stack([to_uint8(image + board) for image in images])
 
 
 def colour_shift(images: np.ndarray, depth: float) -> np.ndarray:
     """Every picture warmer by `depth` steps of 255: red up, blue down."""
     shift = np.array([depth, 0.0, -depth])[:, None, None]
-    return np.stack([_byte(image + shift) for image in images])
+    return np.stack([to_uint8(image + shift) for image in images])
 
 
 def modes_of(features: np.ndarray, seed: int = 2) -> np.ndarray:
@@ -96,7 +98,3 @@ def _along(x: np.ndarray, taps: np.ndarray, axis: int) -> np.ndarray:
     return sum(
         (tap * np.take(padded, np.arange(i, i + side), axis=axis) for i, tap in enumerate(taps)), np.zeros_like(x)
     )
-
-
-def _byte(x: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(x), 0, 255).astype(np.uint8)

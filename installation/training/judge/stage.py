@@ -30,6 +30,7 @@ from installation.training.judge.judgement import Judgement, Number, beside
 from installation.training.judge.kit import Kit, Progress
 from installation.training.judge.measures import HALVES, HALVES_SEED, Scale, recentred, score
 from installation.training.judge.spectrum import high_frequencies
+from installation.training.picture import to_bytes, to_img
 from installation.training.records import now
 
 PATCHES, MOST_PATCH, PATCH_SEED = 4, 64, 13
@@ -66,7 +67,7 @@ def judge_stage(
         large.append(_enlarge(stage, _img(one[None], device)))
     made = np.concatenate(large)
     found = yardstick.numbers(made)
-    small = np.concatenate([_byte(shrink(_img(one[None], device), stage.scale)) for one in made])
+    small = np.concatenate([to_bytes(shrink(_img(one[None], device), stage.scale)) for one in made])
     found["lowres_psnr"] = _mean([psnr(a, b) for a, b in zip(small, yardstick.low, strict=True)])
     found["paired_psnr"] = _mean([psnr(a, b) for a, b in zip(made, yardstick.real, strict=True)])
     warnings = warnings_of(checkpoint, kit)
@@ -183,8 +184,8 @@ class Yardstick:
         """scale: of the stages, 2 or 4. `real`, `low`, `plain`: uint8 [N, 3, P, P], the pictures of A, those made small, and enlarged."""
         self.scale, self._ruler = scale, _Patches(kit, device)
         self.real, other = (np.ascontiguousarray(kit.pictures[i::2]) for i in (0, 1))
-        self.low = np.concatenate([_byte(shrink(_img(one[None], device), scale)) for one in self.real])
-        self.plain = np.concatenate([_byte(grow(_img(one[None], device), scale)) for one in self.low])
+        self.low = np.concatenate([to_bytes(shrink(_img(one[None], device), scale)) for one in self.real])
+        self.plain = np.concatenate([to_bytes(grow(_img(one[None], device), scale)) for one in self.low])
         looks = [self._ruler.look(images, scale) for images in (self.real, self.plain, other)]
         # The basis comes from both real sides: from one alone, that side would be nearer to itself than the other can be.
         self._whitening = Whitening.of(np.concatenate([looks[0][0], looks[2][0]]))
@@ -260,17 +261,12 @@ def _enlarge(stage: Upscaler, img: Tensor) -> np.ndarray:
     out = stage(img)
     if not bool(out.isfinite().all()):
         raise ModelError("the stage makes numbers that are not finite", fix="Judge an earlier checkpoint")
-    return _byte(out)
+    return to_bytes(out)
 
 
 def _img(images: np.ndarray, device: torch.device | str) -> Tensor:
     """uint8 [N, 3, H, W] -> float32 -1..1 on `device`."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(127.5).sub_(1)
-
-
-def _byte(img: Tensor) -> np.ndarray:
-    """img [N, 3, H, W], -1..1 -> uint8, rounded as the wall does."""
-    return img.mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
+    return to_img(torch.from_numpy(np.ascontiguousarray(images)).to(device))
 
 
 def _jerk(frames: Tensor) -> float:
