@@ -53,7 +53,7 @@ def base(kit: KitFolder, network: Network, psi: Psi = 1.0, out: Out = None, devi
     from installation.models import device as devices
     from installation.training.judge.base import judge_base
     from installation.training.judge.kit import open_kit
-    from installation.training.runs import network_in
+    from installation.training.run_info import network_in
 
     checkpoint, place = network_in(network), devices.choose(device).device
     with shared("judging") as tell:
@@ -76,7 +76,7 @@ def stage(
     from installation.models import device as devices
     from installation.training.judge.kit import open_kit
     from installation.training.judge.stage import judge_stage
-    from installation.training.runs import network_in
+    from installation.training.run_info import network_in
 
     checkpoint, place = network_in(network), devices.choose(device).device
     walked = network_in(base) if base else None
@@ -145,7 +145,7 @@ def rank(
     device: Device = "auto",
 ) -> None:
     """Ranks seeds by a stage's critic, and writes the best as a tour for a show."""
-    from installation.training.runs import network_in
+    from installation.training.run_info import network_in
     from installation.training.stage.curate import curate, follows
     from installation.training.tour import TourPlan
 
@@ -172,7 +172,7 @@ def gaze(
 ) -> None:
     """Ranks seeds by whether their eyes look back, and writes the best as a tour for a show."""
     from installation.training.judge.gaze import gaze_tour
-    from installation.training.runs import network_in
+    from installation.training.run_info import network_in
     from installation.training.tour import TourPlan
 
     plan = TourPlan(out, range(first, first + seeds), stops, hold, psi)
@@ -188,7 +188,7 @@ def list_(root: Annotated[Path, typer.Argument(help="The folder of run folders."
     """Every run in a folder, read afresh."""
     from installation.errors import OutputError
     from installation.training import run_report
-    from installation.training.runs import list_runs
+    from installation.training.run_info import list_runs
 
     if not root.is_dir():
         raise OutputError(
@@ -203,7 +203,7 @@ def show(folder: Path) -> None:
     """One run: its config, newest numbers, and what the judge said."""
     from installation.errors import OutputError
     from installation.training import run_report
-    from installation.training.runs import read_run
+    from installation.training.run_info import read_run
 
     run = read_run(folder)
     if run.fault:
@@ -218,7 +218,7 @@ def compare_runs(
 ) -> None:
     """Runs side by side: config, newest numbers, the judge's verdicts. Refuses runs that different kits judged."""
     from installation.training import run_report
-    from installation.training.runs import read_run
+    from installation.training.run_info import read_run
 
     if len(folders) < 2:
         raise typer.BadParameter("two runs at least are wanted", param_hint="FOLDERS")
@@ -246,7 +246,7 @@ def card(
     from installation.training.card import Card
     from installation.training.dataset import open_dataset
     from installation.training.records import write_bytes
-    from installation.training.runs import network_in, read_run
+    from installation.training.run_info import network_in, read_run
 
     run = read_run(folder)
     network = network_in(folder)

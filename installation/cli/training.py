@@ -209,7 +209,7 @@ def stage(
 ) -> None:
     """Trains an enlarging stage on windows of high-resolution pictures and on samples of the cascade before it."""
     from installation.training.features.efficientnet import find_weights
-    from installation.training.runs import network_in
+    from installation.training.run_info import network_in
     from installation.training.stage.trainer import train_stage
 
     outcome = train_stage(

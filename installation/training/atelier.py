@@ -38,7 +38,8 @@ from installation.training.judge.kit import KIT_FILE, Kit, make_kit, open_kit
 from installation.training.judge.stage import judge_stage
 from installation.training.loop import Progress
 from installation.training.records import mark_made, write_bytes
-from installation.training.runs import RUN_FILE, network_in, read_run
+from installation.training.run_info import network_in, read_run
+from installation.training.runs import RUN_FILE
 from installation.training.stage import configs as stage_configs
 from installation.training.stage.trainer import train_stage
 from installation.training.team import launched

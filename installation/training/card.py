@@ -16,7 +16,7 @@ from installation.models.catalogue import COMMERCIAL_USE
 from installation.models.header import Header
 from installation.training.dataset import Dataset, source_of
 from installation.training.judge.judgement import COLUMNS, Judgement
-from installation.training.runs import RunInfo
+from installation.training.run_info import RunInfo
 
 # A longer silence between two lines of numbers is a pause of the run, not work.
 _PAUSE_S = 300.0

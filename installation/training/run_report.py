@@ -13,7 +13,7 @@ from installation.training.curves import draw_curves
 from installation.training.judge.judgement import COLUMNS, Judgement, Number, Verdict
 from installation.training.judge.judgement import compare as compare_judgements
 from installation.training.records import write_png
-from installation.training.runs import RunInfo
+from installation.training.run_info import RunInfo
 
 LIST_HEADS = ("run", "kind", "kimg", "score", "state", "started")
 NOTHING = "–"

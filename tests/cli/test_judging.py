@@ -23,7 +23,7 @@ from installation.training.dataset import open_dataset
 from installation.training.judge.ab import pairs
 from installation.training.judge.base import judge_base
 from installation.training.judge.kit import Kit, make_kit, open_kit
-from installation.training.runs import network_in, read_run
+from installation.training.run_info import network_in, read_run
 from installation.training.stage.trainer import train_stage
 from tests.cli.test_app import command, refused
 from tests.training.base.conftest import SMALL, pack_discs

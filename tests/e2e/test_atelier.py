@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from installation.training.data.extra import installed
-from installation.training.runs import list_runs
+from installation.training.run_info import list_runs
 from tests.cli.test_app import command, refused
 from tests.e2e.running import home as places
 from tests.xserver import until, xvfb

@@ -12,7 +12,7 @@ from installation.models.header import Header
 from installation.training.card import Card, hours
 from installation.training.dataset import FACE_MARK, Dataset, open_dataset
 from installation.training.judge.judgement import Judgement, Number
-from installation.training.runs import RunInfo
+from installation.training.run_info import RunInfo
 from tests.training.base.conftest import pack_discs
 
 SOURCES = [

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from installation.training.judge.kit import open_kit
-from installation.training.runs import EXPORT_NAME, STATE_NAME, read_run
+from installation.training.run_info import read_run
+from installation.training.runs import EXPORT_NAME, STATE_NAME
 from installation.training.state import load_state
 from tests.training.base.conftest import pack_discs
 from tests.training.stage.conftest import TINY

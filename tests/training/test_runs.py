@@ -18,7 +18,8 @@ from PIL import Image
 from installation.errors import ConfigError, OutputError
 from installation.training import run_report, runs
 from installation.training.judge.judgement import Judgement, Number, beside
-from installation.training.runs import Run, list_runs, read_run
+from installation.training.run_info import list_runs, read_run
+from installation.training.runs import Run
 
 CONFIG = {"seed": 1, "channels": (16, 8), "gamma": 0.05}
 

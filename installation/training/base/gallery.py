@@ -11,7 +11,8 @@ from installation.training.base.trainee import BaseTrainee
 from installation.training.curves import draw_curves
 from installation.training.dataset import Dataset
 from installation.training.records import write_png
-from installation.training.runs import EXPORT_NAME, METRICS_FILE, Run, read_metrics
+from installation.training.run_info import read_metrics
+from installation.training.runs import EXPORT_NAME, METRICS_FILE, Run
 
 SNAPSHOTS = "snapshots"
 CURVES = (

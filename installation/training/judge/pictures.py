@@ -13,7 +13,8 @@ from installation.latent.sphere import seed_z
 from installation.training.dataset import open_dataset
 from installation.training.judge.kit import FIRST_SEED
 from installation.training.picture import PictureError, read_picture, resize, to_uint8
-from installation.training.runs import EXPORT_NAME, network_in
+from installation.training.run_info import network_in
+from installation.training.runs import EXPORT_NAME
 
 _KINDS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 

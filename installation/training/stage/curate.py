@@ -13,7 +13,8 @@ from installation.files import fingerprint
 from installation.models import checkpoint
 from installation.models.cascade import Cascade
 from installation.training.progress import Shared
-from installation.training.runs import RUN_FILE, STATE_NAME, network_in, read_run
+from installation.training.run_info import network_in, read_run
+from installation.training.runs import RUN_FILE, STATE_NAME
 from installation.training.stage.rank import rank_seeds
 from installation.training.tour import TourPlan, begin_tour, write_tour
 

@@ -15,7 +15,8 @@ from installation.models import checkpoint, random_weights
 from installation.training.judge.base import fitted, judge_base, made, warnings_of
 from installation.training.judge.judgement import compare, read_judgement
 from installation.training.judge.kit import Kit
-from installation.training.runs import Run, read_run
+from installation.training.run_info import read_run
+from installation.training.runs import Run
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from installation.models.header import read_header
 from installation.training.dataset import Dataset
 from installation.training.features import efficientnet
 from installation.training.loop import Pace
-from installation.training.runs import STATE_NAME, list_runs, read_run
+from installation.training.run_info import list_runs, read_run
+from installation.training.runs import STATE_NAME
 from installation.training.stage.configs import resolve
 from installation.training.stage.crops import make_crops
 from installation.training.stage.source import Crops, Previous
