@@ -35,7 +35,7 @@ from installation.training.dataset import Dataset, open_dataset, write_dataset
 from installation.training.judge import planted
 from installation.training.judge.base import load_generator, made
 from installation.training.judge.judgement import SIGMAS
-from installation.training.judge.kit import Kit, Rulers, make_kit
+from installation.training.judge.kit import Kit, KitFeatures, make_kit
 from installation.training.judge.measures import Measures, Sample, Scale, numbers, score
 from installation.training.judge.stage import Yardstick
 from installation.training.picture import PictureError, read_picture, resize, to_uint8
@@ -147,13 +147,13 @@ def clean_set(among: int, n: int) -> np.ndarray:
 
 def rank_planted(dataset: Dataset, kit: Kit, held_out: float, trials: int) -> Iterator[Row]:
     train, _ = dataset.split(held_out)
-    images, rulers = np.ascontiguousarray(dataset.images[train]), Rulers.of(kit)
-    whole = rulers.look(images)
+    images, features = np.ascontiguousarray(dataset.images[train]), KitFeatures.of(kit)
+    whole = features.look(images)
     clean = drawn(part(whole, clean_set(len(images), kit.n)), kit, trials, 0)
     found: dict[str, list[Mapping[str, np.ndarray]]] = {}
     for number, (fault, strength, changed) in enumerate(conditions(images, whole.main, kit.n), 1):
         began = time.monotonic()
-        sample = part(whole, changed) if changed.ndim == 1 else rulers.look(changed)
+        sample = part(whole, changed) if changed.ndim == 1 else features.look(changed)
         found.setdefault(fault, []).append(drawn(sample, kit, trials, number))
         print(f"{fault}: {strength} ({time.monotonic() - began:.0f} s)", file=sys.stderr)
     for fault, (weak, strong) in found.items():
@@ -186,10 +186,10 @@ def rank_stage_faults(kit: Kit, scale: int, trials: int) -> Iterator[Row]:
 def rank_checkpoints(folder: Path, kit: Kit, trials: int) -> Iterator[Row]:
     """A row for each two neighbours in the history of a run: the later one has to be the better."""
     files = {read_header(path).nimg or 0: path for path in sorted(folder.rglob("*.safetensors")) if _is_generator(path)}
-    rulers, before = Rulers.of(kit), None
+    features, before = KitFeatures.of(kit), None
     for nimg, path in sorted(files.items()):
         began = time.monotonic()
-        sample = rulers.look(made(load_generator(path), kit, 1.0, lambda what, share: None))
+        sample = features.look(made(load_generator(path), kit, 1.0, lambda what, share: None))
         q = numbers(sample, kit.reference, kit.scales)["q"]
         now = (nimg, q, drawn(sample, kit, trials, 0))
         print(f"{path.name}: Q {q.value:.1f} ± {q.se:.1f} ({time.monotonic() - began:.0f} s)", file=sys.stderr)

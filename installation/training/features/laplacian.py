@@ -1,4 +1,4 @@
-"""Laplacian-band random features: a ruler without trained weights, so nobody can have trained against it or been licensed it.
+"""Random features of Laplacian bands: no weight of them is trained, so nobody can have trained against it or been licensed it.
 
 A picture's Laplacian pyramid, each band through three fixed random convolutions; what is kept is how much energy each filter finds,
 and the shape of its answer once that energy is divided out. The plain mean and deviation of random convolutions see neither noise nor

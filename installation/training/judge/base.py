@@ -19,7 +19,7 @@ from installation.render.latent import Latents
 from installation.show.config import CascadeConfig, Show
 from installation.show.state import first_state
 from installation.training.judge.judgement import Judgement, Number, beside
-from installation.training.judge.kit import FEW_HELD_OUT, Kit, Progress, Rulers
+from installation.training.judge.kit import FEW_HELD_OUT, Kit, KitFeatures, Progress
 from installation.training.judge.measures import memorisation, numbers
 from installation.training.picture import resize, to_bytes, to_uint8
 from installation.training.records import now, read_json
@@ -43,13 +43,13 @@ def judge_base(
     """
     tell = progress or (lambda what, share: None)
     generator = load_generator(checkpoint, device)
-    rulers = Rulers.of(kit, device)
+    features = KitFeatures.of(kit, device)
     images = made(generator, kit, psi, tell)
-    sample = rulers.look(images, lambda _, share: tell("looking at the pictures", share))
+    sample = features.look(images, lambda _, share: tell("looking at the pictures", share))
     found = numbers(sample, kit.reference, kit.scales)
     found["memorisation"] = memorisation(sample.main, kit.train, kit.reference.main, kit.fresh)
     tell("walking", None)
-    found["walk_cv"] = walk_evenness(generator, rulers, kit, psi)
+    found["walk_cv"] = walk_evenness(generator, features, kit, psi)
     header = read_header(checkpoint)
     judgement = Judgement(
         kit=kit.hash,
@@ -114,7 +114,7 @@ def walk_latents(generator: Generator, seed: int, psi: float, positions: np.ndar
 
 
 @torch.inference_mode()
-def walk_evenness(generator: Generator, rulers: Rulers, kit: Kit, psi: float) -> Number:
+def walk_evenness(generator: Generator, features: KitFeatures, kit: Kit, psi: float) -> Number:
     """The walk's perceived speed: its standard deviation over its mean, the mean of six walks of one keyframe.
 
     Speed is the distance of one picture to the next, 1/24 of a keyframe on, in multi-layer trained features or in bands.
@@ -124,7 +124,7 @@ def walk_evenness(generator: Generator, rulers: Rulers, kit: Kit, psi: float) ->
     for walk in range(WALKS):
         latents = walk_latents(generator, kit.first_seed + walk, psi, positions)
         images = np.concatenate([fitted(generator.synthesis(ws), kit.size) for ws in latents])
-        rows = rulers.look(images).bands if rulers.trained is None else rulers.trained.perceptual(images)
+        rows = features.look(images).bands if features.trained is None else features.trained.perceptual(images)
         speed = np.linalg.norm(np.diff(rows.astype(np.float64), axis=0), axis=1)
         found.append(float(speed.std() / max(speed.mean(), 1e-9)))
     return Number(float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(WALKS)))

@@ -79,7 +79,7 @@ class Kit:
 
 
 @dataclass(frozen=True, slots=True)
-class Rulers:
+class KitFeatures:
     """The feature networks of a kit on one device. trained: None in a kit without."""
 
     bands: LaplacianFeatures
@@ -87,7 +87,7 @@ class Rulers:
     whitening: Whitening
 
     @classmethod
-    def of(cls, kit: Kit, device: torch.device | str = "cpu") -> Rulers:
+    def of(cls, kit: Kit, device: torch.device | str = "cpu") -> KitFeatures:
         """ModelError where the kit's trained features are not installed, or where the program's random ones are others by now."""
         bands = LaplacianFeatures(kit.size, device)
         if bands.fingerprint != kit.facts["features"]["laplacian"]:
@@ -135,28 +135,13 @@ def make_kit(
     bands = LaplacianFeatures(dataset.size, device)
 
     tell("features of the training pictures", 0.0)
-    basis = bands.embed(dataset.images[train[:_BASIS]])
-    whitening = Whitening.of(basis)
-    rulers = Rulers(bands, network, whitening)
-    known = rulers.look(dataset.images[train], lambda _, share: tell("features of the training pictures", share))
-    reference = rulers.look(dataset.images[held], lambda _, share: tell("features of the held-out pictures", share))
+    features = KitFeatures(bands, network, Whitening.of(bands.embed(dataset.images[train[:_BASIS]])))
+    known = features.look(dataset.images[train], lambda _, share: tell("features of the training pictures", share))
+    reference = features.look(dataset.images[held], lambda _, share: tell("features of the held-out pictures", share))
     tell("the planted bad set", None)
-    bad = rulers.look(planted.worst(dataset.images[train], known.main, n))
+    bad = features.look(planted.worst(dataset.images[train], known.main, n))
     scales = floor_and_bad(Measures(known, reference), Measures(bad, reference), n)
-    crop = min(dataset.size, MOST_SIDE)
-    edge = (dataset.size - crop) // 2
-    arrays = {
-        "reference_bands": reference.bands,
-        "train": known.main.astype(np.float16),
-        "mean": whitening.mean,
-        "scale": whitening.scale,
-        "basis": whitening.basis,
-        "pictures": dataset.images[held[:MOST_PICTURES], :, edge : edge + crop, edge : edge + crop],
-    }
-    if reference.trained is not None:
-        arrays["reference_trained"] = reference.trained
-    # safetensors writes the memory as it lies, whatever the strides say.
-    data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    data = _reference_file(reference, known, features.whitening, dataset.images[held[:MOST_PICTURES]])
     facts = {
         "format": FORMAT,
         "eval_version": EVAL_VERSION,
@@ -181,6 +166,24 @@ def make_kit(
     write_json(out / KIT_FILE, facts)
     tell("the kit is ready", 1.0)
     return open_kit(out)
+
+
+def _reference_file(reference: Sample, known: Sample, whitening: Whitening, pictures: np.ndarray) -> bytes:
+    """The bytes of reference.safetensors. known: features of the training pictures. pictures: uint8 [K, 3, S, S], held out."""
+    crop = min(pictures.shape[3], MOST_SIDE)
+    edge = (pictures.shape[3] - crop) // 2
+    arrays = {
+        "reference_bands": reference.bands,
+        "train": known.main.astype(np.float16),
+        "mean": whitening.mean,
+        "scale": whitening.scale,
+        "basis": whitening.basis,
+        "pictures": pictures[:, :, edge : edge + crop, edge : edge + crop],
+    }
+    if reference.trained is not None:
+        arrays["reference_trained"] = reference.trained
+    # safetensors writes the memory as it lies, whatever the strides say.
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def _check_place(folder: Path, facts: Mapping[str, Any]) -> None:

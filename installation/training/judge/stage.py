@@ -152,7 +152,7 @@ class _Seen:
 
 
 class _Patches:
-    """The kit's rulers for patches: their size follows the pictures, their places are fixed by the kit."""
+    """The kit's features of patches: their size follows the pictures, their places are fixed by the kit."""
 
     def __init__(self, kit: Kit, device: torch.device | str) -> None:
         self.side = min(MOST_PATCH, kit.pictures.shape[3] // 2)
@@ -182,11 +182,11 @@ class Yardstick:
 
     def __init__(self, kit: Kit, scale: int, device: torch.device | str = "cpu") -> None:
         """scale: of the stages, 2 or 4. `real`, `low`, `plain`: uint8 [N, 3, P, P], the pictures of A, those made small, and enlarged."""
-        self.scale, self._ruler = scale, _Patches(kit, device)
+        self.scale, self._patches = scale, _Patches(kit, device)
         self.real, other = (np.ascontiguousarray(kit.pictures[i::2]) for i in (0, 1))
         self.low = np.concatenate([to_bytes(shrink(_img(one[None], device), scale)) for one in self.real])
         self.plain = np.concatenate([to_bytes(grow(_img(one[None], device), scale)) for one in self.low])
-        looks = [self._ruler.look(images, scale) for images in (self.real, self.plain, other)]
+        looks = [self._patches.look(images, scale) for images in (self.real, self.plain, other)]
         # The basis comes from both real sides: from one alone, that side would be nearer to itself than the other can be.
         self._whitening = Whitening.of(np.concatenate([looks[0][0], looks[2][0]]))
         real, bad, self._other = (_Seen(self._whitening(bands), trained, spectra) for bands, trained, spectra in looks)
@@ -203,7 +203,7 @@ class Yardstick:
 
     def gap(self, made: np.ndarray) -> Gap:
         """Of pictures made of `low`, uint8 [N, 3, P, P] in its order."""
-        bands, trained, spectra = self._ruler.look(made, self.scale)
+        bands, trained, spectra = self._patches.look(made, self.scale)
         return Gap(_Seen(self._whitening(bands), trained, spectra), self._other)
 
     def numbers(self, made: np.ndarray) -> dict[str, Number]:

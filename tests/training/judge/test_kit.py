@@ -11,7 +11,7 @@ import pytest
 from installation.errors import ConfigError, ModelError, OutputError
 from installation.training.dataset import Dataset
 from installation.training.features import efficientnet
-from installation.training.judge.kit import Kit, Rulers, make_kit, open_kit
+from installation.training.judge.kit import Kit, KitFeatures, make_kit, open_kit
 
 from .conftest import packed
 
@@ -42,7 +42,7 @@ def test_a_kit_judges_against_the_held_out_pictures(dataset: Dataset, kit: Kit) 
 
 def test_looking_again_gives_the_kept_features(dataset: Dataset, kit: Kit) -> None:
     held = dataset.split(0.3)[1][:10]
-    assert np.allclose(Rulers.of(kit).look(dataset.images[held]).bands, kit.reference.bands[:10], atol=1e-3)
+    assert np.allclose(KitFeatures.of(kit).look(dataset.images[held]).bands, kit.reference.bands[:10], atol=1e-3)
 
 
 def test_a_kit_takes_no_other_kits_place(dataset: Dataset, tmp_path: Path) -> None:

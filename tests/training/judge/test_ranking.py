@@ -11,7 +11,7 @@ import pytest
 from installation.training.dataset import Dataset, write_dataset
 from installation.training.features import efficientnet
 from installation.training.judge import planted
-from installation.training.judge.kit import Kit, Rulers, make_kit
+from installation.training.judge.kit import Kit, KitFeatures, make_kit
 from installation.training.judge.measures import Measures, score
 from installation.training.picture import read_picture, resize, to_uint8
 
@@ -30,13 +30,13 @@ FAULTS: dict[str, tuple[Fault, Fault]] = {
 }
 
 
-def q(kit: Kit, rulers: Rulers, images: np.ndarray) -> float:
-    return score(Measures(rulers.look(images), kit.reference).whole(), kit.scales)
+def q(kit: Kit, features: KitFeatures, images: np.ndarray) -> float:
+    return score(Measures(features.look(images), kit.reference).whole(), kit.scales)
 
 
 @pytest.fixture(scope="module")
-def rulers(kit: Kit) -> Rulers:
-    return Rulers.of(kit)
+def features(kit: Kit) -> KitFeatures:
+    return KitFeatures.of(kit)
 
 
 @pytest.fixture(scope="module")
@@ -45,25 +45,29 @@ def clean(dataset: Dataset, kit: Kit) -> np.ndarray:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_ranked_by_its_strength(kit: Kit, rulers: Rulers, clean: np.ndarray, fault: str) -> None:
+def test_a_planted_fault_is_ranked_by_its_strength(
+    kit: Kit, features: KitFeatures, clean: np.ndarray, fault: str
+) -> None:
     weak, strong = FAULTS[fault]
-    scores = [q(kit, rulers, images) for images in (clean, weak(clean), strong(clean))]
+    scores = [q(kit, features, images) for images in (clean, weak(clean), strong(clean))]
     assert scores[0] > scores[1] > scores[2]
 
 
-def test_lost_modes_are_ranked_by_how_many(dataset: Dataset, kit: Kit, rulers: Rulers, clean: np.ndarray) -> None:
+def test_lost_modes_are_ranked_by_how_many(
+    dataset: Dataset, kit: Kit, features: KitFeatures, clean: np.ndarray
+) -> None:
     train = np.ascontiguousarray(dataset.images[dataset.split(0.3)[0]])
-    modes = planted.modes_of(rulers.look(train).bands)
+    modes = planted.modes_of(features.look(train).bands)
     some, few = (train[planted.of_modes(modes, kept, kit.n)] for kept in (16, 2))
-    assert q(kit, rulers, clean) > q(kit, rulers, some) > q(kit, rulers, few)
+    assert q(kit, features, clean) > q(kit, features, some) > q(kit, features, few)
 
 
 def test_real_pictures_score_high_and_the_planted_bad_set_near_0(
-    dataset: Dataset, kit: Kit, rulers: Rulers, clean: np.ndarray
+    dataset: Dataset, kit: Kit, features: KitFeatures, clean: np.ndarray
 ) -> None:
     train = np.ascontiguousarray(dataset.images[dataset.split(0.3)[0]])
-    assert q(kit, rulers, clean) > 80
-    assert q(kit, rulers, planted.worst(train, kit.train, kit.n)) == pytest.approx(0, abs=5)
+    assert q(kit, features, clean) > 80
+    assert q(kit, features, planted.worst(train, kit.train, kit.n)) == pytest.approx(0, abs=5)
 
 
 @pytest.mark.slow
@@ -79,9 +83,9 @@ def test_real_portraits_are_ranked_with_trained_features(shared_dir: Path, tmp_p
         tmp_path / "p.safetensors", images, names=[path.name for path in files], manifest={}, size=64
     )
     kit = make_kit(portraits, tmp_path / "kit", n=60, held_out=0.35, trained=True)
-    rulers = Rulers.of(kit)
+    features = KitFeatures.of(kit)
     clean = np.ascontiguousarray(portraits.images[portraits.split(0.35)[0][:60]])
-    best = q(kit, rulers, clean)
+    best = q(kit, features, clean)
     for fault in ("blur", "jpeg", "colour"):
         weak, strong = FAULTS[fault]
-        assert best > q(kit, rulers, weak(clean)) > q(kit, rulers, strong(clean)), fault
+        assert best > q(kit, features, weak(clean)) > q(kit, features, strong(clean)), fault
