@@ -1,4 +1,4 @@
-"""The verbs that judge what was trained: judge, runs. Part of the command line; everything is imported when a verb runs."""
+"""The verbs that judge what was trained: judge, runs. Everything is imported when a verb runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from installation.terminal import answer, say
 
 if TYPE_CHECKING:
     from installation.training.judge.judgement import Judgement
+    from installation.training.tour import TourPlan
 
 judge_app = typer.Typer(help="Networks judged by a frozen kit, by people, by the next stage.", no_args_is_help=True)
 runs_app = typer.Typer(help="What was trained, and how it went.", no_args_is_help=True)
@@ -147,16 +148,14 @@ def rank(
     """Ranks seeds by a stage's critic, and writes the best as a tour for a show."""
     from installation.training.run_info import network_in
     from installation.training.stage.curate import curate, follows
-    from installation.training.tour import TourPlan
 
-    plan = TourPlan(out, range(first, first + seeds), stops, hold, psi)
     networks = [network_in(path) for path in previous]
     if not follows(run, networks):
         say("the run was trained after other networks than these: its critic may not know their faults")
+    plan = _tour(out, seeds, first, stops, hold, psi)
     with shared("ranking") as tell:
         files = curate(run, networks, plan, device=device, progress=tell)
-    for path in files:
-        answer(path)
+    answer("\n".join(map(str, files)))
 
 
 @judge_app.command()
@@ -173,18 +172,21 @@ def gaze(
     """Ranks seeds by whether their eyes look back, and writes the best as a tour for a show."""
     from installation.training.judge.gaze import gaze_tour
     from installation.training.run_info import network_in
+
+    plan = _tour(out, seeds, first, stops, hold, psi)
+    with shared("looking") as tell:
+        files = gaze_tour([network_in(path) for path in cascade], plan, device=device, progress=tell)
+    answer("\n".join(map(str, files)))
+
+
+def _tour(out: Path, seeds: int, first: int, stops: int, hold_s: float, psi: float) -> TourPlan:
     from installation.training.tour import TourPlan
 
-    plan = TourPlan(out, range(first, first + seeds), stops, hold, psi)
-    networks = [network_in(path) for path in cascade]
-    with shared("looking") as tell:
-        files = gaze_tour(networks, plan, device=device, progress=tell)
-    for path in files:
-        answer(path)
+    return TourPlan(out, range(first, first + seeds), stops, hold_s, psi)
 
 
-@runs_app.command(name="list")
-def list_(root: Annotated[Path, typer.Argument(help="The folder of run folders.")] = Path("runs")) -> None:
+@runs_app.command("list")
+def runs_list(root: Annotated[Path, typer.Argument(help="The folder of run folders.")] = Path("runs")) -> None:
     """Every run in a folder, read afresh."""
     from installation.errors import OutputError
     from installation.training import run_report
@@ -211,8 +213,8 @@ def show(folder: Path) -> None:
     answer(run_report.as_text(("", ""), run_report.show_rows(run)))
 
 
-@runs_app.command(name="compare")
-def compare_runs(
+@runs_app.command("compare")
+def runs_compare(
     folders: Annotated[list[Path], typer.Argument(help="Two or more runs; the others are held against the first.")],
     plot: Annotated[Path | None, typer.Option(help="A PNG of all curves to write.")] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The verbs that make: data, train. Part of the command line; everything is imported when a verb runs."""
+"""The verbs that make: data, train, atelier. Everything is imported when a verb runs."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def data_scan(
         say(f"  not measured: {missing}")
 
 
-@data_app.command()
-def review(manifest: Path, port: Annotated[int, typer.Option(min=0, max=65535)] = 0) -> None:
+@data_app.command("review")
+def data_review(manifest: Path, port: Annotated[int, typer.Option(min=0, max=65535)] = 0) -> None:
     """A page on this machine to keep or drop the uncertain ones quickly. Ends with Ctrl-C."""
     from installation.training.data.review import serve
 
@@ -137,8 +137,18 @@ def data_pack(
     answer(f"{out}: {len(dataset)} pictures of {dataset.size} px")
 
 
-@data_app.command()
-def crops(
+@data_app.command("check")
+def data_check(dataset: Path) -> None:
+    """Reads a dataset file whole and holds it against the sum it was written with."""
+    from installation.training.dataset import open_dataset
+
+    found = open_dataset(dataset)
+    found.verify()
+    answer(f"{dataset}: {len(found)} pictures of {found.size} px, as they were written")
+
+
+@data_app.command("crops")
+def data_crops(
     folder: Path,
     out: Path,
     size: Annotated[int, typer.Option(help="Edge of the windows, px.", min=32, max=1024)] = 256,
@@ -253,7 +263,7 @@ def atelier(
 
     Killed at any moment, the same command goes on.
     """
-    from installation.training.atelier import Ears, Wishes, make
+    from installation.training.atelier import AtelierOptions, Listeners, make
 
     sets: dict[str, dict[str, str]] = {"base": {}, "stage": {}}
     for key, value in pairs(overrides, "--set").items():
@@ -261,7 +271,7 @@ def atelier(
         if not dot or network not in sets:
             raise typer.BadParameter(f"{key!r} begins with neither base. nor stage.", param_hint="--set")
         sets[network][name] = value
-    wishes = Wishes(
+    options = AtelierOptions(
         minutes=minutes,
         kimg=kimg,
         config=config,
@@ -275,13 +285,13 @@ def atelier(
         with_text=text,
     )
     with counted("") as tell:
-        ears = Ears(
+        listeners = Listeners(
             begins=lambda what: say(f"{what} …"),
             counted=tell,
             shared=lambda what, share: tell(round(1000 * share), 1000, what) if share is not None else None,
             trained=_say_progress,
         )
-        made = make(pictures, out, wishes, ears)
+        made = make(pictures, out, options, listeners)
     if made.show is None:
         answer("stopped; the same command goes on")
         return
@@ -323,6 +333,7 @@ def shared(what: str) -> Iterator[Any]:
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    """What was given as KEY=VALUE, by key. BadParameter, with the option's name, for a text without `=`."""
     pairs = {}
     for text in texts or []:
         key, equals, value = text.partition("=")

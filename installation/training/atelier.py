@@ -46,13 +46,13 @@ from installation.training.team import launched
 
 LEAST_FACES = LEAST_LARGE = 48
 SCALES = (4, 2)
-WISHES_FILE = "wishes.json"
+OPTIONS_FILE = "wishes.json"
 BASE_SHARE = 0.6
 _HELD_OUT, _WANTED_HELD_OUT, _MOST_HELD_OUT = 0.08, 20, 0.35
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class AtelierOptions:
     """What may be chosen. minutes: of training, over all calls together, base and stage; or kimg for each; one of them.
 
     config, stage_config: by name; base_set, stage_set: changes to their fields. n: pictures a judgement makes. licences: by folder name.
@@ -74,7 +74,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Ears:
+class Listeners:
     """Who is told. begins: a part of the work. counted: done, of, name. shared: what, share 0..1 or None. trained: by the loop."""
 
     begins: Callable[[str], None] = lambda text: None
@@ -92,112 +92,122 @@ class Made:
     scale: int = 0
 
 
-def make(folders: Sequence[Path], out: Path, wishes: Wishes, ears: Ears | None = None) -> Made:
+def make(folders: Sequence[Path], out: Path, options: AtelierOptions, listeners: Listeners | None = None) -> Made:
     """Everything, or what is missing of it, in the folder `out`.
 
     OutputError where too few pictures are fit to train on or the disk refuses; ConfigError where `out` was begun with other folders or
-    wishes; else as the parts. Nothing that was made is lost.
+    options; else as the parts. Nothing that was made is lost.
     """
-    ears = ears or Ears()
+    listeners = listeners or Listeners()
     for resolve, name, changes in (
-        (base_configs.resolve, wishes.config, wishes.base_set),
-        (stage_configs.resolve, wishes.stage_config, wishes.stage_set),
+        (base_configs.resolve, options.config, options.base_set),
+        (stage_configs.resolve, options.stage_config, options.stage_set),
     ):
         resolve(name, changes)  # an hour of scanning would be a long way to a misspelt word
     if launched():
         raise ConfigError("an atelier is one process", where="torchrun", fix="Start it without torchrun")
-    place = devices.choose(wishes.device).device
+    place = devices.choose(options.device).device
     mark_made(out)
-    _same_wishes(out, wishes)
-    faces, large = _data(folders, out, wishes, ears)
+    _same_options(out, options)
+    faces, large = _data(folders, out, options, listeners)
     fewest = min(len(one) for one in (faces, large) if one is not None)
     # Rounded once, for kits and runs alike: a picture between two roundings would be trained on and judged by.
     held_out = round(min(_MOST_HELD_OUT, max(_HELD_OUT, _WANTED_HELD_OUT / fewest)), 4)
-    kits = [_kit(one, out, held_out, wishes, place, ears) for one in (faces, large) if one is not None]
+    kits = [_kit(one, out, held_out, options, place, listeners) for one in (faces, large) if one is not None]
     common = {"held_out": str(held_out)}
 
-    if not _base(faces, large is not None, out / "runs", common, wishes, ears):
+    if not _base(faces, large is not None, out / "runs", common, options, listeners):
         return Made(None)
     base = network_in(out / "runs" / "base")
-    ears.begins("judging the base")
-    judgements = [_judged(base, kits[0], lambda: judge_base(base, kits[0], device=place, progress=ears.shared))]
+    listeners.begins("judging the base")
+    judgements = [_judged(base, kits[0], lambda: judge_base(base, kits[0], device=place, progress=listeners.shared))]
     if large is None:
         return Made(_show(out, 0), tuple(judgements))
     scale = large.size // faces.size
-    if not _stage(large, scale, base, out / "runs", common, wishes, ears):
+    if not _stage(large, scale, base, out / "runs", common, options, listeners):
         return Made(None)
     stage = network_in(out / "runs" / "stage")
-    ears.begins("judging the stage")
+    listeners.begins("judging the stage")
     judgements.append(
-        _judged(stage, kits[1], lambda: judge_stage(stage, kits[1], base=base, device=place, progress=ears.shared))
+        _judged(stage, kits[1], lambda: judge_stage(stage, kits[1], base=base, device=place, progress=listeners.shared))
     )
     return Made(_show(out, scale), tuple(judgements), scale)
 
 
-def _base(faces: Dataset, staged: bool, runs: Path, common: Mapping[str, str], wishes: Wishes, ears: Ears) -> bool:
+def _base(
+    faces: Dataset, staged: bool, runs: Path, common: Mapping[str, str], options: AtelierOptions, listeners: Listeners
+) -> bool:
     """Trains the base, unless the stage has begun; False where it was interrupted."""
     run = runs / "base"
-    limits = None if (runs / "stage" / RUN_FILE).exists() else _left(run, BASE_SHARE if staged else 1.0, wishes)
+    limits = None if (runs / "stage" / RUN_FILE).exists() else _left(run, BASE_SHARE if staged else 1.0, options)
     if limits is None:
         return True
-    ears.begins("training the base")
+    listeners.begins("training the base")
     outcome = train_base(
         faces.path,
         run,
-        config=wishes.config,
+        config=options.config,
         minutes=limits[0],
         kimg=limits[1],
-        seed=wishes.seed,
-        device=wishes.device,
-        overrides={**common, **wishes.base_set},
-        progress=ears.trained,
+        seed=options.seed,
+        device=options.device,
+        overrides={**common, **options.base_set},
+        progress=listeners.trained,
     )
     return outcome.reason != "signal"
 
 
 def _stage(
-    large: Dataset, scale: int, base: Path, runs: Path, common: Mapping[str, str], wishes: Wishes, ears: Ears
+    large: Dataset,
+    scale: int,
+    base: Path,
+    runs: Path,
+    common: Mapping[str, str],
+    options: AtelierOptions,
+    listeners: Listeners,
 ) -> bool:
     """Trains the stage; False where it was interrupted."""
     run = runs / "stage"
-    limits = _left(run, 1 - BASE_SHARE, wishes)
+    limits = _left(run, 1 - BASE_SHARE, options)
     if limits is None:
         return True
-    ears.begins(f"training the stage, ×{scale}")
+    listeners.begins(f"training the stage, ×{scale}")
     outcome = train_stage(
         large.path,
         run,
-        config=wishes.stage_config,
+        config=options.stage_config,
         scale=scale,
         minutes=limits[0],
         kimg=limits[1],
-        seed=wishes.seed,
-        device=wishes.device,
-        overrides={**common, **_crop(wishes, large.size, scale), **wishes.stage_set},
+        seed=options.seed,
+        device=options.device,
+        overrides={**common, **_crop(options, large.size, scale), **options.stage_set},
         previous=[base],
-        progress=ears.trained,
+        progress=listeners.trained,
     )
     return outcome.reason != "signal"
 
 
-def _data(folders: Sequence[Path], out: Path, wishes: Wishes, ears: Ears) -> tuple[Dataset, Dataset | None]:
+def _data(
+    folders: Sequence[Path], out: Path, options: AtelierOptions, listeners: Listeners
+) -> tuple[Dataset, Dataset | None]:
     """Faces of the base's size, and larger ones for a stage where enough pictures are large enough."""
-    size = base_configs.resolve(wishes.config, wishes.base_set).size
+    size = base_configs.resolve(options.config, options.base_set).size
     manifest, small = out / "manifest.jsonl", _dataset(out, size)
     if small.exists():
         _same_folders(manifest, folders)
     else:
-        ears.begins("scanning the pictures")
-        found = scan(folders, manifest, progress=ears.counted, rules=Rules(size=size), with_text=wishes.with_text)
+        listeners.begins("scanning the pictures")
+        found = scan(folders, manifest, progress=listeners.counted, rules=Rules(size=size), with_text=options.with_text)
         # The larger ones first: the small dataset is written last, and says that all is done.
-        for scale in wishes.scales:
-            ears.begins(f"cutting faces of {size * scale} px")
-            cut = align(manifest, out / "crops" / str(size * scale), size=size * scale, progress=ears.counted)
+        for scale in options.scales:
+            listeners.begins(f"cutting faces of {size * scale} px")
+            cut = align(manifest, out / "crops" / str(size * scale), size=size * scale, progress=listeners.counted)
             if cut.crops >= LEAST_LARGE:
-                pack(manifest, _dataset(out, size * scale), size=size * scale, licences=wishes.licences)
+                pack(manifest, _dataset(out, size * scale), size=size * scale, licences=options.licences)
                 break
-        ears.begins(f"cutting faces of {size} px")
-        cut = align(manifest, out / "crops" / str(size), size=size, progress=ears.counted)
+        listeners.begins(f"cutting faces of {size} px")
+        cut = align(manifest, out / "crops" / str(size), size=size, progress=listeners.counted)
         if cut.crops < LEAST_FACES:
             counts = ", ".join(f"{decision} {count}" for decision, count in found.counts.items())
             fit = "1 face is" if cut.crops == 1 else f"{cut.crops} faces are"
@@ -208,8 +218,8 @@ def _data(folders: Sequence[Path], out: Path, wishes: Wishes, ears: Ears) -> tup
             if found.counts["uncertain"]:
                 fix.append(f"`installation data review {manifest}` asks about the uncertain ones")
             raise OutputError(what, where=", ".join(map(str, folders)), fix="; ".join(fix))
-        pack(manifest, small, size=size, licences=wishes.licences, progress=ears.counted)
-    large = [path for scale in wishes.scales if (path := _dataset(out, size * scale)).exists()]
+        pack(manifest, small, size=size, licences=options.licences, progress=listeners.counted)
+    large = [path for scale in options.scales if (path := _dataset(out, size * scale)).exists()]
     return open_dataset(small), open_dataset(large[0]) if large else None
 
 
@@ -224,10 +234,10 @@ def _same_folders(manifest: Path, folders: Sequence[Path]) -> None:
         raise ConfigError(what, where=str(manifest.parent), fix="Name another folder for these")
 
 
-def _same_wishes(out: Path, wishes: Wishes) -> None:
+def _same_options(out: Path, options: AtelierOptions) -> None:
     """ConfigError where what is made of them is there already, and they were others. What a run is made of, the run knows itself."""
-    path, made = out / WISHES_FILE, any(out.glob("faces*.safetensors"))
-    asked = {"--n": wishes.n, "--licence": dict(wishes.licences), "--no-text": not wishes.with_text}
+    path, made = out / OPTIONS_FILE, any(out.glob("faces*.safetensors"))
+    asked = {"--n": options.n, "--licence": dict(options.licences), "--no-text": not options.with_text}
     bound = {"--licence", "--no-text"} if made else set()
     bound |= {"--n"} if any(out.glob(f"kit*/{KIT_FILE}")) else set()
     if not (bound and path.exists()):
@@ -235,7 +245,7 @@ def _same_wishes(out: Path, wishes: Wishes) -> None:
         return
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
-        changed = [option for option, wish in asked.items() if option in bound and there[option] != wish]
+        changed = [option for option, value in asked.items() if option in bound and there[option] != value]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise OutputError(
             f"cannot be read ({error})", where=str(path), fix="Delete it to say again what it said"
@@ -247,19 +257,21 @@ def _same_wishes(out: Path, wishes: Wishes) -> None:
         write_bytes(path, json.dumps(asked, indent=1, sort_keys=True).encode())
 
 
-def _kit(dataset: Dataset, out: Path, share: float, wishes: Wishes, place: torch.device, ears: Ears) -> Kit:
+def _kit(
+    dataset: Dataset, out: Path, share: float, options: AtelierOptions, place: torch.device, listeners: Listeners
+) -> Kit:
     folder = out / f"kit{dataset.size}"
     if not (folder / KIT_FILE).exists():
-        ears.begins(f"freezing the kit for {dataset.size} px")
-        make_kit(dataset, folder, n=wishes.n, held_out=share, device=place, progress=ears.shared)
+        listeners.begins(f"freezing the kit for {dataset.size} px")
+        make_kit(dataset, folder, n=options.n, held_out=share, device=place, progress=listeners.shared)
     return open_kit(folder)
 
 
-def _left(run: Path, share: float, wishes: Wishes) -> tuple[float | None, float | None] | None:
+def _left(run: Path, share: float, options: AtelierOptions) -> tuple[float | None, float | None] | None:
     """(minutes, kimg), one of them None: what is left of the run's share of the time. None where nothing is."""
-    if wishes.kimg is not None:
-        return None, wishes.kimg
-    left = (wishes.minutes or 0.0) * share - _trained_minutes(run)
+    if options.kimg is not None:
+        return None, options.kimg
+    left = (options.minutes or 0.0) * share - _trained_minutes(run)
     return (left, None) if left > 0 else None
 
 
@@ -273,9 +285,9 @@ def _trained_minutes(run: Path) -> float:
     return seconds / 60
 
 
-def _crop(wishes: Wishes, side: int, scale: int) -> dict[str, str]:
+def _crop(options: AtelierOptions, side: int, scale: int) -> dict[str, str]:
     """The stage's crop, smaller where the pictures are: a crop is shifted by `scale` px within one."""
-    recipe = stage_configs.resolve(wishes.stage_config, wishes.stage_set)
+    recipe = stage_configs.resolve(options.stage_config, options.stage_set)
     multiple = 4 * 2 ** (len(recipe.widths) - 1)
     return {"crop": str(min(recipe.crop, (side - scale) // multiple * multiple))}
 

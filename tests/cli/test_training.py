@@ -15,6 +15,7 @@ from PIL import Image
 from installation.training.data.extra import installed
 from installation.training.data.manifest import Manifest
 from tests.cli.test_app import command, refused
+from tests.training.base.conftest import pack_discs
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = 40
@@ -71,3 +72,15 @@ def test_a_folder_of_texts_or_none_is_refused(home: Path) -> None:
     (texts / "a.txt").write_text("words")
     refused(home, 6, "none of the 1 files is a picture", "data", "scan", "texts", "--manifest", "t.jsonl")
     refused(home, 6, "there is no such folder", "data", "scan", "nowhere", "--manifest", "n.jsonl")
+
+
+@pytest.mark.slow
+def test_a_dataset_is_held_against_its_sum(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    file = pack_discs(tmp_path / "here" / "discs.safetensors")
+    said = command(tmp_path, "data", "check", "discs.safetensors")
+    assert said.returncode == 0, said.stderr
+    assert "pictures of 32 px, as they were written" in said.stdout
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    refused(tmp_path, 6, "the file is damaged", "data", "check", "discs.safetensors")

@@ -155,7 +155,7 @@ def test_a_folder_begun_with_other_pictures_is_left_alone(begun: Path, finished:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [["--n", "60"], ["--licence", "photographs=CC0"]])
-def test_other_wishes_for_what_is_made_already_are_refused(
+def test_other_options_for_what_is_made_already_are_refused(
     begun: Path, finished: str, photographs: Path, home: Path, words: list[str]
 ) -> None:
     given = [*WORDS, *words]
