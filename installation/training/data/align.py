@@ -25,8 +25,8 @@ from installation.training.records import mark_made
 Progress = Callable[[int, int, str], None]
 # Of the wanted size: a fifth less detail than pixels still looks whole.
 TRUE_SIZE = 0.8
-# Share of a crop outside its picture above which no rule asks: what somebody kept by hand may have so much.
-_MOST_OUTSIDE = Rules().outside[0]
+# Share of a crop that may lie outside its picture; what somebody kept by hand may have as much as no rule asks about.
+_OUTSIDE, _OUTSIDE_BY_HAND = 0.1, Rules().outside[0]
 MIN_SIZE, MAX_SIZE = 16, 4096
 # Bytes; file systems take 255, and a draft's name is longer than the crop's.
 _LONGEST_NAME = 200
@@ -57,14 +57,13 @@ def align(
     *,
     size: int,
     uncertain: bool = False,
-    max_outside: float = 0.1,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Aligned:
     """Cut the faces of the kept pictures (and of the uncertain ones if `uncertain`) to size × size px into out_folder.
 
     A face is passed over if its crop has fewer than `size` px or less than 0.8 × size px of detail, lies outside the picture by more
-    than max_outside of its area (kept by hand: than 0.2), or has a larger face in it. Crops that are there and belong to the same
+    than a tenth of its area (kept by hand: than 0.2), or has a larger face in it. Crops that are there and belong to the same
     picture stay. The manifest gets each crop's file and sha256. ConfigError where photographs lie in out_folder, which no scan would find
     again; OutputError if the disk is full or refuses; killed anywhere, the same command goes on.
     """
@@ -83,7 +82,7 @@ def align(
             e for e in manifest.entries.values() if e.decision == "keep" or (uncertain and e.decision == "uncertain")
         ]
         passed: Counter[str] = Counter()
-        tasks = [task for e in wanted if (task := _plan(e, manifest, folder, size, max_outside, passed))]
+        tasks = [task for e in wanted if (task := _plan(e, manifest, folder, size, passed))]
         todo = [task for task in tasks if not _done(manifest.entries[task.name], task)]
         done = len(tasks) - len(todo)
         workers = min(workers or machine.cores(), max(1, len(todo)))
@@ -106,9 +105,7 @@ def align(
         return Aligned(sum(made), sum(count > 0 for count in made), dict(passed.most_common()))
 
 
-def _plan(
-    entry: Entry, manifest: Manifest, folder: Path, size: int, max_outside: float, passed: Counter[str]
-) -> _Task | None:
+def _plan(entry: Entry, manifest: Manifest, folder: Path, size: int, passed: Counter[str]) -> _Task | None:
     faces = []
     if not entry.faces:
         passed["no face"] += 1
@@ -118,7 +115,7 @@ def _plan(
             passed[f"smaller than {size} px"] += 1
         elif face["side"] * detail < TRUE_SIZE * size:
             passed["too little detail"] += 1
-        elif face["outside"] > (max(max_outside, _MOST_OUTSIDE) if entry.by == "hand" else max_outside):
+        elif face["outside"] > (_OUTSIDE_BY_HAND if entry.by == "hand" else _OUTSIDE):
             passed["too near the edge"] += 1
         elif i > 0 and face["others"]:
             passed["a larger face in the crop"] += 1

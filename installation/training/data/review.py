@@ -98,10 +98,9 @@ def serve(
     manifest_path: Path | str,
     port: int = 0,
     *,
-    ready: Callable[[str], None] | None = None,
-    stop: threading.Event | None = None,
+    ready: Callable[[str], None] = lambda address: None,
 ) -> dict[str, int]:
-    """Serve the page until Ctrl-C (or `stop`); returns the counts of decisions then. port 0: any free one.
+    """Serve the page until Ctrl-C; returns the counts of decisions then. port 0: any free one.
 
     ready: gets the address once it answers. OutputError if the port is taken, or if there is nothing to ask.
     """
@@ -111,7 +110,7 @@ def serve(
             raise OutputError(
                 "no picture is uncertain", where=str(manifest.path), fix="There is nothing to review: go on with align"
             )
-        _page(review, port).serve(stop or threading.Event(), ready or (lambda address: None))
+        _page(review, port).serve(threading.Event(), ready)
         manifest.save()
         return manifest.counts()
 

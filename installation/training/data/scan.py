@@ -11,7 +11,7 @@ from typing import Any
 from installation import machine
 from installation.errors import ConfigError, OutputError
 from installation.training.data import pool
-from installation.training.data.duplicates import Limits, groups
+from installation.training.data.duplicates import groups
 from installation.training.data.extra import versions
 from installation.training.data.manifest import Decision, Entry, Manifest
 from installation.training.data.measure import Task, check_tools, complete, died, measure, one_thread
@@ -47,7 +47,6 @@ def scan(
     progress: Progress | None = None,
     resume: bool = True,
     rules: Rules | None = None,
-    limits: Limits | None = None,
     with_text: bool = True,
 ) -> Summary:
     """Measure what is new or changed, then decide all anew; decisions by hand stay. Killed anywhere, the same command goes on.
@@ -73,8 +72,8 @@ def scan(
         _same_sources(manifest, sources)
         manifest.facts["tools"] = versions()
         known = manifest.entries if resume else {}
-        present = {task.name for task in tasks}
-        gone = sum(name not in present for name in manifest.entries)
+        names = {task.name for task in tasks}
+        gone = len(manifest.entries.keys() - names)
         by_hand = manifest.facts.get("away", {}) | {
             entry.sha256: entry.decision for entry in manifest.entries.values() if entry.by == "hand" and entry.sha256
         }
@@ -82,22 +81,20 @@ def scan(
         if new:  # before names get other entries: a kill forgets neither a decision nor a further folder
             manifest.facts["away"] = by_hand
             manifest.save()
-        done = len(tasks) - len(new)
-        workers = workers or machine.cores()
-        for entry in pool.each(measure, new, workers=min(workers, max(1, len(new))), died=died, begin=one_thread):
+        workers = min(workers or machine.cores(), max(1, len(new)))
+        measured = pool.each(measure, new, workers=workers, died=died, begin=one_thread)
+        for done, entry in enumerate(measured, start=len(tasks) - len(new) + 1):
             manifest.put(entry)
-            done += 1
             if progress:
                 progress(done, len(tasks), entry.name)
-        entries = [entry for name, entry in sorted(manifest.entries.items()) if name in present]
+        entries = [entry for name, entry in sorted(manifest.entries.items()) if name in names]
         entries, manifest.facts["away"] = _decided_by_hand(entries, by_hand)
-        manifest.entries = decide_all(entries, groups(entries, limits), rules or Rules())
+        manifest.entries = decide_all(entries, groups(entries), rules or Rules())
         manifest.save()
         if all(entry.error for entry in entries):
             if fresh:  # it would bind the name to these folders
                 manifest.path.unlink(missing_ok=True)
-            example = entries[0]
-            what = f"none of the {len(entries)} files is a picture ({example.name}: {example.error})"
+            what = f"none of the {len(entries)} files is a picture ({entries[0].name}: {entries[0].error})"
             raise OutputError(what, where=", ".join(sources.values()), fix="Name the folder of your pictures")
         unreadable = {entry.name: entry.error for entry in entries if entry.error}
         return Summary(

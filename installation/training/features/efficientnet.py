@@ -48,6 +48,7 @@ _GROUPS = (
 # The last block of each resolution: 112, 56, 28, 14, 7 px of the 224.
 TAPS = (0, 2, 4, 10, 15)
 _BN_EPS = 1e-3
+_BATCH = 16
 
 
 class Features:
@@ -65,21 +66,21 @@ class Features:
         self.net.to(self.device)
 
     @torch.inference_mode()
-    def embed(self, images: np.ndarray, *, batch: int = 16) -> np.ndarray:
+    def embed(self, images: np.ndarray, *, batch: int = _BATCH) -> np.ndarray:
         """images uint8 [N, 3, H, W], sRGB -> float32 [N, 1280]: the averaged last layer, all 0..6."""
         parts = [self.net(self._input(images[i : i + batch])).cpu().numpy() for i in range(0, len(images), batch)]
         return np.concatenate(parts) if parts else np.zeros((0, WIDTH), np.float32)
 
     @torch.inference_mode()
-    def perceptual(self, images: np.ndarray, *, batch: int = 16) -> np.ndarray:
+    def perceptual(self, images: np.ndarray) -> np.ndarray:
         """images uint8 [N, 3, H, W] -> float32 [N, K]; Euclidean distance between two rows is the perceptual distance of the pictures.
 
         As LPIPS without its learned weights (Zhang et al. 2018, arXiv:1801.03924): activations of five resolutions, each position
         scaled to length 1, averaged over 7x7 cells at most so that a row stays small; a resolution counts the same as another.
         """
         parts = []
-        for i in range(0, len(images), batch):
-            layers = self.layers(self.prepare(self._tensor(images[i : i + batch])))
+        for i in range(0, len(images), _BATCH):
+            layers = self.layers(self._input(images[i : i + _BATCH]))
             cells = [F.adaptive_avg_pool2d(F.normalize(layer, dim=1), 7).flatten(1) / 7 for layer in layers]
             parts.append(torch.cat(cells, dim=1).cpu().numpy())
         return np.concatenate(parts)
@@ -98,12 +99,9 @@ class Features:
         return scaled(img.clamp(-1, 1)).contiguous(memory_format=torch.channels_last)
 
     def _input(self, images: np.ndarray) -> Tensor:
-        return self.prepare(self._tensor(images))
-
-    def _tensor(self, images: np.ndarray) -> Tensor:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"uint8 pictures [N, 3, H, W] expected, not {images.dtype} {list(images.shape)}")
-        return to_img(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
+        return self.prepare(to_img(torch.from_numpy(np.ascontiguousarray(images)).to(self.device)))
 
 
 def scaled(img: Tensor) -> Tensor:

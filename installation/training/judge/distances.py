@@ -13,6 +13,7 @@ import numpy as np
 DIRECTIONS = 128
 _DIRECTION_SEED = 7
 WHITENED = 64
+NEIGHBOURS = 5
 
 
 class KernelDistance:
@@ -69,15 +70,14 @@ class FrechetDistance:
 
 
 class Neighbours:
-    """Density and coverage: Naeem et al. 2020 (arXiv:2002.09797), k = 5. x: made [N, d]; y: real [M, d]."""
+    """Density and coverage among the five nearest: Naeem et al. 2020 (arXiv:2002.09797). x: made [N, d]; y: real [M, d]."""
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, k: int = 5) -> None:
-        self._k = k
+    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         self._xy, self._yy = squared_distances(x, y), squared_distances(y, y)
 
     def at(self, a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
         """(density, coverage). Indices must not repeat."""
-        k = min(self._k, len(b) - 1)
+        k = min(NEIGHBOURS, len(b) - 1)
         reach = np.partition(self._yy[np.ix_(b, b)], k, axis=1)[:, k]  # its own distance, 0, comes first
         inside = self._xy[np.ix_(a, b)] <= reach
         return float(inside.sum(axis=1).mean() / k), float(inside.any(axis=0).mean())

@@ -27,7 +27,6 @@ def pictures_of(
     *,
     count: int = 200,
     psi: float = 1.0,
-    seed: int = 0,
     base: Path | None = None,
     progress: Progress = lambda what, share: None,
 ) -> Sequence[np.ndarray]:
@@ -38,9 +37,9 @@ def pictures_of(
     """
     path = network_in(source)
     if path.is_dir():
-        images = _of_folder(path, seed)
+        images = _of_folder(path)
     elif path.suffix == ".safetensors":
-        images = _of_file(path, psi, seed, network_in(base) if base else None)
+        images = _of_file(path, psi, network_in(base) if base else None)
     else:
         images = iter(())
     found = []
@@ -58,33 +57,33 @@ def name_of(source: Path) -> str:
     return path.parent.name if path.name == EXPORT_NAME else path.stem if path.is_file() else path.name
 
 
-def _of_folder(folder: Path, seed: int) -> Iterator[np.ndarray]:
+def _of_folder(folder: Path) -> Iterator[np.ndarray]:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _KINDS)
-    for i in np.random.RandomState(seed).permutation(len(files)):
+    for i in np.random.RandomState(0).permutation(len(files)):
         try:
             yield read_picture(files[i]).pixels
         except PictureError:  # one damaged file among many is no reason to stop
             continue
 
 
-def _of_file(path: Path, psi: float, seed: int, base: Path | None) -> Iterator[np.ndarray]:
+def _of_file(path: Path, psi: float, base: Path | None) -> Iterator[np.ndarray]:
     from installation.models.header import read_header
 
     try:
         header = read_header(path)
     except CheckpointError:
         dataset = open_dataset(path)
-        return (dataset.images[i].transpose(1, 2, 0) for i in np.random.RandomState(seed).permutation(len(dataset)))
+        return (dataset.images[i].transpose(1, 2, 0) for i in np.random.RandomState(0).permutation(len(dataset)))
     if header.role == "generator":
-        return _of_cascade([path], psi, seed)
+        return _of_cascade([path], psi)
     if base is None:
         raise ModelError(
             "is a stage: it enlarges pictures of another network", where=str(path), fix="Name it as --base"
         )
-    return _of_cascade([base, path], psi, seed)
+    return _of_cascade([base, path], psi)
 
 
-def _of_cascade(paths: Sequence[Path], psi: float, seed: int) -> Iterator[np.ndarray]:
+def _of_cascade(paths: Sequence[Path], psi: float) -> Iterator[np.ndarray]:
     """Endless."""
     import torch
 
@@ -96,13 +95,13 @@ def _of_cascade(paths: Sequence[Path], psi: float, seed: int) -> Iterator[np.nda
         load_generator(paths[0]), [checkpoint.load(path) for path in paths[1:]], device="cpu", graph=False
     )
     z_dim, side = cascade.generator.z_dim, min(cascade.size)
-    number = FIRST_SEED + 7919 * seed
+    seed = FIRST_SEED
     while True:
         with torch.inference_mode():
-            z = torch.from_numpy(seed_z(number, z_dim)[None].astype(np.float32))
+            z = torch.from_numpy(seed_z(seed, z_dim)[None].astype(np.float32))
             img = cascade(cascade.truncate(cascade.mapping(z), psi))
             yield fitted(img, side)[0].transpose(1, 2, 0)
-        number += 1
+        seed += 1
 
 
 def _square(pixels: np.ndarray, size: int) -> np.ndarray:
