@@ -37,6 +37,7 @@ from installation.training.judge.judgement import Judgement, beside, read_judgem
 from installation.training.judge.kit import KIT_FILE, Kit, make_kit, open_kit
 from installation.training.judge.stage import judge_stage
 from installation.training.loop import Progress
+from installation.training.progress import Counted, Shared
 from installation.training.records import mark_made, write_bytes
 from installation.training.run_info import network_in, read_run
 from installation.training.runs import RUN_FILE
@@ -78,8 +79,8 @@ class Listeners:
     """Who is told. begins: a part of the work. counted: done, of, name. shared: what, share 0..1 or None. trained: by the loop."""
 
     begins: Callable[[str], None] = lambda text: None
-    counted: Callable[[int, int, str], None] = lambda done, of, name: None
-    shared: Callable[[str, float | None], None] = lambda what, share: None
+    counted: Counted = lambda done, of, name: None
+    shared: Shared = lambda what, share: None
     trained: Callable[[Progress], None] = lambda progress: None
 
 

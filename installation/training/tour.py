@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from installation.errors import OutputError, unwritable
 from installation.latent.sphere import seed_z, to_sphere
 from installation.models.cascade import Cascade
 from installation.training.picture import frame_of
+from installation.training.progress import Shared
 from installation.training.records import write_bytes, write_png
 
 TOUR, SCORES, SHEET = "tour.toml", "scores.csv", "sheet.png"
@@ -70,7 +71,7 @@ def write_tour(
     scores: np.ndarray,
     *,
     by: str,
-    progress: Callable[[str, float | None], None] = lambda what, share: None,
+    progress: Shared = lambda what, share: None,
 ) -> list[Path]:
     """Writes three files into the plan's folder; their paths.
 
@@ -99,9 +100,7 @@ def _tour(stops: Sequence[tuple[int, float]], plan: TourPlan, by: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sheet(
-    cascade: Cascade, chosen: Sequence[tuple[int, float]], psi: float, progress: Callable[[str, float | None], None]
-) -> np.ndarray:
+def _sheet(cascade: Cascade, chosen: Sequence[tuple[int, float]], psi: float, progress: Shared) -> np.ndarray:
     from PIL import Image, ImageDraw
 
     columns = min(_COLUMNS, max(1, len(chosen) // 2))

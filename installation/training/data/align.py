@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from installation.training.data.manifest import Entry, Manifest
 from installation.training.data.rules import Rules
 from installation.training.dataset import FACE_MARK
 from installation.training.picture import PictureError, read_picture
+from installation.training.progress import Counted
 from installation.training.records import mark_made
 
-Progress = Callable[[int, int, str], None]
 # Of the wanted size: a fifth less detail than pixels still looks whole.
 TRUE_SIZE = 0.8
 # Share of a crop that may lie outside its picture; what somebody kept by hand may have as much as no rule asks about.
@@ -58,7 +57,7 @@ def align(
     size: int,
     uncertain: bool = False,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Counted | None = None,
 ) -> Aligned:
     """Cut the faces of the kept pictures (and of the uncertain ones if `uncertain`) to size × size px into out_folder.
 

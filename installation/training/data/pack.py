@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from installation.training.data.extra import versions
 from installation.training.data.manifest import Decision, Manifest
 from installation.training.dataset import FACE_MARK, Dataset, source_of, write_dataset
 from installation.training.picture import decode_picture, resize, to_uint8
+from installation.training.progress import Counted
 from installation.training.records import write_bytes
-
-Progress = Callable[[int, int, str], None]
 
 
 def pack(
@@ -26,7 +25,7 @@ def pack(
     size: int,
     licences: Mapping[str, str] | None = None,
     uncertain: bool = False,
-    progress: Progress | None = None,
+    progress: Counted | None = None,
 ) -> Dataset:
     """Write `out` (.safetensors) from the crops of kept pictures (of the uncertain ones too if `uncertain`), at size × size px; larger
     crops are reduced, none is enlarged.
@@ -89,9 +88,7 @@ def _choose(manifest: Manifest, size: int, decisions: tuple[Decision, ...]) -> l
     return chosen
 
 
-def _images(
-    chosen: list[tuple[str, dict[str, Any], str]], size: int, progress: Progress | None
-) -> Iterator[np.ndarray]:
+def _images(chosen: list[tuple[str, dict[str, Any], str]], size: int, progress: Counted | None) -> Iterator[np.ndarray]:
     """uint8 [3,size,size] each."""
     for i, (name, crop, _) in enumerate(chosen):
         path = Path(crop["file"])

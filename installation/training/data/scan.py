@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,8 @@ from installation.training.data.extra import versions
 from installation.training.data.manifest import Decision, Entry, Manifest
 from installation.training.data.measure import Task, check_tools, complete, died, measure, one_thread
 from installation.training.data.rules import Rules, decide_all
+from installation.training.progress import Counted
 from installation.training.records import MADE
-
-# Done, all, the name last done.
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ def scan(
     out_manifest: Path | str,
     *,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Counted | None = None,
     resume: bool = True,
     rules: Rules | None = None,
     with_text: bool = True,

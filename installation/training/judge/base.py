@@ -19,9 +19,10 @@ from installation.render.latent import Latents
 from installation.show.config import CascadeConfig, Show
 from installation.show.state import first_state
 from installation.training.judge.judgement import Judgement, Number, beside
-from installation.training.judge.kit import FEW_HELD_OUT, Kit, KitFeatures, Progress
+from installation.training.judge.kit import FEW_HELD_OUT, Kit, KitFeatures
 from installation.training.judge.measures import memorisation, numbers
 from installation.training.picture import resize, to_bytes, to_uint8
+from installation.training.progress import Shared
 from installation.training.records import now, read_json
 
 WALKS, WALK_STEPS = 6, 24
@@ -33,7 +34,7 @@ def judge_base(
     *,
     psi: float = 1.0,
     device: torch.device | str = "cpu",
-    progress: Progress | None = None,
+    progress: Shared | None = None,
     write: bool = True,
 ) -> Judgement:
     """The judgement of a generator's checkpoint; written beside it as JSON (write). Float32 throughout, the kit's own seeds.
@@ -77,7 +78,7 @@ def load_generator(checkpoint: Path, device: torch.device | str = "cpu") -> Gene
 
 
 @torch.inference_mode()
-def made(generator: Generator, kit: Kit, psi: float, tell: Progress, *, batch: int = 16) -> np.ndarray:
+def made(generator: Generator, kit: Kit, psi: float, tell: Shared, *, batch: int = 16) -> np.ndarray:
     """The generator's pictures of the kit's seeds: uint8 [n, 3, size, size]."""
     device = next(generator.parameters()).device
     found = []

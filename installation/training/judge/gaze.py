@@ -7,7 +7,7 @@ All are held against the other seeds of the same network: the score orders the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from installation.training.data.faces import find_faces
 from installation.training.data.mtcnn import MTCNN
 from installation.training.data.tone import luma
 from installation.training.picture import frame_of, resize, to_uint8
+from installation.training.progress import Shared
 from installation.training.tour import TourPlan, begin_tour, portrait, write_tour
 
 # The side at which pictures are looked at: the detector finds no more in larger ones.
@@ -86,7 +87,7 @@ def gaze_tour(
     plan: TourPlan,
     *,
     device: str = "auto",
-    progress: Callable[[str, float | None], None] = lambda what, share: None,
+    progress: Shared = lambda what, share: None,
 ) -> list[Path]:
     """Ranks the plan's seeds by their gaze and writes the files of `write_tour`; their paths. cascade_files: checkpoints, base first.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from installation.training.features.laplacian import LaplacianFeatures
 from installation.training.judge import planted
 from installation.training.judge.distances import Whitening, nearest
 from installation.training.judge.measures import Measures, Sample, Scale, floor_and_bad
+from installation.training.progress import Shared
 from installation.training.records import read_json, write_bytes, write_json
 
 FORMAT = 1
@@ -39,8 +40,6 @@ FEW_HELD_OUT = 100
 MOST_TRAIN, MOST_PICTURES, MOST_SIDE = 10_000, 128, 256
 _BASIS = 2000
 _AGAIN = "Make the kit again"
-
-Progress = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class KitFeatures:
             raise ModelError("was made with other random features", where=str(kit.path), fix=_AGAIN)
         return cls(bands, Features(device) if kit.trained else None, kit.whitening)
 
-    def look(self, images: np.ndarray, progress: Progress | None = None) -> Sample:
+    def look(self, images: np.ndarray, progress: Shared | None = None) -> Sample:
         """images uint8 [N, 3, size, size] -> their features."""
         bands, trained = [], []
         for i in range(0, len(images), 64):
@@ -116,7 +115,7 @@ def make_kit(
     split_seed: int = 0,
     trained: bool | None = None,
     device: torch.device | str = "cpu",
-    progress: Progress | None = None,
+    progress: Shared | None = None,
 ) -> Kit:
     """Freezes a kit into the folder `out`. The same dataset and arguments give the same hash on one machine.
 

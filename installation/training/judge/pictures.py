@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -13,12 +13,11 @@ from installation.latent.sphere import seed_z
 from installation.training.dataset import open_dataset
 from installation.training.judge.kit import FIRST_SEED
 from installation.training.picture import PictureError, read_picture, resize, to_uint8
+from installation.training.progress import Shared
 from installation.training.run_info import network_in
 from installation.training.runs import EXPORT_NAME
 
 _KINDS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-
-Progress = Callable[[str, float | None], None]
 
 
 def pictures_of(
@@ -28,7 +27,7 @@ def pictures_of(
     count: int = 200,
     psi: float = 1.0,
     base: Path | None = None,
-    progress: Progress = lambda what, share: None,
+    progress: Shared = lambda what, share: None,
 ) -> Sequence[np.ndarray]:
     """`count` pictures at most, uint8 [size, size, 3], middle squares, all through one resize so that none is told by its sharpness.
 

@@ -27,10 +27,11 @@ from installation.training.features.laplacian import SMALLEST, LaplacianFeatures
 from installation.training.judge.base import load_generator, walk_latents, warnings_of
 from installation.training.judge.distances import FrechetDistance, KernelDistance, Whitening, halves
 from installation.training.judge.judgement import Judgement, Number, beside
-from installation.training.judge.kit import Kit, Progress
+from installation.training.judge.kit import Kit
 from installation.training.judge.measures import HALVES, HALVES_SEED, Scale, recentred, score
 from installation.training.judge.spectrum import high_frequencies
 from installation.training.picture import to_bytes, to_img
+from installation.training.progress import Shared
 from installation.training.records import now
 
 PATCHES, MOST_PATCH, PATCH_SEED = 4, 64, 13
@@ -45,7 +46,7 @@ def judge_stage(
     base: Path | None = None,
     psi: float = 1.0,
     device: torch.device | str = "cpu",
-    progress: Progress | None = None,
+    progress: Shared | None = None,
     write: bool = True,
 ) -> Judgement:
     """The judgement of an upscaler's checkpoint by a kit of pictures of the size it makes; written beside it as JSON (write).
