@@ -10,7 +10,6 @@ from installation.errors import InstallationError, install_extra
 from installation.machine import version
 
 EXTRA_FIX = f"Install the extra: {install_extra('data')}"
-MTCNN_FIX = "Bring its weights (2 MB, MIT): pip install --no-deps facenet-pytorch"
 TOOLS = (
     "pillow",
     "numpy",
@@ -29,7 +28,7 @@ class MissingExtraError(InstallationError):
     exit_code = 2
 
 
-def wheel_files(distribution: str, endings: Sequence[str], *, fix: str = EXTRA_FIX) -> list[Path]:
+def wheel_files(distribution: str, endings: Sequence[str]) -> list[Path]:
     """The installed distribution's files that end so, in that order; its code is not imported. MissingExtraError if it is not there.
 
     Names are matched by their end, so that a release which moves its folders, or renames `v6` to `v7` before the end, is still found.
@@ -37,12 +36,12 @@ def wheel_files(distribution: str, endings: Sequence[str], *, fix: str = EXTRA_F
     try:
         files = metadata.files(distribution) or []
     except metadata.PackageNotFoundError as error:
-        raise MissingExtraError(f"{distribution} is not installed", fix=fix) from error
+        raise MissingExtraError(f"{distribution} is not installed", fix=EXTRA_FIX) from error
     found = []
     for ending in endings:
         paths = [Path(str(file.locate())) for file in files if file.as_posix().endswith(ending)]
         if not paths or not paths[0].is_file():
-            raise MissingExtraError(f"the installed {distribution} has no file {ending}", fix=fix)
+            raise MissingExtraError(f"the installed {distribution} has no file {ending}", fix=EXTRA_FIX)
         found.append(paths[0])
     return found
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from installation.errors import ModelError
+from installation.errors import ModelError, install_extra
 from installation.training.data import drawing, duplicates, jpeg, resolution, text, tone
 from installation.training.data.faces import find_faces
 from installation.training.data.manifest import Entry
@@ -73,9 +73,6 @@ def complete(entry: Entry, task: Task) -> bool:
     """Whether an earlier entry holds every score that can be taken now: of libraries installed since, or text where it is asked for now."""
     if entry.error:
         return True
-    # Scans of before counted the previews in it.
-    if entry.scores.get("format") == "MPO" and entry.scores.get("frames", 1) > 1:
-        return False
     text_missing = task.with_text and text.available() and entry.scores.get("text") is None
     return not text_missing and ("features" in entry.hashes or _features() is None)
 
@@ -96,11 +93,10 @@ def check_tools() -> list[str]:
     duplicates.hashes(np.zeros((32, 32, 3), np.uint8))
     missing = []
     if _features() is None:
-        missing.append(
-            "features (near-duplicates by hashes alone; drawings from simpler cues): install the extra `eval`"
-        )
+        what = "features (near-duplicates by hashes alone; drawings from simpler cues)"
+        missing.append(f"{what}: {install_extra('eval')}")
     if not text.available():
-        missing.append("text and watermarks: install rapidocr and onnxruntime")
+        missing.append(f"text and watermarks: {install_extra('data')}")
     return missing
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.errors import CheckpointError
-from installation.training.data.extra import MTCNN_FIX, wheel_files
+from installation.training.data.extra import EXTRA_FIX, wheel_files
 
 _THRESHOLDS = (0.6, 0.7, 0.7)
 _PYRAMID = 0.709
@@ -60,7 +60,7 @@ class MTCNN:
 
     def __init__(self) -> None:
         """MissingExtraError if the wheel with the weights is not installed; CheckpointError if they do not fit."""
-        files = wheel_files("facenet-pytorch", _FILES, fix=MTCNN_FIX)
+        files = wheel_files("facenet-pytorch", _FILES)
         self.p = _Net([(10, 3, 2), (16, 3, 0), (32, 3, 0)], None, {"conv4_1": 2, "conv4_2": 4})
         self.r = _Net([(28, 3, 3), (48, 3, 3), (64, 2, 0)], (576, 128), {"dense5_1": 2, "dense5_2": 4})
         layers = [(32, 3, 3), (64, 3, 3), (64, 3, 2), (128, 2, 0)]
@@ -70,7 +70,7 @@ class MTCNN:
             try:
                 net.load_state_dict(weights)
             except RuntimeError as error:
-                raise CheckpointError("the weights do not fit", where=str(file), fix=MTCNN_FIX) from error
+                raise CheckpointError("the weights do not fit", where=str(file), fix=EXTRA_FIX) from error
             net.eval()
 
     @torch.inference_mode()

@@ -17,7 +17,7 @@ from installation.training.picture import read_picture
 @pytest.fixture(scope="session")
 def detector() -> MTCNN:
     if not installed("facenet-pytorch"):
-        pytest.skip("the weights of MTCNN are not installed: pip install --no-deps facenet-pytorch")
+        pytest.skip("the weights of MTCNN are not installed: extra `data`")
     return MTCNN()
 
 
