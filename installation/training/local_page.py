@@ -56,6 +56,7 @@ class LocalPage(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
+        """http://127.0.0.1:PORT/"""
         return f"http://{HOST}:{self.server_port}/"
 
     def serve(self, over: threading.Event, ready: Callable[[str], None]) -> None:

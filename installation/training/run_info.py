@@ -42,10 +42,12 @@ class RunInfo:
 
     @property
     def nimg(self) -> int:
+        """Images seen by the newest line; 0 before the first."""
         return int(self.rows[-1]["nimg"]) if self.rows else 0
 
     @property
     def last(self) -> dict[str, float]:
+        """The newest value of each number that was ever written, by name."""
         found: dict[str, float] = {}
         for row in self.rows:
             found |= {name: value for name, value in row.items() if name not in ("nimg", "time") and value is not None}

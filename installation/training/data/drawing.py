@@ -23,7 +23,7 @@ CUES = ("noise_floor", "colours", "flat", "spikes", "fine", "lines", "paper", "i
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class LogisticModel:
     """Logistic regression: chance of a drawing = sigmoid((x - mean) / spread @ weights + bias). mean, spread, weights: float64 [D]."""
 
     mean: np.ndarray
@@ -83,7 +83,7 @@ def drawing_chance(cues: Mapping[str, float], features: str = "") -> float:
     return round(float(model.chance(vector(cues, features)[None])[0]), 3)
 
 
-def fit(x: np.ndarray, drawn: np.ndarray, *, ridge: np.ndarray | float = 1.0) -> Model:
+def fit(x: np.ndarray, drawn: np.ndarray, *, ridge: np.ndarray | float = 1.0) -> LogisticModel:
     """Ridge-penalised logistic regression by Newton's method. x: [N,D]. drawn: bool [N]. ridge: penalty of each weight, scalar or [D]."""
     mean, spread = x.mean(0), x.std(0) + 1e-6
     rows = np.concatenate(((x - mean) / spread, np.ones((len(x), 1))), 1)
@@ -97,10 +97,10 @@ def fit(x: np.ndarray, drawn: np.ndarray, *, ridge: np.ndarray | float = 1.0) ->
         weights -= change
         if np.abs(change).max() < 1e-6:
             break
-    return Model(mean, spread, weights[:-1], float(weights[-1]))
+    return LogisticModel(mean, spread, weights[:-1], float(weights[-1]))
 
 
-def as_json(model: Model) -> dict[str, Any]:
+def as_json(model: LogisticModel) -> dict[str, Any]:
     """For `drawing.json`: five significant digits are far below the noise of the labels."""
     rows = {"mean": model.mean, "spread": model.spread, "weights": model.weights}
     return {
@@ -110,10 +110,10 @@ def as_json(model: Model) -> dict[str, Any]:
 
 
 @cache
-def _models() -> dict[str, Model]:
+def _models() -> dict[str, LogisticModel]:
     text = resources.files("installation.training.data").joinpath("drawing.json").read_text(encoding="utf-8")
     return {
-        key: Model(np.array(row["mean"]), np.array(row["spread"]), np.array(row["weights"]), row["bias"])
+        key: LogisticModel(np.array(row["mean"]), np.array(row["spread"]), np.array(row["weights"]), row["bias"])
         for key, row in json.loads(text)["models"].items()
     }
 

@@ -141,6 +141,7 @@ class _Union:
         self._how: dict[int, str] = {}
 
     def join(self, a: int, b: int, how: str) -> None:
+        """Puts a and b into one set; how: what ties them."""
         if a == b:
             return
         for each in (a, b):
@@ -148,9 +149,11 @@ class _Union:
         self._parent[self._root(b)] = self._root(a)
 
     def joined(self, a: int, b: int) -> bool:
+        """Whether they are in one set."""
         return self._root(a) == self._root(b)
 
     def groups(self, name: Callable[[int], str]) -> list[Same]:
+        """The sets of two or more; name: of an index."""
         members: dict[int, list[int]] = defaultdict(list)
         for i in self._how:
             members[self._root(i)].append(i)

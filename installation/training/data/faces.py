@@ -41,14 +41,11 @@ class Face:
 
     @property
     def quad(self) -> Quad:
+        """The corners of its FFHQ crop, px."""
         return ffhq_quad(np.array(self.points))
 
-    @property
-    def true_side(self) -> float:
-        """px of the crop that hold detail."""
-        return self.side * (1.0 if self.detail is None else self.detail)
-
     def as_dict(self) -> dict[str, Any]:
+        """Its fields, as JSON takes them."""
         return asdict(self)
 
 

@@ -20,6 +20,7 @@ _THICKEST = 0.15
 
 
 def available() -> bool:
+    """Whether what the detector needs is installed. Imports nothing."""
     return installed("rapidocr") and installed("onnxruntime")
 
 

@@ -149,6 +149,7 @@ class _Block(nn.Module):
         self.widens, self.skip = expand != 1, stride == 1 and inputs == outputs
 
     def pairs(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+        """Its convolutions with their normalisations, in order."""
         first = [(self._expand_conv, self._bn0)] if self.widens else []
         return [*first, (self._depthwise_conv, self._bn1), (self._project_conv, self._bn2)]
 
@@ -199,6 +200,7 @@ class _Lite0(nn.Module):
         return self._fc(self(x))
 
     def taps(self, x: Tensor, wanted: set[int]) -> Iterator[Tensor]:
+        """Prepared pictures -> the outputs of the wanted blocks, by index, in order; no block behind the last of them runs."""
         x = F.relu6(_same(self._conv_stem, x))
         for i, block in enumerate(self._blocks):
             x = block(x)

@@ -118,9 +118,11 @@ class Blind:
 
     @property
     def done(self) -> int:
+        """How many questions are answered."""
         return len(self._choices)
 
     def result(self) -> Result:
+        """What the answers say so far."""
         with self._lock:
             return result(self._choices, *self.names)
 

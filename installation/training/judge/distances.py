@@ -47,6 +47,7 @@ class SlicedDistance:
         self._x, self._y = (np.asarray(side, np.float64) @ directions for side in (x, y))
 
     def at(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Sets of two sizes are read at as many places as the smaller has."""
         x, y = np.sort(self._x[a], axis=0), np.sort(self._y[b], axis=0)
         n = min(len(x), len(y))
         return 1000.0 * float(np.mean((_quantiles(x, n) - _quantiles(y, n)) ** 2))
@@ -62,6 +63,7 @@ class FrechetDistance:
         self._x, self._y = np.asarray(x, np.float64), np.asarray(y, np.float64)
 
     def at(self, a: np.ndarray, b: np.ndarray) -> float:
+        """At least two of each."""
         x, y = self._x[a], self._y[b]
         root = _root(np.cov(x, rowvar=False))
         product = _eigenvalues(root @ np.cov(y, rowvar=False) @ root)

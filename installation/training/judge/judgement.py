@@ -60,6 +60,7 @@ class Number:
 
     @classmethod
     def of(cls, value: float, halves: tuple[float, ...]) -> Number:
+        """With the standard deviation of the halves as its error, 0 where there are fewer than two."""
         return cls(value, statistics.stdev(halves) if len(halves) > 1 else 0.0, halves)
 
 
@@ -84,6 +85,7 @@ class Judgement:
 
     @property
     def q(self) -> Number:
+        """The score: 100 as near as other real pictures, 0 as far as the planted bad set."""
         return self.numbers["q"]
 
     def headline(self) -> str:

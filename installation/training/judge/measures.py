@@ -74,6 +74,7 @@ class Measures:
         return found if self._kd is None else {"kd": self._kd.at(a, b), **found}
 
     def whole(self) -> dict[str, float]:
+        """Of all pictures of both."""
         return self.at(np.arange(len(self.made)), np.arange(len(self.reference)))
 
 

@@ -173,6 +173,7 @@ class _Patches:
         return np.stack(cut)
 
     def look(self, images: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """images uint8 [N, 3, P, P] -> bands [4 N, d] of its patches, trained features [4 N, 1280] or None, spectra [N, rings]."""
         patches = self.cut(images)
         trained = None if self.trained is None else self.trained.embed(patches)
         return self.bands.embed(patches), trained, high_frequencies(images, scale)
@@ -230,6 +231,7 @@ class Gap:
         self._spectra = (one.spectra, reference.spectra)
 
     def at(self, a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        """a, b: indices of pictures, of this set and of the reference; both may repeat."""
         patches = [(PATCHES * index[:, None] + np.arange(PATCHES)).ravel() for index in (a, b)]
         gap = self._spectra[0][a].mean(0) - self._spectra[1][b].mean(0)
         found = {"lb": self._lb.at(*patches), "hf_distance": float(np.sqrt(np.mean(gap**2)))}
