@@ -79,7 +79,9 @@ def run(
     preview_port: Annotated[int | None, typer.Option(help="Instead of the show's own.", min=0, max=65535)] = None,
     take: Annotated[Path | None, typer.Option(help="Writes the performance down, into this folder.")] = None,
     replay: Annotated[bool, typer.Option("--replay", help="Plays the performance in the folder of --take.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more: also what is heard by OSC and MIDI.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log more: also what is heard by OSC and MIDI.")
+    ] = False,
 ) -> None:
     """Plays a show on the wall until it is closed: Escape twice, Ctrl-C, SIGTERM.
 

@@ -36,7 +36,7 @@ def models_list() -> None:
         if name not in {entry.name for entry in entries}:
             table.add_row(name, "", "", words[model.commercial_use], "[dim]not here[/]")
     answer(table)
-    answer(f"shipped: {printable(str(checkpoints_dir()))}\nyours: {printable(str(library.data_dir()))}")
+    answer(f"shipped: {printable(str(checkpoints_dir()))}\nyours: {printable(str(library.models_dir()))}")
     answer("`models add NAME` brings one, `models info NAME` names its licence.")
 
 

@@ -347,6 +347,10 @@ class ParamTable:
     def get(self, name: str) -> Param | None:
         return self._by_name.get(name)
 
+    def by_address(self, address: str) -> Param | None:
+        """The row at `/installation/NAME`; None for what is no such address."""
+        return self._by_name.get(address.removeprefix(f"{PREFIX}/")) if address.startswith(f"{PREFIX}/") else None
+
     def names(self) -> tuple[str, ...]:
         return tuple(self._by_name)
 

@@ -16,7 +16,7 @@ from installation.output.video.manifest import read_segments
 
 @pytest.mark.parametrize("frames", [0, 40])
 def test_a_full_disk_leaves_what_is_closed_and_says_what_to_do_with_it(tmp_path, monkeypatch, frames):
-    def run(session: Any, board: Any, live: Any, stop: Any) -> None:
+    def run(session: Any, board: Any, live: Any, stop: Any, kept: Any) -> None:
         for number in range(frames):
             while live.full:
                 pass
@@ -31,7 +31,7 @@ def test_a_full_disk_leaves_what_is_closed_and_says_what_to_do_with_it(tmp_path,
     board: Any = None
     film = tmp_path / "film.mp4"
     with pytest.raises(OutputError, match="1 MB are free on the disk") as caught:
-        live._film(session, board, film, threading.Event())
+        live._film(session, board, film, threading.Event(), tmp_path / "shaders")
     assert "--resume" not in str(caught.value)
     folder = tmp_path / "film.mp4.segments"
     if frames:

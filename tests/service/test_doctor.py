@@ -279,7 +279,7 @@ def test_a_program_that_hangs_is_ended() -> None:
 def test_a_probe_without_an_answer_is_a_note_and_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(picture, "probe", partial(probe, deadline_s=0.01))
     monkeypatch.setattr(machine, "probe", partial(probe, deadline_s=0.01))
-    found = doctor.examine(data_dir=tmp_path, films=tmp_path, display=":4711", ports=[], networks=[])
+    found = doctor.examine(data_dir=tmp_path, films=tmp_path, display=":4711", ports=[])
     for topic in ("OpenGL", "GPU", "display"):
         (note,) = _of(found, topic)
         assert note.status == "warn"
