@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -19,7 +20,7 @@ from installation.files import write_whole
 from installation.output.placement import shown_size
 from installation.output.video.presets import preset
 from installation.output.video.spec import VideoSpec
-from installation.session import Session
+from installation.session import AnyPath, Session
 from installation.show.film import Film
 
 FILE = "recording.json"
@@ -48,9 +49,9 @@ class Recording(BaseModel):
     threads: NonNegativeInt = 0
     placement: str = ""
     hashes: dict[str, str]
-    out: Path
+    out: AnyPath
     shards: PositiveInt = 1
-    take: Path | None = None
+    take: AnyPath | None = None
     take_sha256: str = ""
     shown: tuple[str, ...] = ()
 
@@ -131,7 +132,7 @@ class Recording(BaseModel):
         path = path or self.folder / FILE
         try:
             # Flushed to the disk: the segments outlive a power cut, and are of no use without this.
-            write_whole(path, self.model_dump_json(indent=1).encode())
+            write_whole(path, json.dumps(self.model_dump(), indent=1, default=os.fspath).encode())
         except OSError as error:
             raise OutputError(f"cannot be written ({error.strerror})", where=str(path)) from error
 
@@ -139,7 +140,7 @@ class Recording(BaseModel):
     def read(cls, path: Path) -> Self:
         """OutputError when it is missing or damaged."""
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is damaged"
             raise OutputError(f"no description of a recording: {reason}", where=str(path)) from error

@@ -54,7 +54,10 @@ def recording(folder: Path, **tables: Any) -> Recording:
     )
 
 
-def test_a_recording_read_back_is_the_one_that_was_written(tmp_path):
+@pytest.mark.parametrize("folder", ["film", b"caf\xe9".decode(errors="surrogateescape")])
+def test_a_recording_read_back_is_the_one_that_was_written(tmp_path, folder):
+    tmp_path /= folder
+    tmp_path.mkdir()
     begun = recording(tmp_path)
     begun.write()
     recording(tmp_path).check_unchanged(Recording.read(begun.folder / "recording.json"))
