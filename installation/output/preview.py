@@ -65,10 +65,11 @@ class Preview:
         change afterwards.
         """
         now = self._clock()
+        self._picture.at = now
         if now - self._picture.asked >= WATCHED_S or now - self._offered < EVERY_S:
             return
         self._offered = now
-        self._picture.put(make(), now)
+        self._picture.put(make())
 
     def publish(self, status: Mapping[str, object]) -> None:
         """The newest status for the page: names to JSON values. Keeps the reference: hand over a fresh mapping."""
@@ -89,23 +90,23 @@ class _Picture:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.asked = float("-inf")
+        self.at: float | None = None  # the wall's last turn with a picture, whether anybody looks or not
         self.status: Mapping[str, object] = {}
         self.closed = False
         self._clock = clock
         self._new = threading.Condition()
         self._frame: np.ndarray | None = None
         self._number = 0
-        self._at: float | None = None
         self._encoding = threading.Lock()
         self._encoded: tuple[int, bytes] = (0, b"")
 
-    def put(self, frame: np.ndarray, now: float) -> None:
+    def put(self, frame: np.ndarray) -> None:
         with self._new:
-            self._frame, self._number, self._at = frame, self._number + 1, now
+            self._frame, self._number = frame, self._number + 1
             self._new.notify_all()
 
     def age_s(self) -> float | None:
-        return None if self._at is None else max(self._clock() - self._at, 0.0)
+        return None if self.at is None else max(self._clock() - self.at, 0.0)
 
     def number(self) -> int:
         return self._number

@@ -49,8 +49,9 @@ _PAGE = """<!doctype html> <html lang="en"><head><meta charset="utf-8"><meta nam
 content="width=device-width"><title>{show}</title><style> html, body {{ margin: 0; height: 100%; background: #0b0b0c;
 color: #9a9a9f; font: 14px/1.5 system-ui, sans-serif }} body {{ display: flex; flex-direction: column; align-items:
 center; justify-content: center; gap: 12px }} img {{ max-width: 96vw; max-height: 86vh; background: #000 }} b {{
-color: #e8e8ea; font-weight: 500 }} #line {{ font-size: 12px }} </style></head><body><img src="/stream.mjpg" alt="what
-the wall shows"><b>{show}</b><div id="line"></div> <script>{script}</script></body></html>
+color: #e8e8ea; font-weight: 500 }} #line {{ font-size: 12px; padding: 0 12px; text-align: center }}
+</style></head><body><img src="/stream.mjpg" alt="what the wall shows"><b>{show}</b><div id="line"></div>
+<script>{script}</script></body></html>
 """
 
 _CSP = (
@@ -70,7 +71,7 @@ class Pictures(Protocol):
         ...
 
     def age_s(self) -> float | None:
-        """Seconds since the newest picture was taken; None before the first."""
+        """Seconds since the wall had a picture, asked for or not; None before the first."""
         ...
 
     def jpeg(self, after: int, wait_s: float) -> tuple[int, bytes] | None:

@@ -203,9 +203,22 @@ def test_the_status_is_the_walls_newest(preview: Preview, wall: Wall) -> None:
     body = json.loads(ask(preview, "/status.json")[2])
     assert body["status"]["fps"] == 59.9
     assert body["show"] == 'Night <"walk"> & <script>'
-    assert body["age_s"] is None
     ask(preview, "/frame.jpg")
     assert json.loads(ask(preview, "/status.json")[2])["age_s"] >= 0.0
+
+
+def test_the_pictures_age_is_the_walls_whether_anybody_looks_or_not() -> None:
+    now = [100.0]
+    preview = Preview("show", port=0, clock=lambda: now[0])
+    try:
+        assert json.loads(ask(preview, "/status.json")[2])["age_s"] is None
+        preview.offer(lambda: pytest.fail("nobody looks"))
+        now[0] += 16.0
+        assert json.loads(ask(preview, "/status.json")[2])["age_s"] == 16.0
+        preview.offer(lambda: pytest.fail("nobody looks"))
+        assert json.loads(ask(preview, "/status.json")[2])["age_s"] == 0.0
+    finally:
+        preview.close()
 
 
 @pytest.mark.parametrize("path", ["/", "/frame.jpg", "/status.json", "/stream.mjpg"])
