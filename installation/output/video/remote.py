@@ -9,9 +9,11 @@ thread's business, so the wall never waits. The process outlives a killed wall l
 from __future__ import annotations
 
 import logging
+import math
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 
 ON = "record/on"
 _CLOSE_S = 1.0
+_FAULT_S = 60.0  # so long a fault stands in the HUD
 
 
 class Recorder:
@@ -70,7 +73,7 @@ class Recorder:
         }
 
     def text(self) -> str:
-        """For the HUD: whether it records, for how long, and what was dropped; else the last fault, or nothing."""
+        """For the HUD: whether it records, for how long, and what was dropped; else a fault of the last minute, or nothing."""
         if self._film is not None:
             seconds = int(self._film.seconds)
             dropped = f"{self._film.dropped} dropped"
@@ -79,7 +82,10 @@ class Recorder:
             )
         if self._due:
             return "recording waits: the film before is being closed"
-        fault = next((film.fault for film in reversed(self._ending) if film.fault), "")
+        now = time.monotonic()
+        fault = next(
+            (film.fault for film in reversed(self._ending) if film.fault and now - film.ended_s < _FAULT_S), ""
+        )
         return f"not recording: {fault}" if fault else ""
 
     def close(self) -> None:
@@ -108,6 +114,7 @@ class _Filming:
         self._stop = False
         self.seconds, self.frames, self.dropped, self.fault = 0.0, 0, 0, ""
         self.ready = self.ended = False
+        self.ended_s = math.inf  # monotonic
         self._thread = threading.Thread(target=self._run, args=(list(command),), name="recorder", daemon=True)
         self._thread.start()
 
@@ -135,7 +142,8 @@ class _Filming:
             )
         except OSError as error:
             log.warning("no recording: the process does not start (%s)", error.strerror)
-            self.fault, self.ended = f"the process does not start ({error.strerror})", True
+            self.fault = f"the process does not start ({error.strerror})"
+            self._end()
             return
         with self._lock:
             self._process = process
@@ -148,7 +156,10 @@ class _Filming:
         process.stdout.close()
         if code and not self.fault:
             self.fault = f"its process ended with {code}"
-        self.ended = True
+        self._end()
+
+    def _end(self) -> None:
+        self.ended_s, self.ended = time.monotonic(), True
 
     def _hear(self, line: str) -> None:
         if line.startswith("fault "):

@@ -67,6 +67,8 @@ def test_a_film_that_ends_by_itself_is_said_back_once(make) -> None:
     assert recorder.poll() == []
     assert recorder.text() == "not recording: the disk is full"
     assert recorder.counters()["faults"] == 1
+    recorder._ending[-1].ended_s -= 61.0
+    assert recorder.text() == ""
 
 
 def test_what_is_no_report_is_passed_over(make) -> None:
