@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -190,7 +191,13 @@ def params(
     """The live parameters: OSC address, range, unit, what each does."""
     from installation.show.params import parameter_table
 
-    table = parameter_table() if show is None else opening.load_show(show, {})[1].table()
+    table = list(parameter_table())
+    if show is not None:
+        _, config = opening.load_show(show, {})
+        table = [
+            row if row.kind == "button" else replace(row, default=config.first_value(row.name))
+            for row in config.table()
+        ]
     from installation.cli import listing
 
     if form == "json":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from installation.show.params import Param, ParamTable
+from installation.show.params import Param
 from installation.terminal import cell
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 _WIDE = 140
 
 
-def as_json(table: ParamTable) -> list[dict[str, Any]]:
+def as_json(table: Iterable[Param]) -> list[dict[str, Any]]:
     """What `installation params --format json` prints: an object a parameter; range [lo, hi] in its unit or null, smoothing in s."""
     return [
         {
@@ -33,14 +34,15 @@ def as_json(table: ParamTable) -> list[dict[str, Any]]:
     ]
 
 
-def as_markdown(table: ParamTable) -> str:
+def as_markdown(table: Iterable[Param]) -> str:
     """The page docs/parameters.md."""
     lines = [
         "# Live parameters",
         "",
         "Made from the one table by `installation params --format markdown`.",
         "",
-        "Each takes OSC at its address in the units given here, and 0–1 at the same address with `/norm` behind it. "
+        "Each takes OSC at its address in the units given here, and 0–1 at the same address with `/norm` behind it "
+        "(`square`: finer near the low end; `cubic`: finer about the middle, which 0.5 is). "
         "No argument asks: the value comes back at the same address. A second number is the ramp time in seconds, "
         "instead of the smoothing. A button fires on a press (no argument, true, or a number above 0).",
         "",
@@ -51,7 +53,7 @@ def as_markdown(table: ParamTable) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_table(table: ParamTable, width: int) -> Table:
+def as_table(table: Iterable[Param], width: int) -> Table:
     """For a terminal of `width` columns: a line a parameter, or where that would squeeze the words, two."""
     from rich.padding import Padding
     from rich.table import Column, Table
@@ -72,4 +74,5 @@ def as_table(table: ParamTable, width: int) -> Table:
 
 def _cells(row: Param) -> tuple[str, str, str, str, str]:
     default = "" if row.kind == "button" else str(row.default).lower() if row.kind == "bool" else f"{row.default}"
-    return row.kind, row.span, default, f"{row.smoothing_s:g} s" if row.smoothing_s else "", row.description
+    span = row.span if row.curve == "lin" else f"{row.span} ({row.curve})"
+    return row.kind, span, default, f"{row.smoothing_s:g} s" if row.smoothing_s else "", row.description

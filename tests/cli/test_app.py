@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import signal
@@ -309,6 +310,16 @@ def test_a_table_fits_a_terminal_of_80_columns_with_whole_words(home: Path, word
 
 def test_a_model_that_is_not_here_has_a_licence_that_is_told(home: Path) -> None:
     refused(home, 5, "Its licence: Apache-2.0", "models", "info", "random-face")
+
+
+def test_the_parameters_of_a_show_begin_where_the_show_begins(home: Path) -> None:
+    path = show(home, "[cascade]\nbase = 'x'\n[params]\ndrift.speed = 0.35\n")
+    done = command(home, "params", "--show", path, "--format", "json")
+    values = {row["address"]: row["default"] for row in json.loads(done.stdout)}
+    assert values["/installation/drift/speed"] == 0.35
+    assert values["/installation/latent/psi"] == 0.7
+    assert values["/installation/walk/next"] is None
+    assert "4 keyframes/s (cubic)" in command(home, "params").stdout
 
 
 @pytest.mark.parametrize("words", [["params"], ["models", "list"]])
