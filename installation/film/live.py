@@ -94,9 +94,9 @@ def _film(session: Session, board: Board, path: Path, stop: threading.Event, kep
     try:
         spec = VideoSpec.of(session.size, Fraction(config.live_fps), preset(config.live_preset), depth=8)
         live = LiveFilm(folder, spec)
-        log.info("recording: %s", path)
+        log.info("a recording begins: %s", path)
         try:
-            _run(session, board, live, stop, kept)
+            _run(session, board, live, stop, path, kept)
         finally:
             live.close()
     except OutputError as error:
@@ -109,13 +109,15 @@ def _film(session: Session, board: Board, path: Path, stop: threading.Event, kep
         raise OutputError(error.what, where=error.where, fix=fix) from error
     if not live.written:
         shutil.rmtree(folder, ignore_errors=True)
-        raise OutputError("no picture came while it was recorded", where=str(path))
+        fix = "It begins with the first picture, when the wall counts its seconds"
+        raise OutputError("it was stopped before its first picture, and nothing is kept", where=str(path), fix=fix)
     frames = join(folder, path)
     shutil.rmtree(folder, ignore_errors=True)
-    log.info("recorded: %s, %d frames, %d dropped", path, frames, live.dropped)
+    seconds = frames / config.live_fps
+    log.info("recorded: %s, %.1f s, %d frames, %d dropped", path, seconds, frames, live.dropped)
 
 
-def _run(session: Session, board: Board, live: LiveFilm, stop: threading.Event, kept: Path) -> None:
+def _run(session: Session, board: Board, live: LiveFilm, stop: threading.Event, path: Path, kept: Path) -> None:
     """One picture for each frame of the film, until told to stop."""
     fps = session.show.record.live_fps
     surface = HeadlessSurface(session.size)
@@ -136,6 +138,8 @@ def _run(session: Session, board: Board, live: LiveFilm, stop: threading.Event, 
             if view is None or state is None:
                 stop.wait(1 / fps)
                 continue
+            if number < 0:
+                log.info("recording: %s", path)
             number = int(now_s * fps)
             if time.monotonic() - told_s >= _REPORT_S:
                 told_s = time.monotonic()
