@@ -24,6 +24,7 @@ from installation.session import SHADERS, Session
 from installation.show.clock import Tick
 from installation.show.messages import ControlMessage
 from installation.show.state import ShowState, first_state, from_json, resumed, to_json
+from installation.show.status import Standing, Status
 from installation.show.step import step
 
 if TYPE_CHECKING:
@@ -128,10 +129,11 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
         )
         keyboard = KeyboardSource(show.table())
         again = board.newest() > 0
-        sources += [Refusals(board), keyboard, *(_source(make, again) for make in _sources(session))]
+        standing = Standing(Status(show=show.title))
+        sources += [Refusals(board), keyboard, *(_source(make, again) for make in _sources(session, standing))]
         recorder = _recorder(session, run_folder)
         sources.append(recorder)
-        preview = _preview(session, again)
+        preview = _preview(session, again, standing)
         state = _where_it_was(board, session)
         replay = _replay(session, board, state)
         if replay is not None:  # the evening had its own cues
@@ -159,6 +161,7 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
             recorder=recorder,
             clock=replay,
             take=take,
+            standing=standing,
         )
         Wall(parts, state, _still(session, board)).run(lambda: stop.is_set() or not parent.alive())
         return EXIT_TEMPORARY if stop.is_set() and parent.alive() else 0
@@ -267,13 +270,14 @@ def _software_fps(surface: Surface) -> float | None:
     return _SOFTWARE_FPS if any(name in renderer for name in ("llvmpipe", "softpipe", "swiftshader")) else None
 
 
-def _sources(session: Session) -> Iterator[Callable[[], Source]]:
+def _sources(session: Session, standing: Standing) -> Iterator[Callable[[], Source]]:
     show, table = session.show, session.show.table()
     if show.osc.enabled:
         from installation.control.osc import OscSource
 
+        osc = show.osc
         yield lambda: OscSource(
-            table, host=show.osc.host, port=show.osc.port, allow=show.osc.allow, feedback=show.osc.feedback
+            table, host=osc.host, port=osc.port, allow=osc.allow, feedback=osc.feedback, standing=standing
         )
     if show.midi.map:
         from installation.control.midi import MidiMap, MidiSource
@@ -325,14 +329,14 @@ def _source(make: Callable[[], Source], again: bool) -> Source:
         return LateSource(make)
 
 
-def _preview(session: Session, again: bool) -> Preview | None:
+def _preview(session: Session, again: bool, standing: Standing) -> Preview | None:
     config = session.show.preview
     if config.on == "never" or (config.on == "headless" and not session.headless):
         return None
     from installation.output.preview import Preview
 
     try:
-        preview = Preview(session.show.title, host=config.host, port=config.port)
+        preview = Preview(session.show.title, host=config.host, port=config.port, standing=standing)
     except InstallationError as error:
         if not again:
             raise

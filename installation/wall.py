@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +34,7 @@ from installation.show.clock import LiveClock, Tick
 from installation.show.config import Show
 from installation.show.scenes import played
 from installation.show.state import ShowState, to_json
+from installation.show.status import Standing, Status
 from installation.show.step import step
 
 log = logging.getLogger(__name__)
@@ -45,13 +46,14 @@ _STILL_BEFORE_S = 1.5
 _HUD_EVERY_S = 0.5
 HISTORY = 16
 _STATUS_EVERY_S = 1.0
+_RATE_OVER = 6  # of these: the rate of a slow engine, too, is a number that stands still
 _TOLD = 1024  # states, each the one of some tick: the engine draws one of the last few seconds
 
 
 @dataclass(slots=True)
 class WallParts:
     """What the loop is wired from. keyboard is one of the sources. clock: None = the monotonic clock's. take: where the
-    performance is written down, None = nowhere.
+    performance is written down, None = nowhere. standing: where the status is left.
     """
 
     show: Show
@@ -67,6 +69,7 @@ class WallParts:
     recorder: Recorder | None = None
     clock: Clock | None = None
     take: TakeLog | None = None
+    standing: Standing = field(default_factory=Standing)
 
 
 class Clock(Protocol):
@@ -91,6 +94,8 @@ class Wall:
         self._hud_text: HudText | None = None
         self._shown: Hashable = None
         self._hud_due_s = self._status_due_s = 0.0
+        self._came: deque[tuple[float, int]] = deque(maxlen=_RATE_OVER)
+        self._newest_at: float | None = None
         self._told: deque[ShowState] = deque(maxlen=_TOLD)
         self._closing = False
         self._warm = False
@@ -128,7 +133,10 @@ class Wall:
             source.publish(state.values)
         if self._aim():
             self._intake.take_again()
+        before = self._intake.seen
         self._intake.take(now_s)
+        if self._intake.live and self._intake.seen != before:
+            self._newest_at = time.monotonic()
         changed = self._draw(state, now_s)
         self._press(pressed)
         self._report(state)
@@ -270,8 +278,22 @@ class Wall:
         text += f" · torn {self._intake.torn} · t {state.t:.1f} s"
         text += "".join(f" · {what}" for what in self._written())
         self._parts.board.put_status(ROLE, text)
+        self._parts.standing.status = self._status(state, now)
         if self._parts.preview is not None:
             self._parts.preview.publish({"wall": text, "engine": self._parts.board.status("engine")})
+
+    def _status(self, state: ShowState, now: float) -> Status:
+        said = self._parts.board.model()
+        self._came.append((now, self._intake.seen))
+        (since, first), (until, last) = self._came[0], self._came[-1]
+        waits = self._playhead.starved(self._clock.now_s)
+        return Status(
+            show=self._parts.title,
+            model=str(state.values["model/select"]) if said is None else said[0],
+            pictures_per_s=None if waits else (last - first) / (until - since) if until > since else 0.0,
+            newest_at=self._newest_at,
+            recording=bool(state.values["record/on"]),
+        )
 
 
 def _nothing() -> None:

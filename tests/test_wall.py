@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -191,3 +192,29 @@ def test_a_button_that_was_pressed_often_in_one_turn_is_one_snapshot(stage: Stag
     stage.wall._parts.snapshots.close()
     assert len(list(stage.pictures.glob("[!.]*.png"))) == 1
     assert stage.wall._parts.snapshots.refused == 0
+
+
+def test_the_status_says_what_the_engine_does(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    stage.wall.turn()
+    status = stage.wall._parts.standing.status
+    assert (status.show, status.pictures_per_s, status.age_s(), status.recording) == (
+        stage.wall._parts.title,
+        None,
+        None,
+        False,
+    )
+    for seed in range(1, 9):
+        stage.frame(seed)
+        now += 0.5
+        stage.wall.turn()
+    status = stage.wall._parts.standing.status
+    assert status.pictures_per_s == pytest.approx(2.0)
+    assert status.age_s() == 0.0
+    assert status.model == stage.wall.state.values["model/select"]
+    monkeypatch.setattr(stage.wall._playhead, "starved", lambda now: True)  # by the show's clock, which is not this one
+    now += 4.0
+    stage.wall.turn()
+    assert stage.wall._parts.standing.status.age_s() == pytest.approx(4.0)
+    assert stage.wall._parts.standing.status.pictures_per_s is None, "the engine is away"

@@ -1,7 +1,8 @@
 """What an OSC message means: address and arguments -> ControlMessage, a question to answer, or a counted drop.
 
 Owns the address map, made once from the table: each row at its address; each valued row once more at `…/norm`, 0..1;
-`/installation/ping`, `/installation/version`, `/installation/refresh`. Pure but for the counters; runs in the OSC source's thread.
+`/installation/ping`, `/installation/version`, `/installation/status`,
+`/installation/refresh`. Pure but for the counters; runs in the OSC source's thread.
 
     /installation/drift/speed 0.5          set, engineering units, clamped to the row's range
     /installation/drift/speed 0.5 10       set, moving there in 10 s (0..3600)
@@ -44,9 +45,9 @@ REASONS = (
 """Why a message is dropped. Beside these `clamped` counts values that were out of range and are used at its end."""
 
 _OUT = f"{PREFIX}/out/"
-_PING, _VERSION = f"{PREFIX}/ping", f"{PREFIX}/version"
+_PING, _VERSION, _STATUS = f"{PREFIX}/ping", f"{PREFIX}/version", f"{PREFIX}/status"
 REFRESH = f"{PREFIX}/refresh"
-QUESTIONS = frozenset({_PING, _VERSION})
+QUESTIONS = frozenset({_PING, _VERSION, _STATUS})
 """Addresses that are answered and belong to no parameter."""
 # A new pattern costs up to a millisecond, so new ones are rationed; one that comes again is remembered.
 _NEW_PATTERNS_PER_S, _NEW_PATTERNS_BURST, _PATTERNS_KEPT = 100.0, 64, 64
@@ -62,7 +63,7 @@ class Get:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """An answer that needs no value: ping, version."""
+    """An answer that needs no value: ping, version, status."""
 
     address: str
     args: tuple[Argument, ...]
@@ -128,11 +129,17 @@ class Dispatcher:
     """The address map of one table. `drops` counts; its reasons must hold REASONS and `clamped`. One thread."""
 
     def __init__(
-        self, table: ParamTable, drops: Drops, *, version: str = "", clock: Callable[[], float] = time.monotonic
+        self,
+        table: ParamTable,
+        drops: Drops,
+        *,
+        version: str = "",
+        status: Callable[[], tuple[Argument, ...]] = tuple,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bindings = _bindings(table)
         self._drops = drops
-        self._version = version
+        self._version, self._status = version, status
         self._patterns: dict[str, tuple[_Binding, ...]] = {}
         self._new_patterns = Bucket(_NEW_PATTERNS_PER_S, _NEW_PATTERNS_BURST, clock)
 
@@ -185,11 +192,12 @@ class Dispatcher:
     def _elsewhere(self, address: str, args: Sequence[Argument], origin: str) -> tuple[Action, ...]:
         if address == _PING:
             return (Say(f"{_OUT}ping", tuple(args)),)
-        if address == _VERSION:
+        if address in (_VERSION, _STATUS):
             if args and args[0] != "?":
                 self._refuse("read_only", address, "it cannot be set", origin)
                 return ()
-            return (Say(f"{_OUT}version", (self._version,)),)
+            said = (self._version,) if address == _VERSION else self._status()
+            return (Say(f"{_OUT}{address.rpartition('/')[2]}", said),)
         if address == REFRESH:
             return (Refresh(),) if self._fires(address, args, origin) else ()
         if address.startswith(_OUT):

@@ -3,7 +3,7 @@
 Owns the socket and the thread `osc`. The thread parses, dispatches and fills a mailbox; the wall polls it. Nothing that
 arrives can stop the thread: bad packets are counted and dropped, a fault of our own is logged once and counted.
 
-Answers go only to those who ask (get, ping, version), to the port they asked from, and at a bounded rate; a set is
+Answers go only to those who ask (get, ping, version, status), to the port they asked from, and at a bounded rate; a set is
 never answered. So a client that sends back all it hears cannot make traffic grow. Whom the show names is told of
 changes besides (osc_feedback.py).
 """
@@ -30,6 +30,7 @@ from installation.control.peers import Peers
 from installation.control.source import default_values
 from installation.show.messages import ControlMessage
 from installation.show.params import ParamTable, Value
+from installation.show.status import Standing
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class OscSource:
     host: an address of this machine. allow: networks as "192.168.1.0/24", from which packets are taken (loopback is not
     implied); none = this machine alone, whatever the host. port: 0 picks a free one, see `address`. feedback: who is told of
     changes, as "192.168.1.5:9001". reply: whether questions are answered. version: what `/installation/version` says, the
-    installed one unless given. ConfigError for a bad port, OutputError where the port or address cannot be had.
+    installed one unless given; standing: what `/installation/status` does. ConfigError for a bad port, OutputError where the
+    port or address cannot be had.
     """
 
     name = "osc"
@@ -65,6 +67,7 @@ class OscSource:
         feedback: Sequence[str] = (),
         reply: bool = True,
         version: str = "",
+        standing: Standing | None = None,
     ) -> None:
         self._peers = Peers(allow)
         self._socket = open_receiver(host, port)
@@ -76,7 +79,13 @@ class OscSource:
             log.info("osc: %d bytes of receive buffer instead of %d", self.receive_buffer, RECEIVE_BUFFER)
         log.info("osc: listening on %s, port %d", *self.address)
         self._drops = Drops("osc", log, (*REASONS, "clamped", "malformed", "not_allowed", "replies_lost", "internal"))
-        self._dispatcher = Dispatcher(table, self._drops, version=version or machine.version() or "unknown")
+        standing = standing or Standing()
+        self._dispatcher = Dispatcher(
+            table,
+            self._drops,
+            version=version or machine.version() or "unknown",
+            status=lambda: standing.status.as_arguments(),
+        )
         self._mailbox = Mailbox(table)
         self._replies = Bucket(_REPLIES_PER_S, _REPLIES_BURST) if reply else None
         self._spoken = Bucket(_SPOKEN_PER_S, _SPOKEN_BURST)

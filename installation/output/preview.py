@@ -17,6 +17,7 @@ import numpy as np
 
 from installation.errors import OutputError
 from installation.output.preview_http import PreviewServer
+from installation.show.status import Standing
 
 DEFAULT_PORT = 9010
 MAX_WIDTH = 640
@@ -36,9 +37,10 @@ class Preview:
         *,
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
+        standing: Standing | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._picture = _Picture(clock)
+        self._picture = _Picture(clock, standing or Standing())
         self._clock = clock
         self._offered = float("-inf")
         try:
@@ -88,10 +90,11 @@ class _Picture:
     encoding.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], standing: Standing) -> None:
         self.asked = float("-inf")
         self.at: float | None = None  # the wall's last turn with a picture, whether anybody looks or not
         self.status: Mapping[str, object] = {}
+        self.standing = standing
         self.closed = False
         self._clock = clock
         self._new = threading.Condition()

@@ -23,6 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
 from installation.show.addresses import is_loopback
+from installation.show.status import Standing
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Pictures(Protocol):
     """Where the server gets what it shows. Called from many threads."""
 
     status: Mapping[str, object]
+    standing: Standing
     closed: bool
 
     def number(self) -> int:
@@ -193,8 +195,11 @@ class PreviewHandler(BaseHTTPRequestHandler):
         return self._answer(HTTPStatus.OK, "image/jpeg", picture[1])
 
     def _status(self) -> None:
-        age = self.server.picture.age_s()
-        body = {"show": self.server.show, "age_s": age, "status": dict(self.server.picture.status)}
+        picture = self.server.picture
+        wall = (
+            picture.standing.status.as_json()
+        )  # whether or not anybody looks, unlike age_s, which is the page's picture's
+        body = {"show": self.server.show, "age_s": picture.age_s(), "wall": wall, "status": dict(picture.status)}
         self._answer(HTTPStatus.OK, "application/json", json.dumps(body, default=str).encode())
 
     def _stream(self) -> None:

@@ -236,3 +236,13 @@ def test_a_refresh_is_a_button(desk: Desk, args: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("args", [(0,), (False,), ("all",), (1, 2)])
 def test_a_refresh_let_go_or_misspelt_is_none(desk: Desk, args: tuple[Any, ...]) -> None:
     assert desk("refresh", *args) is None
+
+
+def test_the_status_is_answered_and_cannot_be_set(table: ParamTable) -> None:
+    drops = Drops("osc", logging.getLogger("test.dispatch"), (*REASONS, "clamped"))
+    dispatcher = Dispatcher(table, drops, status=lambda: ("Night", "faces", 12.5, 0.1, False))
+    for args in ((), ("?",)):
+        (said,) = dispatcher.dispatch("/installation/status", args)
+        assert said == Say("/installation/out/status", ("Night", "faces", 12.5, 0.1, False))
+    assert dispatcher.dispatch("/installation/status", (1,)) == ()
+    assert drops.counts["read_only"] == 1

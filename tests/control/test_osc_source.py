@@ -21,6 +21,7 @@ from installation.control.peers import MAX_PEERS, Peers
 from installation.errors import ConfigError, OutputError
 from installation.show.messages import ControlMessage
 from installation.show.params import ParamTable
+from installation.show.status import Standing, Status
 
 Open = Callable[..., OscSource]
 Until = Callable[..., Any]
@@ -353,3 +354,14 @@ def test_the_log_says_where_it_listens_and_verbose_what_it_hears_within_bounds(
     assert "'/installation/drift/speed', 0.5" in heard[1]
     assert 2 < len(heard) < 100
     assert max(map(len, heard)) < 300
+
+
+def test_the_status_is_the_walls_newest(osc: Open) -> None:
+    standing = Standing()
+    source = osc(standing=standing)
+    with client() as sender:
+        assert ask(sender, source, "status") == ("/installation/out/status", ("", "", "waiting", -1.0, False))
+        standing.status = Status("Früh ☃", "faces", 12.5, time.monotonic() - 7.0, recording=True)
+        _, (show, model, rate, age_s, recording) = ask(sender, source, "status")
+    assert (show, model, rate, recording) == ("Früh ☃", "faces", 12.5, True)
+    assert 7.0 <= age_s < 60.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import socket
 import urllib.request
 
@@ -44,6 +45,21 @@ def test_a_question_is_answered(wall, tmp_path):
     done = command(tmp_path, "osc-send", "--port", str(wall.osc_port), "/installation/drift/speed")
     assert done.returncode == 0
     assert float(done.stdout) == pytest.approx(2.0)
+
+
+def test_how_it_is_is_answered_whether_or_not_anybody_looks(wall, tmp_path):
+    def said() -> list[str]:
+        return command(tmp_path, "osc-send", "--port", str(wall.osc_port), "/installation/status").stdout.split()
+
+    assert until(lambda: said()[:2] == ["test", "cascade"] and said()[2] != "waiting")
+    _, _, rate, age_s, recording = said()
+    assert float(rate) > 0.0
+    assert 0.0 <= float(age_s) < 60.0
+    assert recording == "False"
+    with urllib.request.urlopen(f"http://127.0.0.1:{wall.preview_port}/status.json", timeout=60) as answer:
+        told = json.load(answer)["wall"]
+    assert told["model"] == "cascade"
+    assert told["pictures_per_s"] > 0.0
 
 
 def test_a_fader_makes_it_drift_faster_without_a_jump(wall):

@@ -24,6 +24,7 @@ from installation.errors import OutputError
 from installation.output import preview_http
 from installation.output.preview import WATCHED_S, Preview
 from installation.output.preview_http import MAX_STREAMS
+from installation.show.status import Standing, Status
 from tests.xserver import until
 
 RED = np.full((90, 160, 4), (200, 30, 10, 255), np.uint8)
@@ -367,3 +368,18 @@ def test_closing_ends_streams_and_frees_the_port(preview: Preview, wall: Wall) -
 def test_pillow_is_loaded_only_when_somebody_looks() -> None:
     code = "import sys, installation.output.preview; sys.exit('PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_status_says_how_the_wall_is_though_nobody_looks() -> None:
+    standing = Standing()
+    preview = Preview("Night", port=0, standing=standing)
+    try:
+        said = json.loads(ask(preview, "/status.json")[2])["wall"]
+        assert said == {"model": "", "pictures_per_s": None, "newest_s": None, "recording": False}
+        standing.status = Status("Night", "faces", 12.5, time.monotonic() - 7.0, recording=True)
+        said = json.loads(ask(preview, "/status.json")[2])["wall"]
+        assert (said["model"], said["pictures_per_s"], said["recording"]) == ("faces", 12.5, True)
+        assert 7.0 <= said["newest_s"] < 60.0
+        assert not preview.watched
+    finally:
+        preview.close()
