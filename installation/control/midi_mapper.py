@@ -45,8 +45,8 @@ class _Control:
     def of_channel(self, channel: int) -> bool:
         return self.entry.channel is None or self.entry.channel == channel
 
-    def position(self, controller: int, value: int) -> float:
-        """0..1 after one half of the value has come.
+    def position(self, controller: int, value: int) -> float | None:
+        """0..1 after one half of the value has come; None before the first high half, where a low one says nothing.
 
         A 14-bit knob sends its high half, then its low half. Until the low half is there it is taken as the end of
         the step that the knob came from, so that the position never runs backwards. A knob that has never sent a low
@@ -55,13 +55,13 @@ class _Control:
         if self.entry.bits == 7:
             return to_unit(value, 7)
         if controller != self.entry.cc:
+            if self.high is None:
+                return None
             self.low = value
         else:
             if self.low is not None and self.high is not None and value != self.high:
                 self.low = 0 if value > self.high else 127
             self.high = value
-        if self.high is None:
-            self.high = 0
         return to_unit(self.high, 7) if self.low is None else to_unit(self.high << 7 | self.low, 14)
 
 
@@ -96,8 +96,8 @@ class MidiMapper:
         """channel 1..16, controller and value 0..127."""
         messages: list[ControlMessage] = []
         for control in self._by_cc.get(controller, ()):
-            if control.of_channel(channel):
-                message = self._turn(control, control.position(controller, value), source)
+            if control.of_channel(channel) and (position := control.position(controller, value)) is not None:
+                message = self._turn(control, position, source)
                 if message is not None:
                     messages.append(message)
                     self._note(message)

@@ -76,6 +76,13 @@ def test_a_knob_that_never_sends_the_low_half_still_reaches_both_ends(table: Par
     assert [desk.cc(1, value)[0] for value in (127, 0)] == [1.5, 0.0]
 
 
+def test_a_low_half_before_any_high_half_says_nothing(table: ParamTable) -> None:
+    desk = Desk(table, MidiMap(to="latent/psi", cc=1, bits=14), jump("drift/speed", cc=2, bits=14))
+    assert desk.cc(33, 5) == desk.cc(34, 5) == []
+    assert desk.cc(1, 120) == [], "nothing was crossed"
+    assert desk.cc(2, 64) == [0.0]
+
+
 def test_pickup_starts_from_the_published_value(table: ParamTable) -> None:
     desk = Desk(table, MidiMap(to="latent/psi", cc=1))
     assert desk.cc(1, 0) == []
