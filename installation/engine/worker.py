@@ -32,7 +32,16 @@ STATUS_S = 1.0
 SHORT_NAP_S, LONG_NAP_S = 0.0005, 0.005
 
 _DEVICE_TYPES = {"OutOfMemoryError", "AcceleratorError"}
-_DEVICE_WORDS = ("cuda", "cudnn", "cublas", "hip error", "mps backend", "nvrtc", "device-side assert")
+_DEVICE_WORDS = (
+    "cuda",
+    "cudnn",
+    "cublas",
+    "hip error",
+    "mps backend",
+    "nvrtc",
+    "device-side assert",
+    "allocate memory",
+)
 
 _log = logging.getLogger(__name__)
 

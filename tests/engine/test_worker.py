@@ -191,6 +191,9 @@ class OutOfMemoryError(RuntimeError):
     [
         OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory: you tried 400 bytes"
+        ),
         RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
         MemoryError(),
     ],
