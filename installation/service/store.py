@@ -26,6 +26,7 @@ _MAGIC = b"INSTKEEP"
 _HEAD = struct.Struct(
     "<8sIIIQQ16s"
 )  # magic, format, width, height (0 x 0: a state), serial, length of the body, BLAKE2b of all
+_LARGEST = _HEAD.size + 4 * LONGEST_SIDE**2
 
 
 class Store:
@@ -33,7 +34,7 @@ class Store:
 
     def __init__(self, show: str, folder: Path, *, log: CountedLog | None = None) -> None:
         self.folder, self._name = folder, show
-        self._log = log or CountedLog(__name__)
+        self._log = log or CountedLog(__name__, quiet_s=600.0)
 
     def save_state(self, payload: bytes) -> bool:
         """Keeps a show state (JSON bytes). Whether it is on the disk."""
@@ -78,6 +79,8 @@ class Store:
     def _load(self, kind: str) -> tuple[int, int, bytes] | None:
         for path in sorted(self._paths(kind), key=_serial, reverse=True):
             try:
+                if path.stat().st_size > _LARGEST:
+                    raise ValueError("it is larger than any that is kept")
                 return _unseal(path.read_bytes())
             except FileNotFoundError:
                 continue

@@ -114,6 +114,14 @@ def test_random_bytes_are_never_taken_for_a_record(tmp_path_factory: pytest.Temp
     assert kept.load_picture() is None
 
 
+def test_a_file_that_grew_beyond_any_record_is_not_read(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    store.save_state(b"kept")
+    (path,) = store.folder.glob("*.state.0")
+    os.truncate(path, 1 << 33)  # sparse
+    assert store.load_state() is None
+    assert "larger than any" in caplog.text
+
+
 def test_a_state_is_not_taken_for_a_picture(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     store.save_state(b"x")
     for path in generations(store, "state"):
