@@ -33,6 +33,8 @@ def load_show(name: str, changes: dict[str, dict[str, Any]]) -> tuple[Path, Show
             preset(getattr(show.record, key))
         except ConfigError as error:
             wrong.append(f"record.{key}: {error}")
+    if show.still and not os.path.isfile(path.parent / show.still):
+        wrong.append(f"still: no such file: {faults.shown(show.still)}")
     if wrong:
         raise faults.config_error(str(path), wrong)
     return path, show

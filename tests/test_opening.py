@@ -8,7 +8,6 @@ import pytest
 
 from installation import opening
 from installation.errors import ConfigError, ModelError
-from installation.models import checkpoint, random_weights
 
 SHOW = "[cascade]\nbase = 'faces'\n[looks.neutral]\n[record]\n"
 
@@ -33,10 +32,9 @@ def test_a_network_of_nobodys_home_is_not_there(tmp_path: Path) -> None:
         opening.find_networks(opening.load_show(str(path), {})[1], tmp_path)
 
 
-def test_a_still_whose_name_is_endless_is_none(tmp_path: Path) -> None:
-    network = random_weights.stylegan2(3)
-    checkpoint.save(tmp_path / "faces.safetensors", network.state_dict(), checkpoint.describe(network, name="faces"))
+@pytest.mark.parametrize("name", ["typo.jpg", "a" * 5000])
+def test_a_still_that_is_not_there_is_a_fault_of_the_show(tmp_path: Path, name: str) -> None:
     path = tmp_path / "show.toml"
-    path.write_text(f"still = '{'a' * 5000}'\n" + SHOW.replace("faces", "faces.safetensors"))
-    _, show = opening.load_show(str(path), {})
-    assert opening.open_session(path, show, headless=True, verbose=False).still is None
+    path.write_text(f"still = '{name}'\n" + SHOW)
+    with pytest.raises(ConfigError, match="still: no such file: '"):
+        opening.load_show(str(path), {})
