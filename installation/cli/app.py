@@ -272,7 +272,10 @@ def osc_send(
     row = parameter_table().by_address(address)
     button = address == REFRESH or address.startswith(f"{PREFIX}/{SCENE}") or (row is not None and row.kind == "button")
     asks = args in (None, [], ["?"]) or address in QUESTIONS
-    fix = "Is a show running there, with this OSC port, and has it this address? (`installation params` names all)"
+    fix = (
+        "Is a show running there, with this OSC port, does its `allow` name this machine, and has it this address? "
+        "(`installation params` names all)"
+    )
     silence = InstallationError("no reply", where=f"{host}:{port}", fix=fix)
     if args and not asks and not button and not is_pattern(address) and wait > 0.0:
         said, sent = put(host, port, address, args, wait_s=wait), typed(args[0])[1]

@@ -17,6 +17,7 @@ VALUES = st.floats(-10, 10)
 def test_it_leaves_from_the_start_and_arrives(shape, start, target, span, t0):
     glide = Glide(start, target, t0, span, shape)
     assert glide.at(t0) == pytest.approx(start)
+    assert glide.at(t0 - 0.5 * span) == pytest.approx(start)
     late = t0 + 31 * span
     assert glide.arrived(late)
     assert glide.at(late) == pytest.approx(target)
