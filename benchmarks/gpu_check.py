@@ -99,7 +99,7 @@ def check(name: str, networks: Networks, device: str, *, repeats: int = REPEATS)
 
     def cascade(where: str, **options: object) -> Cascade:
         generator, stages = copy.deepcopy(networks)
-        return Cascade(generator, stages, device=where, **options)  # type: ignore[arg-type]
+        return Cascade(generator, stages, device=where, **options)  # pyright: ignore[reportArgumentType]
 
     z = torch.randn(3, networks[0].z_dim, generator=torch.Generator().manual_seed(0))
     graphed, eager = cascade(device), cascade(device, graph=False)

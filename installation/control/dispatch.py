@@ -161,7 +161,7 @@ class Dispatcher:
             return self._refuse("wrong_arity", binding.address, f"{count} arguments", origin)
         value = args[0]
         try:
-            coerced = binding.convert(value)  # type: ignore[arg-type]  # a wrong type is a ValueError
+            coerced = binding.convert(value)  # pyright: ignore[reportArgumentType] - a wrong type is a ValueError
         except ValueError as fault:
             return self._refuse(_reason(binding, value), binding.address, str(fault), origin)
         ramp_s = None
@@ -169,7 +169,7 @@ class Dispatcher:
             ramp_s = _ramp(args[1])
             if ramp_s is None:
                 return self._refuse("bad_ramp", binding.address, f"a ramp of {args[1]!r:.60} s", origin)
-        if not isinstance(value, str) and not binding.lo <= value <= binding.hi:  # type: ignore[operator]
+        if not isinstance(value, str) and not binding.lo <= value <= binding.hi:  # pyright: ignore[reportOperatorIssue]
             self._drops.note("clamped")
         return ControlMessage(binding.name, coerced, ramp_s, origin)
 

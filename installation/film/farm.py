@@ -281,6 +281,6 @@ def run_ray(
         ) from error
     finally:
         for actor in actors:
-            ray.kill(actor)  # type: ignore[arg-type]
+            ray.kill(actor)
         if begun:
             ray.shutdown()

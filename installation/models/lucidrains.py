@@ -52,7 +52,7 @@ class LucidrainsStyleGAN2(Generator):
 
     def style_weights(self) -> list[list[Tensor]]:
         """Of both convolutions of each resolution."""
-        return [[block.conv0.affine.weight, block.conv1.affine.weight] for block in self.blocks]  # type: ignore[union-attr]
+        return [[block.conv0.affine.weight, block.conv1.affine.weight] for block in self.blocks]  # pyright: ignore[reportReturnType, reportAttributeAccessIssue]
 
     def prepare(self) -> None:
         start = F.conv2d(self.const[None], self.first.weight, self.first.bias, padding=1)

@@ -42,7 +42,7 @@ MIN_SIDE = 2  # small pixels: what is mirrored at the border must be there
 
 def taps(scale: int) -> tuple[Tensor, Tensor]:
     """(down [3·scale], up [5·scale]) as float64."""
-    return tuple(torch.tensor([*half, *half[::-1]], dtype=torch.float64) for half in (_DOWN[scale], _UP[scale]))  # type: ignore[return-value]
+    return tuple(torch.tensor([*half, *half[::-1]], dtype=torch.float64) for half in (_DOWN[scale], _UP[scale]))  # pyright: ignore[reportReturnType]
 
 
 def exact(device: torch.device) -> AbstractContextManager[object]:

@@ -86,7 +86,7 @@ class Stage(Upscaler):
         return shuffle(y, self.scale)
 
     def _refine(self, level: int, x: Tensor, w: Tensor | None) -> Tensor:
-        for block in self.bodies[level]:  # type: ignore[union-attr]
+        for block in self.bodies[level]:  # pyright: ignore[reportGeneralTypeIssues]
             x = block(x, w)
         return x
 

@@ -28,7 +28,7 @@ def create_context() -> moderngl.Context:
     """
     try:
         if sys.platform.startswith("linux"):
-            return moderngl.create_context(require=330, standalone=True, backend="egl")  # type: ignore[call-arg]
+            return moderngl.create_context(require=330, standalone=True, backend="egl")  # pyright: ignore[reportArgumentType]
         return moderngl.create_context(require=330, standalone=True)
     except Exception as error:  # glcontext raises bare Exception for a missing library, device or version alike
         fix = f"Install the GL libraries: apt-get install --no-install-recommends {PACKAGES}"

@@ -156,7 +156,7 @@ def _is_here(header: str) -> bool:
 
 
 class PreviewHandler(BaseHTTPRequestHandler):
-    server: PreviewServer  # type: ignore[assignment]
+    server: PreviewServer
     timeout = REQUEST_S
     server_version = "installation"
     sys_version = ""

@@ -82,7 +82,7 @@ class LocalPage(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: LocalPage  # pyright: ignore[reportIncompatibleVariableOverride]
+    server: LocalPage
     protocol_version = "HTTP/1.1"
     timeout = _REQUEST_S
 

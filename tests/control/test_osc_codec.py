@@ -263,9 +263,9 @@ def test_odd_floats_are_read() -> None:
     raw = (b"\x7f\xc0\0\0", b"\x7f\x80\0\0", b"\xff\x80\0\0", b"\x80\0\0\0", b"\0\0\0\1")
     packet = padded(b"/a") + padded(b",fffff") + b"".join(raw)
     nan, inf, minus_inf, minus_zero, tiny = parse(packet)[0][1]
-    assert math.isnan(nan)  # type: ignore[arg-type]
+    assert math.isnan(nan)  # pyright: ignore[reportArgumentType]
     assert (inf, minus_inf, minus_zero) == (math.inf, -math.inf, 0.0)
-    assert 0.0 < tiny < 1e-44  # type: ignore[operator]
+    assert 0.0 < tiny < 1e-44  # pyright: ignore[reportOperatorIssue]
 
 
 @pytest.mark.parametrize("address", ["", "a", "grün", "/grün", "/a\0b"])

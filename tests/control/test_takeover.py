@@ -13,7 +13,7 @@ class Knob:
     """A knob on a parameter; the parameter publishes once a tick."""
 
     def __init__(self, kind: str, parameter: float) -> None:
-        self.takeover = Takeover(kind)  # type: ignore[arg-type]
+        self.takeover = Takeover(kind)  # pyright: ignore[reportArgumentType]
         self.parameter = self.published = parameter
 
     def turn(self, knob: float, *, tick: bool = True) -> float | None:

@@ -396,9 +396,9 @@ class LightweightGAN(nn.Module):
         def norm(width: int) -> nn.Module:
             layer = nn.BatchNorm2d(width)
             for tensor in (layer.weight, layer.running_var):
-                nn.init.uniform_(tensor, 0.5, 1.5)  # type: ignore[arg-type]
+                nn.init.uniform_(tensor, 0.5, 1.5)  # pyright: ignore[reportArgumentType]
             for tensor in (layer.bias, layer.running_mean):
-                nn.init.normal_(tensor, 0, 0.2)  # type: ignore[arg-type]
+                nn.init.normal_(tensor, 0, 0.2)  # pyright: ignore[reportArgumentType]
             return layer
 
         self.initial_conv = nn.Sequential(nn.ConvTranspose2d(z_dim, 2 * z_dim, 4), norm(2 * z_dim), nn.GLU(dim=1))
@@ -414,7 +414,7 @@ class LightweightGAN(nn.Module):
                 parts.add_module("2", block)
             self.layers.append(parts)
         self.out_conv = nn.Conv2d(channels[-1], 3, 3, padding=1)
-        nn.init.constant_(self.out_conv.bias, 0.5)  # type: ignore[arg-type]
+        nn.init.constant_(self.out_conv.bias, 0.5)  # pyright: ignore[reportArgumentType]
 
     def forward(self, z: Tensor) -> Tensor:
         """z [1, z_dim] -> the picture, 0..1."""
@@ -426,7 +426,7 @@ class LightweightGAN(nn.Module):
             if "2" in modules:
                 norm, fn = modules["2"].norm, modules["2"].fn
                 y = (x - x.mean(dim=1, keepdim=True)) / x.var(dim=1, unbiased=False, keepdim=True).add(1e-5).sqrt()
-                x = x + fn(y * norm.g + norm.b)  # type: ignore[operator,union-attr]
+                x = x + fn(y * norm.g + norm.b)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
             x = modules["0"](x)
             if "1" in modules:
                 gates[i + 3] = modules["1"](x)

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def ctx() -> Iterator[moderngl.Context]:
-    context = moderngl.create_context(require=330, standalone=True, backend="egl")  # type: ignore[call-arg]
+    context = moderngl.create_context(require=330, standalone=True, backend="egl")  # pyright: ignore[reportArgumentType]
     yield context
     context.release()
 

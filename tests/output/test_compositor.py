@@ -196,7 +196,7 @@ def test_an_unknown_crossfade_is_refused(compositor: Compositor) -> None:
 
 def graded(compositor: Compositor, rgb: tuple[int, int, int], **numbers: object) -> np.ndarray:
     compositor.upload(0, frame(*rgb))
-    look(compositor, grade=Grade(**numbers))  # type: ignore[arg-type]
+    look(compositor, grade=Grade(**numbers))  # pyright: ignore[reportArgumentType]
     return compositor.read_look()[SIZE[1] // 2, SIZE[0] // 2, :3].astype(int)
 
 

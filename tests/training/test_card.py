@@ -42,7 +42,7 @@ def card(dataset: Dataset, **changes: object) -> Card:
         rows=tuple({"nimg": i, "time": time} for i, time in enumerate(times)),
     )
     whole = Card(header, run, dataset, 4321)
-    return replace(whole, **changes)  # pyright: ignore[reportArgumentType]
+    return replace(whole, **changes)
 
 
 def test_it_names_each_set_with_what_was_kept_and_its_licence(dataset: Dataset) -> None:

@@ -41,7 +41,7 @@ class CriticNet(nn.Module):
         self.conv = Conv(widths[-1] + 1, widths[-1], 3, gain=SQRT2)
         self.fc = Linear(16 * widths[-1], widths[-1])
         self.out = Linear(widths[-1], 1)
-        self.to(memory_format=layout)  # type: ignore[call-overload] - not in torch's stubs
+        self.to(memory_format=layout)  # pyright: ignore[reportCallIssue] - not in torch's stubs
 
     def forward(self, img: Tensor, group: int, full: bool = False) -> Tensor:
         """group: pictures compared with each other, a divisor of N. full: float32 throughout, whatever `half` says: for penalties."""

@@ -39,7 +39,7 @@ class Generator(nn.Module):
         self.num_ws = 2 * len(config.channels)
         self.mapping = Mapping(config)
         self.synthesis = Synthesis(config, half, layout)
-        self.to(memory_format=layout)  # type: ignore[call-overload] - not in torch's stubs
+        self.to(memory_format=layout)  # pyright: ignore[reportCallIssue] - not in torch's stubs
 
     def forward(self, z: Tensor) -> Tensor:
         w = self.mapping(z)

@@ -68,7 +68,7 @@ def decode(path: Path) -> Film:
             pts,
             planes,
             last.format.components[0].bits,
-            tuple(int(tag) for tag in tags),  # type: ignore[arg-type]
+            tuple(int(tag) for tag in tags),  # pyright: ignore[reportArgumentType]
             last.format.name,
         )
 

@@ -98,7 +98,7 @@ def test_a_stage_that_is_conditioned_on_w_walks_with_it_or_is_refused(base: Path
         torch.nn.init.normal_(tensor, 0, 1 / tensor[0].numel() ** 0.5, generator=rng)
     stage.requires_grad_(False).eval().place("cpu")
     moved = steadiness(stage, base, 5, 1.0, "cpu").value
-    for block in stage.bodies[0]:  # type: ignore[union-attr]
+    for block in stage.bodies[0]:  # pyright: ignore[reportGeneralTypeIssues]
         block.affine.zero_()
     assert steadiness(stage, base, 5, 1.0, "cpu").value != pytest.approx(moved, rel=1e-3)
     other = Stage(widths=[8], blocks=[1], scale=2, w_dim=9)

@@ -37,8 +37,8 @@ def test_every_seed_has_a_score_and_it_is_that_of_the_shows_portrait(run: Path, 
     assert scores.shape == (5,)
     assert np.isfinite(scores).all()
     generator, enlarge = checkpoint.load(base), checkpoint.load(stage)
-    lo = generator(torch.from_numpy(to_sphere(seed_z(3, generator.z_dim))[None]).float(), 0.8).clamp(-1, 1)  # type: ignore[operator]
-    assert float(score(load_critic(state), enlarge, lo)) == pytest.approx(scores[3], abs=1e-5)  # type: ignore[arg-type]
+    lo = generator(torch.from_numpy(to_sphere(seed_z(3, generator.z_dim))[None]).float(), 0.8).clamp(-1, 1)  # pyright: ignore[reportArgumentType]
+    assert float(score(load_critic(state), enlarge, lo)) == pytest.approx(scores[3], abs=1e-5)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_stage_that_is_conditioned_on_w_ranks_by_its_portrait(dataset: Dataset, base: Path, tmp_path: Path) -> None:
@@ -50,8 +50,8 @@ def test_a_stage_that_is_conditioned_on_w_ranks_by_its_portrait(dataset: Dataset
     generator, stage, critic = checkpoint.load(base), checkpoint.load(file), load_critic(state)
     z = 0.8 * torch.from_numpy(to_sphere(seed_z(3, w_dim))[None]).float()
     lo = generator(z).clamp(-1, 1)
-    assert float(score(critic, stage, lo, z)) == pytest.approx(scores[0], abs=1e-6)  # type: ignore[arg-type]
-    assert float(score(critic, stage, lo)) != pytest.approx(scores[0], abs=3e-6)  # type: ignore[arg-type]
+    assert float(score(critic, stage, lo, z)) == pytest.approx(scores[0], abs=1e-6)  # pyright: ignore[reportArgumentType]
+    assert float(score(critic, stage, lo)) != pytest.approx(scores[0], abs=3e-6)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_run_knows_what_it_was_trained_after(run: Path, base: Path, tmp_path: Path) -> None:
