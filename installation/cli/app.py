@@ -26,6 +26,8 @@ from installation.errors import ConfigError, InstallationError
 from installation.files import home
 from installation.terminal import answer, cell, fill_streams, log_to_stderr, printable, say, width
 
+log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     from installation.show.config import Show
     from installation.show.replay import Extent
@@ -114,12 +116,12 @@ def run(
         elif take is not None:
             written = takes.begin(home(take), opening.anchored(config, path.parent), files)
             if written is not None:
-                logging.info("the performance is written down in %s", written)
+                log.info("the performance is written down in %s", written)
                 session = session.model_copy(update={"take": written.resolve()})
         store = Store(session.identity, session.state_folder)
         folder, board, notes = runfolder.prepare(width=session.size[0], height=session.size[1])
         for note in notes:
-            logging.info(note)
+            log.info(note)
         try:
             session.write(folder.path)
             if not fresh and not replay:

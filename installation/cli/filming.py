@@ -87,7 +87,8 @@ def run(
     if executor == "ray" and recording.shards == 1:
         raise ConfigError("ray makes shards, and there is one", where="--executor", fix="Give --shards too")
     if _finished(recording, resume=resume):
-        return _tidy(recording, keep=keep, say=say)
+        _tidy(recording, keep=keep, say=say)
+        return
     with stoppable(), _at_work(recording, "film") as own:
         wanted = begin(recording, own, resume=resume, say=say)
         if recording.shards == 1:

@@ -41,10 +41,12 @@ def as_markdown(table: Iterable[Param]) -> str:
         "",
         "Made from the one table by `installation params --format markdown`.",
         "",
-        "Each takes OSC at its address in the units given here, and 0–1 at the same address with `/norm` behind it "
-        "(`square`: finer near the low end; `cubic`: finer about the middle, which 0.5 is), buttons aside. "
-        "No argument asks: the value comes back at the same address. A second number is the ramp time in seconds, "
-        "0 to 3600, instead of the smoothing. A button fires on a press (no argument, true, or a number above 0).",
+        (
+            "Each takes OSC at its address in the units given here, and 0–1 at the same address with `/norm` behind it "
+            "(`square`: finer near the low end; `cubic`: finer about the middle, which 0.5 is), buttons aside. "
+            "No argument asks: the value comes back at the same address. A second number is the ramp time in seconds, "
+            "0 to 3600, instead of the smoothing. A button fires on a press (no argument, true, or a number above 0)."
+        ),
         "",
         "| address | kind | range | default | smoothing | what it does |",
         "|---|---|---|---|---|---|",

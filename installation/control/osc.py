@@ -224,7 +224,7 @@ class OscSource:
         self._drops.note("internal")
         if not self._said_internal:
             self._said_internal = True
-            log.exception("osc: a fault of the receiver; it goes on, and further ones are only counted")
+            log.exception("osc: a fault of the receiver; it goes on, and further ones are only counted")  # noqa: LOG004
 
     def _closed_within(self, seconds: float) -> None:
         with selectors.DefaultSelector() as selector:

@@ -213,6 +213,5 @@ def _take_room(file: BinaryIO, size: int) -> None:
         os.posix_fallocate(file.fileno(), 0, size)
         return
     block = bytes(1 << 20)
-    for start in range(0, size, len(block)):
-        file.write(block[: size - start])
+    file.writelines(block[: size - start] for start in range(0, size, len(block)))
     file.seek(0)

@@ -144,7 +144,7 @@ class PreviewServer(ThreadingHTTPServer):
                         request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("preview: client %s went away", client_address, exc_info=True)
+        log.debug("preview: client %s went away", client_address, exc_info=True)  # noqa: LOG014
 
 
 def _is_here(header: str) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 def halve(x: Tensor, fir: Tensor) -> Tensor:
     """x [N, C, H, W], H and W even -> [N, C, H/2, W/2], low-passed. fir: `blur_kernel`, on x's device."""
-    return cast(Tensor, _Halve.apply(x, fir))
+    return cast("Tensor", _Halve.apply(x, fir))
 
 
 class _Halve(torch.autograd.Function):

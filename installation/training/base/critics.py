@@ -69,7 +69,7 @@ class PixelCritic(Critic):
         super().__init__(name, net, lr=config.lr_critic, weight=weight, beta2=config.beta2)
         self.config = config
         self.kind: LossKind = "ns" if config.loss == "ns" else "rp"
-        self.fast = cast(nn.Module, torch.compile(net, dynamic=False)) if compiled else net
+        self.fast = cast("nn.Module", torch.compile(net, dynamic=False)) if compiled else net
 
     def look(self, img: Tensor, draw: Draw) -> Tensor:
         """img [N, 3, size, size], not augmented -> what the network is shown of it."""

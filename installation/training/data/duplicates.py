@@ -125,7 +125,7 @@ def _bits(codes: np.ndarray) -> np.ndarray:
     """How many bits are set in each uint64. (numpy's own bitwise_count came with 2.0.)"""
     if hasattr(np, "bitwise_count"):
         return np.bitwise_count(codes)
-    table = np.array([bin(value).count("1") for value in range(1 << 16)], np.uint8)
+    table = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
     return table[codes[..., None].view(np.uint16)].sum(-1, dtype=np.uint8)
 
 
