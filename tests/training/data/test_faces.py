@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from installation.errors import InstallationError
+from installation.errors import InstallationError, install_extra
 from installation.training.data import extra
 from installation.training.data.crop import Quad, cut, ffhq_quad
 from installation.training.data.faces import find_faces
@@ -114,4 +114,4 @@ def test_missing_weights_name_what_brings_them(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(extra.metadata, "files", gone)
     with pytest.raises(InstallationError, match="facenet-pytorch") as caught:
         MTCNN()
-    assert "pip install" in caught.value.fix
+    assert install_extra("data") in caught.value.fix
