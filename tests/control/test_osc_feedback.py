@@ -46,7 +46,7 @@ class Wire:
 class Rig:
     def __init__(self, table: ParamTable, *consoles: str) -> None:
         self.wire, self.now = Wire(), 0.0
-        self.feedback = Feedback(table, consoles or ("127.0.0.1:9001",), self.wire, lambda: self.now)  # type: ignore[arg-type]
+        self.feedback = Feedback(table, consoles or ("127.0.0.1:9001",), self.wire, lambda: self.now)  # pyright: ignore[reportArgumentType]
         self.values = default_values(table)
 
     def turn(self, seconds: float = TURN_S) -> dict[str, Any]:
