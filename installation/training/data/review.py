@@ -99,8 +99,9 @@ def serve(
     port: int = 0,
     *,
     ready: Callable[[str], None] = lambda address: None,
+    stop: threading.Event | None = None,
 ) -> dict[str, int]:
-    """Serve the page until Ctrl-C; returns the counts of decisions then. port 0: any free one.
+    """Serve the page until Ctrl-C (or `stop`); returns the counts of decisions then. port 0: any free one.
 
     ready: gets the address once it answers. OutputError if the port is taken, or if there is nothing to ask.
     """
@@ -110,7 +111,7 @@ def serve(
             raise OutputError(
                 "no picture is uncertain", where=str(manifest.path), fix="There is nothing to review: go on with align"
             )
-        _page(review, port).serve(threading.Event(), ready)
+        _page(review, port).serve(stop or threading.Event(), ready)
         manifest.save()
         return manifest.counts()
 
