@@ -31,8 +31,9 @@ from installation.models.network import Generator, Network
 from installation.models.pack import Packer, pack_slow
 from installation.render.renderer import Renderer
 from installation.show.clock import FrameClock
-from installation.show.config import Show, parse
+from installation.show.config import Show
 from installation.show.messages import ControlMessage
+from installation.show.reading import parse
 from installation.show.state import first_state
 from installation.show.step import step
 

@@ -36,7 +36,8 @@ from installation.models import cost, library
 from installation.models.header import read_index
 from installation.service.runfolder import default_bases
 from installation.session import SESSION, Session
-from installation.show import config
+from installation.show import reading
+from installation.show.config import Show
 from installation.show.params import parameter_table
 from tests.xserver import XServer, until, xvfb
 
@@ -50,7 +51,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=30.0)
     options = arguments.parse_args()
     path = resources.show_config(options.show)
-    show = config.load(path)
+    show = reading.load(path)
     tune_libraries()
     peak = sgemm_gflops()
     rows: list[Row] = [("sgemm 2048, fp32", f"{peak:.0f} GFLOP/s", "", "the machine's own limit")]
@@ -87,7 +88,7 @@ def best_of(call: Callable[[], object], times: int) -> float:
     return min(durations)
 
 
-def cascade_rows(show: config.Show, peak: float) -> list[Row]:
+def cascade_rows(show: Show, peak: float) -> list[Row]:
     """The whole Renderer with packing, with nothing else running."""
     from installation.models.pack import Packer
     from installation.render.renderer import Renderer

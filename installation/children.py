@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from installation.counted_log import CountedLog
 from installation.engine.board import Board, Phase
@@ -34,14 +35,15 @@ if TYPE_CHECKING:
     from installation.control.source import Source
     from installation.control.take_log import TakeLog
     from installation.output.preview import Preview
-    from installation.output.snapshots import Snapshots
     from installation.output.surface import Surface
     from installation.output.video.remote import Recorder
     from installation.render.switch import Switch
+    from installation.wall import Wall
 
 log = logging.getLogger(__name__)
 
 Setup = Callable[[bool], None]
+_Source = TypeVar("_Source", bound="Source")
 
 # Between two bytecodes of the loop the receiver's thread may keep the interpreter this long at most; the default of
 # 5 ms is a third of a frame.
@@ -107,80 +109,78 @@ def wall_main(run_folder: Path, set_up_log: Setup) -> int:
     sys.setswitchinterval(_SWITCH_S)
     session, board, parent, stop = _begin(run_folder, set_up_log)
     board.beat("wall", Phase.STARTING)
-    surface: Surface | None = None
-    sources: list[Source] = []
-    preview: Preview | None = None
-    take: TakeLog | None = None
-    snapshots: Snapshots | None = None
-    try:
-        from installation import resources
-        from installation.control.keyboard import KeyboardSource
-        from installation.engine.refusals import Refusals
-        from installation.output.compositor import Compositor
-        from installation.output.pacing import Pacer
-        from installation.output.snapshots import Snapshots
-        from installation.wall import HISTORY, Wall, WallParts
+    with ExitStack() as ends:
+        ends.callback(parent.finish)
+        ends.callback(board.close)
+        try:
+            _wall(session, run_folder, board, ends).run(lambda: stop.is_set() or not parent.alive())
+            return EXIT_TEMPORARY if stop.is_set() and parent.alive() else 0
+        except InstallationError as error:
+            return _told(board, "wall", error)
+        finally:
+            board.beat("wall", Phase.STOPPING)
 
-        show = session.show
-        surface = _surface(session)
-        log.info("wall: %s", surface.describe())
-        compositor = Compositor(
-            surface.ctx, resources.shaders_dir(), size=session.size, history=HISTORY, kept=run_folder / SHADERS
-        )
-        keyboard = KeyboardSource(show.table())
-        again = board.newest() > 0
-        standing = Standing(Status(show=show.title))
-        sources += [Refusals(board), keyboard, *(_source(make, again) for make in _sources(session, standing))]
-        recorder = _recorder(session, run_folder)
-        sources.append(recorder)
-        preview = _preview(session, again, standing)
-        state = _where_it_was(board, session)
-        replay = _replay(session, board, state)
-        if replay is not None:  # the evening had its own cues
-            sources.append(replay)
-        elif show.cues:
+
+def _wall(session: Session, run_folder: Path, board: Board, ends: ExitStack) -> Wall:
+    """The loop with all its parts; ends: closes them, the last one first."""
+    from installation import resources
+    from installation.control.keyboard import KeyboardSource
+    from installation.engine.refusals import Refusals
+    from installation.output.compositor import Compositor
+    from installation.output.pacing import Pacer
+    from installation.output.snapshots import Snapshots
+    from installation.wall import HISTORY, Wall, WallParts
+
+    def heard(source: _Source) -> _Source:
+        sources.append(source)
+        return ends.enter_context(closing(source))
+
+    show = session.show
+    sources: list[Source] = []
+    surface = ends.enter_context(closing(_surface(session)))
+    log.info("wall: %s", surface.describe())
+    compositor = Compositor(
+        surface.ctx, resources.shaders_dir(), size=session.size, history=HISTORY, kept=run_folder / SHADERS
+    )
+    again = board.newest() > 0
+    standing = Standing(Status(show=show.title))
+    heard(Refusals(board))
+    keyboard = heard(KeyboardSource(show.table()))
+    for make in _sources(session, standing):
+        heard(_source(make, again))
+    recorder = heard(_recorder(session, run_folder))
+    if (preview := _preview(session, again, standing)) is not None:
+        ends.enter_context(closing(preview))
+    state = _where_it_was(board, session)
+    take: TakeLog | None = None
+    if (replay := _replay(session, board, state)) is not None:
+        heard(replay)
+    else:
+        if show.cues:  # a take has the evening's own
             from installation.control.cues import CueSource
 
-            sources.append(CueSource(show.cues, running=again))
-        if replay is None and session.take is not None:
+            heard(CueSource(show.cues, running=again))
+        if session.take is not None:
             from installation.control.take_log import TakeLog
 
-            take = TakeLog(session.take, show.table(), state)
-        snapshots = Snapshots(session.pictures)
-        parts = WallParts(
-            show=show,
-            board=board,
-            surface=surface,
-            compositor=compositor,
-            pacer=Pacer(surface.refresh_hz, fps=show.screen.fps or _software_fps(surface)),
-            sources=sources,
-            keyboard=keyboard,
-            preview=preview,
-            snapshots=snapshots,
-            title=show.title,
-            recorder=recorder,
-            clock=replay,
-            take=take,
-            standing=standing,
-        )
-        Wall(parts, state, _still(session, board)).run(lambda: stop.is_set() or not parent.alive())
-        return EXIT_TEMPORARY if stop.is_set() and parent.alive() else 0
-    except InstallationError as error:
-        return _told(board, "wall", error)
-    finally:
-        board.beat("wall", Phase.STOPPING)
-        for source in sources:
-            source.close()
-        if take is not None:
-            take.close()
-        if snapshots is not None:
-            snapshots.close()
-        if preview is not None:
-            preview.close()
-        if surface is not None:
-            surface.close()
-        board.close()
-        parent.finish()
+            take = ends.enter_context(closing(TakeLog(session.take, show.table(), state)))
+    parts = WallParts(
+        show=show,
+        board=board,
+        surface=surface,
+        compositor=compositor,
+        pacer=Pacer(surface.refresh_hz, fps=show.screen.fps or _software_fps(surface)),
+        sources=sources,
+        keyboard=keyboard,
+        preview=preview,
+        snapshots=ends.enter_context(closing(Snapshots(session.pictures))),
+        title=show.title,
+        recorder=recorder,
+        clock=replay,
+        take=take,
+        standing=standing,
+    )
+    return Wall(parts, state, _still(session, board))
 
 
 def _begin(run_folder: Path, set_up_log: Setup) -> tuple[Session, Board, ParentWatch, threading.Event]:

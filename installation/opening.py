@@ -23,10 +23,10 @@ def load_show(name: str, changes: dict[str, dict[str, Any]]) -> tuple[Path, Show
     """The show's file and its config, with command-line choices laid over it. ConfigError lists the faults of the file."""
     from installation import resources
     from installation.output.video.presets import preset
-    from installation.show import config, faults
+    from installation.show import faults, reading
 
     path = resources.show_config(name)
-    show = config.load(path, changes)
+    show = reading.load(path, changes)
     wrong: list[str] = []
     for key in ("preset", "live_preset"):  # of which `show` knows nothing
         try:

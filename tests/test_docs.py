@@ -46,7 +46,7 @@ def test_every_exit_code_is_documented():
 
 def test_the_show_page_is_a_show():
     """The example of docs/show.md is read by the program itself, but for the files it names."""
-    from installation.show.config import parse
+    from installation.show.reading import parse
 
     text = (ROOT / "docs" / "show.md").read_text(encoding="utf-8")
     example = text.split("```toml\n")[1].split("```")[0]

@@ -131,8 +131,8 @@ def test_shaders_and_shows_are_found_from_the_wheel(scripts: Path, tmp_path: Pat
 
 def test_the_default_show_is_read_from_the_wheel(scripts: Path, tmp_path: Path) -> None:
     code = (
-        "from installation import resources; from installation.show import config;"
-        "print(config.load(resources.show_config('first_light')))"
+        "from installation import resources; from installation.show import reading;"
+        "print(reading.load(resources.show_config('first_light')))"
     )
     assert "dcgan-faces" in _run([str(scripts / "python"), "-c", code], tmp_path)
 

@@ -14,7 +14,8 @@ from installation.models import checkpoint, projection
 from installation.models.cascade import Cascade
 from installation.models.header import AXES_SUFFIX, read_header
 from installation.models.network import Generator, Upscaler
-from installation.show.config import Show, load
+from installation.show.config import Show
+from installation.show.reading import load
 from tests.e2e.running import command
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"

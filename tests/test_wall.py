@@ -20,7 +20,7 @@ from installation.output.pacing import Pacer
 from installation.output.snapshots import Snapshots
 from installation.resources import shaders_dir
 from installation.show import recall
-from installation.show.config import load
+from installation.show.reading import load
 from installation.show.state import first_state
 from installation.wall import HISTORY, Wall, WallParts
 from tests.show.shows import make_show

@@ -236,13 +236,13 @@ def monitors() -> None:
 def _addresses(incomplete: str) -> list[str]:
     """For the shell's completion: every parameter's address, and the axes of the shows that ship and of those in this folder."""
     from installation import resources
-    from installation.show import config
+    from installation.show import reading
     from installation.show.params import parameter_table
 
     addresses = {row.address: None for row in parameter_table()}
     for path in [*(resources.show_config(name) for name in resources.shows()), *sorted(Path().glob("*.toml"))]:
         try:
-            addresses |= {row.address: None for row in config.load(path).table()}
+            addresses |= {row.address: None for row in reading.load(path).table()}
         except InstallationError:  # another program's file, or a show in the making
             continue
     return [address for address in addresses if address.startswith(incomplete)]

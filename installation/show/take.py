@@ -22,9 +22,10 @@ from typing import Any
 
 from installation.errors import TakeError
 from installation.show.clock import LONGEST_TICK_S, MICRO, Tick, microseconds
-from installation.show.config import Show, parse
+from installation.show.config import Show
 from installation.show.messages import ControlMessage
 from installation.show.params import ParamTable
+from installation.show.reading import parse
 from installation.show.state import ShowState, digest, first_state, from_tree, resumed, to_json
 
 FORMAT = 1
@@ -90,7 +91,7 @@ def header_bytes(header: Header, *, version: str, made: str) -> bytes:
 
 
 def read_header(data: bytes, where: str, changes: Mapping[str, Mapping[str, Any]] | None = None) -> Header:
-    """What `header_bytes` wrote. changes: as in `config.load`. TakeError, or a ConfigError that lists the show's faults."""
+    """What `header_bytes` wrote. changes: as in `reading.load`. TakeError, or a ConfigError that lists the show's faults."""
     tree = _object(data, where)
     if tree.get("take") != FORMAT:
         fix = _NEWER if isinstance(tree.get("take"), int) else _OURS

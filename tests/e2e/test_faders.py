@@ -11,8 +11,8 @@ from installation.control.midi_mapper import MidiMapper
 from installation.models import random_weights
 from installation.render.renderer import Renderer
 from installation.show.clock import FrameClock
-from installation.show.config import load
 from installation.show.messages import ControlMessage
+from installation.show.reading import load
 from installation.show.state import first_state
 from installation.show.step import step
 from tests.e2e.networks import save

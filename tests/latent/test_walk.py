@@ -94,7 +94,7 @@ def test_slerp_between_opposite_points_still_moves_evenly():
 
 def test_a_saved_latent_of_another_size_is_a_clear_error(tmp_path):
     np.save(tmp_path / "a.npy", np.ones(8))
-    from installation.show.config import parse
+    from installation.show.reading import parse
 
     show = parse({"cascade": {"base": "x"}, "walk": {"tour": [{"latent": "a.npy"}]}}, where="t", folder=tmp_path)
     assert key_z(Key(stop=0), show, 8) == pytest.approx(np.ones(8))

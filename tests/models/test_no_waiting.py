@@ -27,8 +27,8 @@ from installation.render import axes as render_axes
 from installation.render import latent
 from installation.render.latent import Latents
 from installation.show.clock import FrameClock
-from installation.show.config import parse
 from installation.show.messages import ControlMessage
+from installation.show.reading import parse
 from installation.show.state import first_state
 from installation.show.step import step
 

@@ -18,9 +18,10 @@ from installation.models.transform import transform
 from installation.render.latent import Latents
 from installation.render.renderer import Renderer
 from installation.show.clock import FrameClock
-from installation.show.config import Show, parse
+from installation.show.config import Show
 from installation.show.glide import still
 from installation.show.messages import ControlMessage
+from installation.show.reading import parse
 from installation.show.state import ShowState, first_state
 from installation.show.step import step
 from tests.render.pictures import frame_of

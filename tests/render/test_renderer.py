@@ -12,9 +12,10 @@ from installation.errors import ModelError
 from installation.models import random_weights
 from installation.render.renderer import Renderer
 from installation.show.clock import FrameClock, Tick
-from installation.show.config import Show, parse
+from installation.show.config import Show
 from installation.show.glide import still
 from installation.show.messages import ControlMessage
+from installation.show.reading import parse
 from installation.show.state import ShowState, Strand, first_state
 from installation.show.step import step
 from tests.render.pictures import frame_of

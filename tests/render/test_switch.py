@@ -18,8 +18,9 @@ from installation.render import switch as switch_module
 from installation.render.renderer import Renderer
 from installation.render.switch import Switch, fitted
 from installation.show.clock import FrameClock
-from installation.show.config import Show, parse
+from installation.show.config import Show
 from installation.show.messages import ControlMessage
+from installation.show.reading import parse
 from installation.show.state import ShowState, first_state
 from installation.show.step import step
 

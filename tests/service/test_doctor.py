@@ -23,7 +23,7 @@ from installation.resources import show_config
 from installation.service import doctor
 from installation.service.doctor import Finding, Port, machine, picture
 from installation.service.doctor.ask import ask, probe
-from installation.show.config import load
+from installation.show.reading import load
 from tests.xserver import xvfb
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc or runs a shell script")

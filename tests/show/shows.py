@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from installation.show.config import Show, parse
+from installation.show.config import Show
+from installation.show.reading import parse
 
 
 def make_show(**tables) -> Show:

@@ -6,8 +6,9 @@ import pytest
 
 from installation.errors import ConfigError
 from installation.show.clock import Tick
-from installation.show.config import Show, load, parse
+from installation.show.config import Show
 from installation.show.messages import ControlMessage
+from installation.show.reading import load, parse
 from installation.show.scenes import played
 from installation.show.state import first_state
 from installation.show.step import step

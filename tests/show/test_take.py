@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from installation.errors import InstallationError, TakeError
 from installation.show.clock import LiveClock
-from installation.show.config import parse
 from installation.show.glide import Glide
 from installation.show.messages import ControlMessage, refusal
+from installation.show.reading import parse
 from installation.show.replay import Extent, Replay, after, extent, granted, timed
 from installation.show.state import ShowState, first_state, to_json
 from installation.show.step import step

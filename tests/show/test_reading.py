@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from installation.errors import ConfigError
-from installation.show.config import Show, load, parse
+from installation.show.config import Show
+from installation.show.reading import load, parse
 from tests.show.shows import make_show
 
 GOOD = """
