@@ -248,7 +248,7 @@ def run_ray(
             from installation.film import making
             from installation.film.recording import Recording
 
-            self._recording = Recording.model_validate_json(text)
+            self._recording = Recording.from_json(text)
             self._renderer = making.open_renderer(self._recording)
 
         def make(self, shard: int) -> None:
@@ -259,7 +259,7 @@ def run_ray(
     if begun := not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False)
     gpus = ray.cluster_resources().get("GPU", 0) > 0
-    text = recording.model_dump_json()
+    text = recording.to_json()
     actors = [
         Worker.options(num_gpus=1 if gpus else 0, num_cpus=1).remote(text) for _ in range(min(workers, len(shards)))
     ]

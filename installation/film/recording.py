@@ -127,12 +127,20 @@ class Recording(BaseModel):
                 fix="Set it back to go on, or record to another --out. Nothing was touched",
             )
 
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(), indent=1, default=os.fspath)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote; ValueError for anything else."""
+        return cls.model_validate(json.loads(text))
+
     def write(self, path: Path | None = None) -> None:
         """Into `path`, or its folder. OutputError when the disk refuses."""
         path = path or self.folder / FILE
         try:
             # Flushed to the disk: the segments outlive a power cut, and are of no use without this.
-            write_whole(path, json.dumps(self.model_dump(), indent=1, default=os.fspath).encode())
+            write_whole(path, self.to_json().encode())
         except OSError as error:
             raise OutputError(f"cannot be written ({error.strerror})", where=str(path)) from error
 
@@ -140,7 +148,7 @@ class Recording(BaseModel):
     def read(cls, path: Path) -> Self:
         """OutputError when it is missing or damaged."""
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is damaged"
             raise OutputError(f"no description of a recording: {reason}", where=str(path)) from error
