@@ -21,7 +21,7 @@ from installation.errors import EXIT_TEMPORARY, InstallationError
 from installation.service.processes import FAULT, ParentWatch, step_back
 from installation.service.runfolder import BOARD
 from installation.service.store import Store
-from installation.session import SHADERS, Session
+from installation.session import CUE, SHADERS, Session
 from installation.show.clock import Tick
 from installation.show.messages import ControlMessage
 from installation.show.state import ShowState, first_state, from_json, resumed, to_json
@@ -159,7 +159,7 @@ def _wall(session: Session, run_folder: Path, board: Board, ends: ExitStack) -> 
         if show.cues:  # a take has the evening's own
             from installation.control.cues import CueSource
 
-            heard(CueSource(show.cues, running=again))
+            heard(CueSource(show.cues, kept=run_folder / CUE))
         if session.take is not None:
             from installation.control.take_log import TakeLog
 

@@ -17,6 +17,7 @@ from installation.errors import OutputError
 from installation.show.config import Show
 
 SESSION = "session.json"
+CUE = "cue"  # beside it: the moment of the last cue
 SHADERS = "shaders"  # beside it: those of the wall that worked last
 
 

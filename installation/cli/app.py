@@ -22,7 +22,7 @@ import typer
 from installation import opening
 from installation.cli import judging, models, record, training
 from installation.cli.options import DEFAULT_SHOW, MOST_S, OptionalShow, ShowArgument, parse_size
-from installation.errors import ConfigError, InstallationError
+from installation.errors import ConfigError, InstallationError, OutputError
 from installation.files import home
 from installation.terminal import answer, cell, fill_streams, log_to_stderr, printable, say, width
 
@@ -278,13 +278,13 @@ def osc_send(
         "Is a show running there, with this OSC port, does its `allow` name this machine, and has it this address? "
         "(`installation params` names all)"
     )
-    silence = InstallationError("no reply", where=f"{host}:{port}", fix=fix)
+    silence = OutputError("no reply", where=f"{host}:{port}", fix=fix)
     if args and not asks and not button and not is_pattern(address) and wait > 0.0:
         said, sent = put(host, port, address, args, wait_s=wait), typed(args[0])[1]
         if said is None:
             raise silence
         if not agrees(address, sent, said):
-            fix = f"It was sent {args[0]:.60}, which this show has not, or something else plays it; the wall's log says more"
+            fix = f"The show has no {args[0]:.60} there or refused the ramp time, or something else plays it; the wall's log says more"
             raise ConfigError(f"is still {_osc_text(said, quoted=True)}", where=address, fix=fix)
         return
     asks = asks and not button
@@ -387,6 +387,8 @@ def _take_to_play(
     if show is not None:
         raise typer.BadParameter(f"the take has its own show; leave out {show!r}", param_hint="--replay")
     folder = home(folder).resolve()
+    # A take may be a stranger's, or another house's: here it opens no port to a network and tells no console.
+    changes["osc"] = {"host": "127.0.0.1", "allow": [], "feedback": [], **changes.get("osc", {})}
     header = takes.header(folder, changes)
     found = takes.checked(folder, header.show)
     say(f"a take of {_duration(found.duration_s)}, {found.messages} messages")

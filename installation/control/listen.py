@@ -43,6 +43,8 @@ class MidiListener:
 
     def _knob(self, message: Any, now: float) -> tuple[str, int, int, int]:
         """Kind, number, channel from 1, bits."""
+        if not hasattr(message, "channel"):  # a clock runs on between the halves of a knob
+            return str(message.type), 0, 0, 0
         last, self._last = self._last, None
         if message.type == "control_change":
             channel, number = message.channel + 1, message.control

@@ -55,7 +55,11 @@ class Feedback:
     ) -> None:
         self._rows: tuple[Param, ...] = tuple(row for row in table if row.kind != "button")
         self._socket, self._clock = receiver, clock
-        self._consoles = [_console(*endpoint(text), receiver.family) for text in consoles]
+        self._consoles = [
+            _console(ip, port, receiver.family)
+            for ip, port in dict.fromkeys(map(endpoint, consoles))
+            if not _is_own(ip, port, receiver)
+        ]
         self._next = float("-inf")
         self._refreshes = Bucket(1.0, 1, clock)
         self.counts = {"told": 0, "untold": 0}
@@ -100,7 +104,8 @@ class Feedback:
                 return
             left -= 1
             try:
-                for address, told in ((row.address, value), (f"{row.address}/norm", row.to_norm(value))):
+                # The value itself last: /norm, in 24 bits, cannot name each seed, and some read both.
+                for address, told in ((f"{row.address}/norm", row.to_norm(value)), (row.address, value)):
                     self._socket.sendto(
                         encode(address, (float(told) if row.kind == "float" else told,)), console.address
                     )
@@ -116,6 +121,19 @@ class Feedback:
                     )
                 return
             console.known[row.name] = value
+
+
+def _is_own(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int, receiver: socket.socket) -> bool:
+    """Whether a console is the wall's own port under another of this machine's addresses: it would set itself."""
+    if port != receiver.getsockname()[1]:
+        return False
+    try:  # only an address of this machine can be bound
+        with socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(ip), 0))
+    except OSError:
+        return False
+    log.warning("osc: feedback to %s:%d is left out, for it is the wall's own port", ip, port)
+    return True
 
 
 def _console(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int, family: int) -> _Console:

@@ -132,7 +132,9 @@ def agrees(address: str, sent: Value, said: Argument) -> bool:
         return stepped or math.isclose(said, min(max(sent, 0.0), 1.0), abs_tol=_ROUNDING)
     if isinstance(said, bool):
         return said == (sent > 0)
-    wanted = float(row.coerce(sent)) if row is not None and row.kind in ("float", "int") else float(sent)
+    if row is None:  # a show's own, whose range is not known here
+        return True
+    wanted = float(row.coerce(sent)) if row.kind in ("float", "int") else float(sent)
     return math.isclose(said, wanted, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
 
 

@@ -99,7 +99,7 @@ def _film(session: Session, board: Board, path: Path, stop: threading.Event, kep
             _run(session, board, live, stop, path, kept)
         finally:
             live.close()
-    except OutputError as error:
+    except InstallationError as error:
         # What is advised to a film that is made afterwards, to go on with it, cannot be done with an evening.
         fix = "Put right what it says; the next recording begins a new film"
         if read_segments(folder):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -223,11 +226,23 @@ class Scene(_Table):
         )
 
 
+def _is_time(text: Any) -> Any:
+    if not isinstance(text, str) or not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?", text):
+        raise ValueError(f'a time of the day in quotes is wanted, such as "09:30", not {shown(text)}')
+    return text
+
+
+def _are_days(days: Any) -> Any:
+    if not isinstance(days, (list, tuple)) or not days:
+        raise ValueError(f'a list of days is wanted, such as ["mon", "fri"], not {shown(days)}')
+    return days
+
+
 class Cue(_Table):
     """A moment of the day, local time, that presses a scene. at: HH:MM or HH:MM:SS."""
 
-    at: Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$")]
-    days: Annotated[tuple[Weekday, ...], Field(min_length=1)] = WEEKDAYS
+    at: Annotated[str, BeforeValidator(_is_time)]
+    days: Annotated[tuple[Weekday, ...], BeforeValidator(_are_days)] = WEEKDAYS
     scene: Name
 
 
@@ -361,7 +376,17 @@ class Show(_Table):
     record: RecordConfig = RecordConfig()
 
     def table(self) -> ParamTable:
+        return self.parameters
+
+    @cached_property
+    def parameters(self) -> ParamTable:
         return own_table(self.looks, self.model_names(), self.classes.items(), self.axes, self.scenes)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        copy = super().model_copy(update=update, deep=deep)
+        with suppress(AttributeError):
+            del copy.parameters  # what is cached goes into a copy, and the copy may have other looks
+        return copy
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -82,6 +82,8 @@ def parse(tree: Mapping[str, Any], *, where: str, folder: Path | None) -> Show:
             faults += more
         if params.get("walk/mode") == "tour" and not walk.get("tour"):
             faults.append("walk.tour: the walk's mode is `tour`, but there are no stops")
+        if not walk.get("tour"):
+            faults += [f"scenes.{name}.walk.mode: is `tour`, but there are no stops" for name in _touring(tree)]
     faults += _naming_faults(tree, table)
     try:
         show = Show.model_validate(tree)
@@ -173,6 +175,13 @@ def _scenes(tree: Mapping[str, Any], table: ParamTable, *, kept: bool) -> tuple[
             faults.append(f"scenes.{name[:80]}: sets nothing; give it parameters, such as latent.psi = 0.5")
         scenes[name] = {**own, "values": values}
     return scenes, faults
+
+
+def _touring(tree: Mapping[str, Any]) -> list[str]:
+    """The scenes that go to the tour, of a tree whose scenes were gathered."""
+    scenes = tree.get("scenes")
+    rows = scenes.items() if isinstance(scenes, Mapping) else ()
+    return [str(name) for name, row in rows if isinstance(row, Mapping) and row["values"].get("walk/mode") == "tour"]
 
 
 def _params(tree: Mapping[str, Any], table: ParamTable, where: str = "params") -> tuple[dict[str, Value], list[str]]:

@@ -74,7 +74,7 @@ def compare(runs: Sequence[RunInfo]) -> Comparison:
     """Two or more runs side by side. ConfigError where one is damaged, or two were judged, but not alike (see `judgement.compare`)."""
     for run in runs:
         if run.fault:
-            raise ConfigError(f"the run is damaged: {run.fault}", where=str(run.folder))
+            raise ConfigError(f"cannot be compared: {run.fault}", where=str(run.folder))
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         names = [str(run.folder) for run in runs]

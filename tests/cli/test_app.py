@@ -251,7 +251,7 @@ def test_what_the_wall_did_not_take_is_told_and_what_it_took_is_not(home: Path) 
             done = command(home, *words, f"/installation/{args[0]}", *args[1:])
             assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         refused(home, 2, "/installation/model/select: is still 'hd'", *words, "/installation/model/select", "people")
-        refused(home, 1, "no reply", *words, "/installation/drift/sped", "1", "--wait", "0.2")
+        refused(home, 6, "no reply", *words, "/installation/drift/sped", "1", "--wait", "0.2")
     finally:
         over.set()
         loop.join()

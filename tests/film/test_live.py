@@ -9,14 +9,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from installation.errors import OutputError
+from installation.errors import DisplayError, OutputError
 from installation.film import live
 from installation.output.video.manifest import read_segments
 
 
+def test_a_film_that_no_gl_can_draw_leaves_nothing(tmp_path, monkeypatch):
+    def run(*_: Any) -> None:
+        raise DisplayError("no OpenGL here")
+
+    monkeypatch.setattr(live, "_run", run)
+    record = SimpleNamespace(live_fps=30, live_preset="live-h264")
+    session: Any = SimpleNamespace(size=(64, 64), show=SimpleNamespace(record=record))
+    board: Any = None
+    with pytest.raises(OutputError, match="no OpenGL here"):
+        live._film(session, board, tmp_path / "film.mp4", threading.Event(), tmp_path / "shaders")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("frames", [0, 40])
 def test_a_full_disk_leaves_what_is_closed_and_says_what_to_do_with_it(tmp_path, monkeypatch, frames):
-    def run(session: Any, board: Any, live: Any, stop: Any, kept: Any) -> None:
+    def run(session: Any, board: Any, live: Any, stop: Any, path: Any, kept: Any) -> None:
         for number in range(frames):
             while live.full:
                 pass

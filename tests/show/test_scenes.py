@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import time
+
 import pytest
 
 from installation.errors import ConfigError
@@ -70,6 +72,14 @@ def test_the_state_goes_there_in_the_scenes_time():
     assert end.velocity.at(9.0) == 0.02
 
 
+def test_the_table_is_made_once_and_anew_for_a_changed_copy():
+    it = show()
+    assert it.table() is it.table()
+    assert it == show()
+    assert it.model_copy(update={"scenes": {}}).table().get("scene/calm") is None
+    assert "parameters" not in it.model_dump()
+
+
 def test_a_midi_map_may_name_it():
     assert show(midi={"map": [{"to": "scene/calm", "note": 60}]}).midi.map[0].to == "scene/calm"
     with pytest.raises(ConfigError, match="did you mean 'scene/calm'"):
@@ -99,11 +109,15 @@ def test_scenes_and_cues_survive_the_way_into_a_take_and_another_process(tmp_pat
         ({"scenes": {"a": {"walk": {"next": True}}}}, "scenes.a.walk.next: a button has no"),
         ({"scenes": {"a": {"hud": {"show": True}}}}, "scenes.a.hud.show: belongs to this machine"),
         ({"scenes": {"a": {"fade_s": 3}}}, "scenes.a: sets nothing"),
+        ({"scenes": {"a": {"walk": {"mode": "tour"}}}}, "scenes.a.walk.mode: is `tour`, but there are no stops"),
         ({"scenes": {"a": {"fade_s": -1, "latent": {"psi": 1}}}}, "scenes.a.fade_s"),
         ({"scenes": {"A b": {"latent": {"psi": 1}}}}, "scenes.A b"),
         ({"scenes": {"a": 3}}, "scenes.a"),
         ({"cues": [{"at": "10:00", "scene": "calm"}]}, "cues[0].scene: no scene 'calm'"),
-        ({"cues": [{"at": "25:00", "scene": "calm"}]}, "cues[0].at"),
+        ({"cues": [{"at": "25:00", "scene": "calm"}]}, "cues[0].at: a time of the day in quotes is wanted"),
+        ({"cues": [{"at": "7:00", "scene": "calm"}]}, 'such as "09:30"'),
+        ({"cues": [{"at": time(10), "scene": "calm"}]}, "cues[0].at: a time of the day in quotes is wanted"),
+        ({"cues": [{"at": "10:00", "days": "mon", "scene": "calm"}]}, "cues[0].days: a list of days is wanted"),
         ({"cues": [{"at": "10:00", "days": ["monday"], "scene": "calm"}]}, "cues[0].days[0]"),
         ({"cues": [{"at": "10:00", "days": [], "scene": "calm"}]}, "cues[0].days"),
     ],
