@@ -334,12 +334,15 @@ def processor() -> list[Finding]:
 
 
 def clock() -> list[Finding]:
-    """Whether the time of day is kept right from the network, where systemd knows; files and the log are named by it."""
+    """Whether the time of day is kept right from the network, where systemd knows; cues go by it, files and the log are named by it."""
     answer = ask("timedatectl", "show", "--property=NTPSynchronized", "--value", deadline_s=3.0)
     if answer.out.strip() == "no":
         return [
             Finding(
-                "clock", "warn", "the time of day is not kept by the network", "Turn it on: timedatectl set-ntp true"
+                "clock",
+                "warn",
+                "the time of day is not kept by the network",
+                "A show's cues go by it: timedatectl set-ntp true",
             )
         ]
     return [Finding("clock", "ok", "kept by the network")] if answer.out.strip() == "yes" else []
