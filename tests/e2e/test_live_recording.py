@@ -90,14 +90,6 @@ def test_osc_begins_and_ends_a_film_that_shows_the_wall(wall):
     assert "Traceback" not in wall.log()
 
 
-def test_a_film_that_is_stopped_before_its_first_picture_says_so(wall):
-    wall.say("/installation/record/start", "true")
-    assert until(lambda: wall.state().values["record/on"] is True)
-    wall.say("/installation/record/stop", "true")
-    assert until(lambda: "it was stopped before its first picture" in wall.meet().status("wall"), 60), wall.log()
-    assert films(wall) == []
-
-
 def test_a_killed_wall_leaves_a_whole_film_and_begins_another(wall):
     wall.say("/installation/record/start", "true")
     assert until(lambda: recording(wall, 2), 60), wall.log()

@@ -14,15 +14,23 @@ from installation.film import live
 from installation.output.video.manifest import read_segments
 
 
-def test_a_film_that_no_gl_can_draw_leaves_nothing(tmp_path, monkeypatch):
-    def run(*_: Any) -> None:
-        raise DisplayError("no OpenGL here")
+def no_gl(*_: Any) -> None:
+    raise DisplayError("no OpenGL here")
 
+
+def stopped_at_once(*_: Any) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("run", "words"), [(no_gl, "no OpenGL here"), (stopped_at_once, "it was stopped before its first picture")]
+)
+def test_a_film_without_a_picture_leaves_nothing_and_says_why(tmp_path, monkeypatch, run, words):
     monkeypatch.setattr(live, "_run", run)
     record = SimpleNamespace(live_fps=30, live_preset="live-h264")
     session: Any = SimpleNamespace(size=(64, 64), show=SimpleNamespace(record=record))
     board: Any = None
-    with pytest.raises(OutputError, match="no OpenGL here"):
+    with pytest.raises(OutputError, match=words):
         live._film(session, board, tmp_path / "film.mp4", threading.Event(), tmp_path / "shaders")
     assert list(tmp_path.iterdir()) == []
 
