@@ -260,41 +260,33 @@ def osc_send(
     ] = 1.0,
 ) -> None:
     """Sends one OSC message, and says so if the wall did not take it; without arguments it asks for the value and prints the reply."""
-    from installation.control.dispatch import QUESTIONS, REFRESH
-    from installation.control.osc_send import agrees, put, send, typed
+    from installation.control.osc_send import agrees, errand, put, send, typed
     from installation.control.pattern import is_pattern
-    from installation.show.params import PREFIX, SCENE, parameter_table
 
     for text in (address, *(args or [])):
         if re.match("--?[a-zA-Z]", text):
             raise typer.BadParameter(f"no such option; as text, write '\"{text}\"'", param_hint=text)
     if not args and is_pattern(address):
         raise typer.BadParameter("a pattern sets and does not ask: give a value", param_hint="address")
-    # A press is answered by nothing.
-    row = parameter_table().by_address(address)
-    button = address == REFRESH or address.startswith(f"{PREFIX}/{SCENE}") or (row is not None and row.kind == "button")
-    asks = args in (None, [], ["?"]) or address in QUESTIONS
+    args, wanted = args or [], errand(address, args or [])
     fix = (
         "Is a show running there, with this OSC port, does its `allow` name this machine, and has it this address? "
         "(`installation params` names all)"
     )
     silence = OutputError("no reply", where=f"{host}:{port}", fix=fix)
-    if args and not asks and not button and not is_pattern(address) and wait > 0.0:
-        said, sent = put(host, port, address, args, wait_s=wait), typed(args[0])[1]
-        if said is None:
+    if wanted == "ask":
+        if not (reply := send(host, port, address, args, wait_reply=wait)):
             raise silence
-        if not agrees(address, sent, said):
+        for _, values in reply:
+            answer(" ".join(map(_osc_text, values)))
+    elif wanted == "set" and wait > 0.0:
+        if (said := put(host, port, address, args, wait_s=wait)) is None:
+            raise silence
+        if not agrees(address, typed(args[0])[1], said):
             fix = f"The show has no {args[0]:.60} there or refused the ramp time, or something else plays it; the wall's log says more"
             raise ConfigError(f"is still {_osc_text(said, quoted=True)}", where=address, fix=fix)
-        return
-    asks = asks and not button
-    reply = send(host, port, address, args or [], wait_reply=wait if asks else None)
-    if not asks:
-        return
-    if not reply:
-        raise silence
-    for _, values in reply:
-        answer(" ".join(map(_osc_text, values)))
+    else:
+        send(host, port, address, args)
 
 
 def _osc_text(value: object, *, quoted: bool = False) -> str:

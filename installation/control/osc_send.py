@@ -21,12 +21,15 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from pythonosc.osc_message_builder import OscMessageBuilder
 
+from installation.control.dispatch import QUESTIONS, REFRESH
 from installation.control.osc_codec import Argument, Message, OscError, parse
+from installation.control.pattern import is_pattern
 from installation.errors import ConfigError, OutputError
-from installation.show.params import Value, parameter_table
+from installation.show.params import PREFIX, SCENE, Value, parameter_table
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.[0-9]*|\.?[0-9]+)([eE][+-]?[0-9]+)?")
@@ -96,6 +99,16 @@ def send(
             return parse(client.recv(65536))
         except TimeoutError:
             return None
+
+
+def errand(address: str, args: Sequence[str]) -> Literal["ask", "press", "set"]:
+    """What a message is for, as far as can be told without the show. A press, and a pattern, are answered by nothing."""
+    row = parameter_table().by_address(address)
+    if address == REFRESH or address.startswith(f"{PREFIX}/{SCENE}") or (row is not None and row.kind == "button"):
+        return "press"
+    if address in QUESTIONS or list(args) in ([], ["?"]):
+        return "ask"
+    return "press" if is_pattern(address) else "set"
 
 
 def put(host: str, port: int, address: str, args: Sequence[str], *, wait_s: float) -> Argument | None:

@@ -14,7 +14,7 @@ import pytest
 
 from installation.control.osc import OscSource
 from installation.control.osc_codec import encode, parse
-from installation.control.osc_send import agrees, encoded, put, send, typed
+from installation.control.osc_send import agrees, encoded, errand, put, send, typed
 from installation.errors import ConfigError, OutputError
 from installation.show.messages import ControlMessage
 
@@ -170,3 +170,24 @@ def test_asking_never_presses(osc: Callable[..., OscSource]) -> None:
     source = osc()
     assert put(*source.address, "/installation/walk/next", ["1"], wait_s=0.1) is None
     assert [message.name for message in source.poll()] == ["walk/next"]
+
+
+@pytest.mark.parametrize(
+    ("address", "args", "wanted"),
+    [
+        ("drift/speed", [], "ask"),
+        ("drift/speed", ["?"], "ask"),
+        ("drift/speed", ["0.2"], "set"),
+        ("drift/speed/norm", ["0.2"], "set"),
+        ("axis/smile", ["2"], "set"),
+        ("ping", ["a", "1"], "ask"),
+        ("status", [], "ask"),
+        ("walk/next", [], "press"),
+        ("walk/next", ["?"], "press"),
+        ("scene/night", [], "press"),
+        ("refresh", [], "press"),
+        ("look/*", ["0.5"], "press"),
+    ],
+)
+def test_what_a_message_is_for(address: str, args: list[str], wanted: str) -> None:
+    assert errand(f"/installation/{address}", args) == wanted
