@@ -165,13 +165,14 @@ def test_a_full_disk_is_said_once_and_the_show_and_the_take_go_on(
 ) -> None:
     player = Player(tmp_path)
     player.play(300)
-    while not player.log.counters()["bytes"]:
-        player.play(1)
+    player.catch_up()
+    assert until(lambda: player.log.counters()["bytes"] > 0)
     disk.full = True
     for _ in range(4):  # four times five seconds: retried each time
         disk.refused.clear()
         while not disk.refused.is_set():
             player.play(10)
+            player.catch_up()
         player.now_s += 5.0
     assert player.log.counters()["faults"] >= 2
     disk.full = False
