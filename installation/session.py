@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -29,15 +29,27 @@ def _path(value: Any) -> Any:
 AnyPath = Annotated[Path, BeforeValidator(_path)]
 
 
-class Session(BaseModel):
+class Described(BaseModel):
+    """What is written down for other processes. Paths in it may be any that the system has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(), indent=1, default=os.fspath)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote; ValueError for anything else."""
+        return cls.model_validate(json.loads(text))
+
+
+class Session(Described):
     """size: of the pictures (width, height). base, stages: the cascade's checkpoint files. models: those of the show's
     other models, by name, generator first. still: a picture for the first seconds, or none. pictures, films: where
     snapshots and recordings of the wall go. headless: no window. identity, state_folder: where the store keeps the last
     picture and state of this show. verbose: log more. take: a take's folder, to be written, or with replay to be played;
     None = neither. refused: models that the take's evening could not show, each with the show time at which it was chosen.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     identity: str
     state_folder: AnyPath
@@ -63,7 +75,7 @@ class Session(BaseModel):
     def write(self, run_folder: Path) -> None:
         """OutputError when the disk refuses."""
         try:
-            (run_folder / SESSION).write_text(json.dumps(self.model_dump(), default=os.fspath), encoding="utf-8")
+            (run_folder / SESSION).write_text(self.to_json(), encoding="utf-8")
         except OSError as error:
             fix = "Free some memory or disk space there"
             raise OutputError(f"cannot be written ({error.strerror})", where=str(run_folder), fix=fix) from error
@@ -73,7 +85,7 @@ class Session(BaseModel):
         """OutputError when it is missing or damaged."""
         path = run_folder / SESSION
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             fix = "Start the show again with `installation run`"
             raise OutputError("the run's description is missing or damaged", where=str(path), fix=fix) from error

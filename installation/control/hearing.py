@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import selectors
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -80,9 +80,7 @@ def _open(backend: Backend, wanted: str) -> tuple[str, Port]:
 
 def _datagrams(receiver: socket.socket) -> Iterator[tuple[bytes, str]]:
     """What waits, after a turn's wait for it."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(receiver, selectors.EVENT_READ)
-        selector.select(_TURN_S)
+    select.select([receiver], [], [], _TURN_S)
     while True:
         try:
             datagram, (host, port, *_) = receiver.recvfrom(65536)

@@ -8,19 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from installation.errors import ConfigError, OutputError
 from installation.files import write_whole
 from installation.output.placement import shown_size
 from installation.output.video.presets import preset
 from installation.output.video.spec import VideoSpec
-from installation.session import AnyPath, Session
+from installation.session import AnyPath, Described, Session
 from installation.show.film import Film
 
 FILE = "recording.json"
@@ -28,15 +27,13 @@ MOST_FRAMES = 100_000_000
 _SHOWN_CHANGES = 6
 
 
-class Recording(BaseModel):
+class Recording(Described):
     """session: the show with the stages that this size needs. size: of the film, px. fps: exact, as "30000/1001". frames, start_s,
     leader_frames: see Film. threads: of the encoder, 0 = its own choice. placement: the kind of device that draws it
     and its numbers, as "cuda float16"; "" in files of before. hashes: sha256 of every network and shader. out:
     the finished file. shards: in how many parts it is made. take: the folder of the performance that is filmed, None =
     the show as nobody touches it; take_sha256: of its log; shown: the models that were on the wall.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     session: Session
     size: tuple[PositiveInt, PositiveInt]
@@ -126,14 +123,6 @@ class Recording(BaseModel):
                 where=str(self.folder),
                 fix="Set it back to go on, or record to another --out. Nothing was touched",
             )
-
-    def to_json(self) -> str:
-        return json.dumps(self.model_dump(), indent=1, default=os.fspath)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """What `to_json` wrote; ValueError for anything else."""
-        return cls.model_validate(json.loads(text))
 
     def write(self, path: Path | None = None) -> None:
         """Into `path`, or its folder. OutputError when the disk refuses."""

@@ -70,10 +70,11 @@ def parse(tree: Mapping[str, Any], *, where: str, folder: Path | None) -> Show:
     if isinstance(tree.get("params"), Mapping):
         params, faults = _params(tree["params"], table)
         tree["params"] = params
-    if isinstance(tree.get("scenes"), Mapping):
-        tree["scenes"], more = _scenes(tree["scenes"], table, kept=folder is None)
-        faults += more
     walk = tree.get("walk", {})
+    if isinstance(tree.get("scenes"), Mapping):
+        toured = isinstance(walk, Mapping) and bool(walk.get("tour"))
+        tree["scenes"], more = _scenes(tree["scenes"], table, toured=toured, kept=folder is None)
+        faults += more
     if isinstance(walk, Mapping):
         speed = abs(float(params.get("drift/speed", table["drift/speed"].default)))
         if isinstance(walk.get("tour"), list):
@@ -82,8 +83,6 @@ def parse(tree: Mapping[str, Any], *, where: str, folder: Path | None) -> Show:
             faults += more
         if params.get("walk/mode") == "tour" and not walk.get("tour"):
             faults.append("walk.tour: the walk's mode is `tour`, but there are no stops")
-        if not walk.get("tour"):
-            faults += [f"scenes.{name}.walk.mode: is `tour`, but there are no stops" for name in _touring(tree)]
     faults += _naming_faults(tree, table)
     try:
         show = Show.model_validate(tree)
@@ -155,33 +154,36 @@ def _naming_faults(tree: Mapping[str, Any], table: ParamTable) -> list[str]:
     return faults
 
 
-def _scenes(tree: Mapping[str, Any], table: ParamTable, *, kept: bool) -> tuple[dict[str, Any], list[str]]:
-    """The scenes with their parameters gathered under `values`, as a dump of a Show has them (kept), and the faults."""
+def _scenes(
+    tree: Mapping[str, Any], table: ParamTable, *, toured: bool, kept: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """The scenes with their parameters gathered under `values`, as a dump of a Show has them (kept), and the faults.
+
+    toured: whether the walk has stops.
+    """
     scenes: dict[str, Any] = {}
     faults: list[str] = []
     for name, scene in tree.items():
-        if not isinstance(scene, Mapping):
-            scenes[name] = scene
+        where = f"scenes.{name[:80]}"
+        if isinstance(scene, Mapping) and not kept:
+            own = {key: value for key, value in scene.items() if key == "fade_s"}
+            scene = {**own, "values": {key: value for key, value in scene.items() if key not in own}}
+        scenes[name] = scene
+        if not isinstance(scene, Mapping) or not isinstance(scene.get("values"), Mapping):
             continue
-        own = {key: value for key, value in scene.items() if key == "fade_s"}
-        rest = scene.get("values", {}) if kept else {key: value for key, value in scene.items() if key not in own}
-        values, more = _params(rest, table, f"scenes.{name[:80]}")
-        local = [row.name for row in map(table.get, values) if row is not None and row.local]
-        faults += more + [
-            f"scenes.{name[:80]}.{row.replace('/', '.')}: belongs to this machine and is no part of a scene"
-            for row in local
-        ]
-        if not rest:
-            faults.append(f"scenes.{name[:80]}: sets nothing; give it parameters, such as latent.psi = 0.5")
-        scenes[name] = {**own, "values": values}
+        values, more = _params(scene["values"], table, where)
+        scenes[name] = {**scene, "values": values}
+        faults += more
+        for row in map(table.get, values):
+            if row is not None and row.local:
+                faults.append(
+                    f"{where}.{row.name.replace('/', '.')}: belongs to this machine and is no part of a scene"
+                )
+        if not scene["values"]:
+            faults.append(f"{where}: sets nothing; give it parameters, such as latent.psi = 0.5")
+        if values.get("walk/mode") == "tour" and not toured:
+            faults.append(f"{where}.walk.mode: is `tour`, but there are no stops")
     return scenes, faults
-
-
-def _touring(tree: Mapping[str, Any]) -> list[str]:
-    """The scenes that go to the tour, of a tree whose scenes were gathered."""
-    scenes = tree.get("scenes")
-    rows = scenes.items() if isinstance(scenes, Mapping) else ()
-    return [str(name) for name, row in rows if isinstance(row, Mapping) and row["values"].get("walk/mode") == "tour"]
 
 
 def _params(tree: Mapping[str, Any], table: ParamTable, where: str = "params") -> tuple[dict[str, Value], list[str]]:

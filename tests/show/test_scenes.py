@@ -99,6 +99,23 @@ def test_scenes_and_cues_survive_the_way_into_a_take_and_another_process(tmp_pat
 
 
 @pytest.mark.parametrize(
+    "scenes",
+    [
+        {"a": {}},
+        {"a": {"values": [1]}},
+        {"a": {"values": 3}},
+        {"a": [1]},
+        [1],
+        {"a": {"values": {"latent/psi": 1}, "x": 1}},
+    ],
+)
+def test_a_strangers_scenes_are_faults_and_no_tracebacks(scenes):
+    """As a take may hold them."""
+    with pytest.raises(ConfigError, match="scenes"):
+        parse({"cascade": {"base": "none"}, "scenes": scenes}, where="take", folder=None)
+
+
+@pytest.mark.parametrize(
     ("tables", "words"),
     [
         (
