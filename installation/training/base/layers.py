@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from installation.training.convolution import convolve
+
 SQRT2 = math.sqrt(2)
 EPS = 1e-8
 
@@ -35,11 +37,10 @@ class Conv(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.gain = gain / math.sqrt(inputs * kernel * kernel)
-        self.padding = kernel // 2
 
     def forward(self, x: Tensor) -> Tensor:
         weight = (self.weight * self.gain).to(x.dtype)
-        return F.conv2d(x, weight, None if self.bias is None else self.bias.to(x.dtype), padding=self.padding)
+        return convolve(x, weight, None if self.bias is None else self.bias.to(x.dtype))
 
 
 def lrelu(x: Tensor) -> Tensor:
