@@ -163,19 +163,21 @@ class _Loop:
         self.trainee, self.state_path, self.pace, self.team = trainee, state_path, pace, team
         self.log, self.progress, self.clock = log, progress, clock
         self.rolled_back, self.lr_factor, self.tries = 0, 1.0, 0
+        self.owing = False  # a show of what the state holds
         self.means = _Means()
 
     def run(self, minutes: float | None, kimg: float | None) -> Outcome:
         trainee, pace = self.trainee, self.pace
         if not self._resume():
             # Now the run can always go back, and a disk that is full is known at once.
-            self._save()
+            self._save(owing=True)
+            self.owing = True
         self.began = self.saved_at = self.checked_at = self.logged_at = self.clock()
         self.logged_nimg = first_nimg = trainee.nimg
         deadline = math.inf if minutes is None else self.began + 60 * minutes
         target = math.inf if kimg is None else 1000 * kimg
         reason: StopReason = "kimg"
-        if trainee.nimg == 0:
+        if self.owing:
             self._show()
         shown = self._shows()
         with _signals() as asked_to_stop:
@@ -196,10 +198,12 @@ class _Loop:
                 order = _Order(self.team.agree(int(order)))
                 if order & _Order.BACK:
                     self._go_back()
+                elif order & (_Order.SHOW | _Order.END):
+                    # Before the show, which may find the disk full.
+                    self._save(owing=True)
+                    self._show()
                 elif order:
                     self._save()
-                    if order & (_Order.SHOW | _Order.END):
-                        self._show()
                 shown = self._shows()
                 # A step at the end that failed is made good first, unless there is no time.
                 if order & _Order.END and (not order & _Order.BACK or reason != "kimg"):
@@ -222,6 +226,7 @@ class _Loop:
             raise OutputError("this process does not see the leader's state", where=str(self.state_path), fix=_SHARED)
         loop = state.facts.get("loop", {})
         self.rolled_back, self.lr_factor = int(loop.get("rolled_back", 0)), float(loop.get("lr_factor", 1.0))
+        self.owing = bool(loop.get("owing", False))
         self.trainee.restore(state)
         self.trainee.retry(self.rolled_back, self.lr_factor)
         return True
@@ -244,22 +249,24 @@ class _Loop:
             self.means = _Means()
         return _Order.NOTHING
 
-    def _save(self) -> None:
+    def _save(self, *, owing: bool = False) -> None:
+        """owing: what the state holds has not been shown yet, and whoever goes on from it begins with that."""
         if self.team.leads:
             tensors, facts = self.trainee.state()
-            loop = {"rolled_back": self.rolled_back, "lr_factor": self.lr_factor}
+            loop = {"rolled_back": self.rolled_back, "lr_factor": self.lr_factor, "owing": owing}
             save_state(self.state_path, tensors, {**facts, "loop": loop})
         self.tries = 0
         self.saved_at = self.clock()
         self.team.wait()
 
     def _show(self) -> None:
+        """And saves, so that it is known to be done."""
         numbers = self.trainee.show()
         if self.team.leads:
             if numbers:
                 self.log(self.trainee.nimg, **numbers)
             self.progress(Progress(self.trainee.nimg, 0.0, numbers, "shown"))
-        self.team.wait()
+        self._save()
         # The time was spent on pictures, not on steps.
         self.logged_at, self.logged_nimg = self.clock(), self.trainee.nimg
 

@@ -120,6 +120,22 @@ def test_a_run_that_has_reached_its_end_does_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "state.safetensors").read_bytes() == before
 
 
+@pytest.mark.parametrize("fatal", [0, 1000, 1500])
+def test_a_show_that_a_kill_or_a_full_disk_cut_short_is_made_good(tmp_path: Path, fatal: int) -> None:
+    class Cut(Counter):
+        def show(self) -> Mapping[str, float]:
+            if self.nimg == fatal:
+                raise OutputError("full", where="disk")
+            return super().show()
+
+    with pytest.raises(OutputError):
+        run(Cut(), tmp_path, kimg=1.5)
+    again = Counter()
+    assert run(again, tmp_path, kimg=1.5).nimg == 1500
+    assert again.shown == [nimg for nimg in (0, 1000, 1500) if nimg >= fatal]
+    assert again.weight.item() == 15.0
+
+
 def test_the_newest_state_is_never_older_than_the_pace_says(tmp_path: Path) -> None:
     clock, ages, last = Clock(0.25), [], [0.0]
 
