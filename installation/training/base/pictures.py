@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 
 from installation import files
-from installation.errors import OutputError
+from installation.errors import DISK_FIX, OutputError
 from installation.training.base.generator import Generator
 from installation.training.streams import torch_stream
 
@@ -67,18 +69,29 @@ def can_write_video() -> bool:
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
-    """uint8 [N, H, W, 3] -> H.264 in MP4, 24 frames a second, replacing the file when it is whole. Needs imageio-ffmpeg. OutputError
-    where the disk refuses."""
-    import imageio_ffmpeg
+    """uint8 [N, H, W, 3], sides even -> H.264 in MP4, 24 frames a second, replacing the file when it is whole. Needs imageio-ffmpeg.
+    OutputError where the encoder fails or the disk refuses; what lay there stays."""
+    from imageio_ffmpeg import get_ffmpeg_exe
 
     height, width = frames.shape[1:3]
-    options = {"fps": _FPS, "quality": 7, "macro_block_size": 2, "output_params": ["-f", "mp4"]}
+    command = [get_ffmpeg_exe(), "-y", "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
+    command += ["-r", str(_FPS), "-i", "-", "-an"]
+    command += ["-c:v", "libx264", "-crf", "15", "-pix_fmt", "yuv420p", "-f", "mp4"]
     try:
         with files.replacing(path, only_writer=True) as draft:  # the run is locked
-            writer = imageio_ffmpeg.write_frames(str(draft), (width, height), **options)
-            writer.send(None)
-            for frame in frames:
-                writer.send(np.ascontiguousarray(frame))
-            writer.close()
+            # Not by the package's own writer, which does not look at how ffmpeg ended: with a full disk it says nothing. In a group of
+            # its own, since Ctrl-C is for the trainer, which ends in order.
+            done = subprocess.run(
+                [*command, str(draft)],
+                input=np.ascontiguousarray(frames).data.cast("B"),
+                capture_output=True,
+                check=False,
+                process_group=0 if os.name == "posix" else None,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+            if done.returncode != 0:
+                said = done.stderr.decode(errors="replace").strip().splitlines()
+                why = said[-1] if said else f"it ended with {done.returncode}"
+                raise OutputError(f"the video could not be encoded ({why})", where=str(path), fix=DISK_FIX)
     except OSError as error:
         raise OutputError(f"the video could not be written ({error})", where=str(path)) from error
