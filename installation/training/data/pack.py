@@ -58,12 +58,14 @@ def pack(
         "manifest_file": beside.name,
         "manifest_sha256": hashlib.sha256(whole).hexdigest(),
     }
-    dataset = write_dataset(
-        out, _images(chosen, size, progress), names=[name for name, _, _ in chosen], manifest=facts, size=size
-    )
-    if beside.resolve() != manifest.path.resolve():
-        write_bytes(beside, whole)
-    return dataset
+
+    def images() -> Iterator[np.ndarray]:
+        yield from _images(chosen, size, progress)
+        # Before the dataset has its name, by which all is taken to be done; after the last crop, since one that was changed ends it.
+        if beside.resolve() != manifest.path.resolve():
+            write_bytes(beside, whole)
+
+    return write_dataset(out, images(), names=[name for name, _, _ in chosen], manifest=facts, size=size)
 
 
 def _same_pictures(path: Path, manifest: Manifest) -> bool:

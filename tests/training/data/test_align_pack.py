@@ -14,6 +14,7 @@ from PIL import Image
 
 from installation.errors import ConfigError, OutputError
 from installation.training.data import align as align_module
+from installation.training.data import pack as pack_module
 from installation.training.data.align import Aligned, align
 from installation.training.data.manifest import Manifest
 from installation.training.data.mtcnn import MTCNN
@@ -235,6 +236,35 @@ def test_another_manifest_in_the_copys_place_is_left_alone(manifest: Path) -> No
     pack(manifest, out, size=SIZE)
     pack(manifest, out, size=SIZE)
     assert beside.read_bytes() == manifest.read_bytes()
+
+
+def test_no_dataset_is_there_without_the_copy_of_its_manifest(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    aligned(manifest)
+    out, beside = manifest.with_name("f.safetensors"), manifest.with_name("f.manifest.jsonl")
+
+    def killed(path: Path, data: bytes) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pack_module, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pack(manifest, out, size=SIZE)
+    assert not out.exists()
+    pack(manifest, out, size=SIZE)
+    assert beside.read_bytes() == manifest.read_bytes()
+
+
+def test_a_packing_that_fails_leaves_the_copy_of_the_last_one(manifest: Path) -> None:
+    aligned(manifest)
+    out, beside = manifest.with_name("f.safetensors"), manifest.with_name("f.manifest.jsonl")
+    pack(manifest, out, size=SIZE)
+    before = out.read_bytes(), beside.read_bytes()
+    next((manifest.parent / "crops64").rglob("00609*.png")).unlink()
+    with Manifest.writing(manifest) as opened:
+        opened.put(replace(opened.entries["mine/sub/00174.jpg"], decision="drop"))
+    with pytest.raises(OutputError, match="align"):
+        pack(manifest, out, size=SIZE)
+    assert (out.read_bytes(), beside.read_bytes()) == before
 
 
 def test_a_manifest_that_is_called_as_the_copy_would_be_stays_as_it_is(manifest: Path) -> None:
