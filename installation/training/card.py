@@ -131,7 +131,9 @@ def _judged(judgement: Judgement | None) -> Iterator[str]:
         yield ""
         return
     said = ", ".join(f"{key} {value}" for key, value in judgement.settings.items())
-    yield f"**{judgement.headline()}**, kit `{judgement.kit[:8]}`{', ' if said else ''}{said}, {judgement.made}."
+    # The network that the card is of may have been trained on since.
+    at = f", at {judgement.at()}" if judgement.at() else ""
+    yield f"**{judgement.headline()}**, kit `{judgement.kit[:8]}`{', ' if said else ''}{said}, {judgement.made}{at}."
     yield ""
     rows = []
     for name, number in judgement.numbers.items():

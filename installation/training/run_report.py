@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from installation.errors import ConfigError, OutputError
+from installation.errors import ConfigError, InstallationError, OutputError
+from installation.files import fingerprint
+from installation.models.header import read_header
 from installation.training.curves import draw_curves
 from installation.training.judge.judgement import COLUMNS, Judgement, Number, Verdict
 from installation.training.judge.judgement import compare as compare_judgements
 from installation.training.records import write_png
 from installation.training.run_info import RunInfo
+from installation.training.runs import EXPORT_NAME
 
-LIST_HEADS = ("run", "kind", "kimg", "score", "state", "started")
+LIST_HEADS = ("run", "kind", "kimg", "score", "judged at", "state", "started")
 NOTHING = "–"
 
 
@@ -23,7 +26,8 @@ NOTHING = "–"
 class Comparison:
     """Runs side by side. names: of the runs. config, numbers: (key, a text for each run); config where they differ, numbers the newest.
 
-    judged: (measure, a text for each run), Q first. verdicts: of each judged run but the first of them, against that one, by name.
+    judged: (measure, a text for each run), Q first. judged_at: for each run, at how many images, and whether its network is another now.
+    verdicts: of each judged run but the first of them, against that one, by name.
     kit: that all were judged by, "" where fewer than two are judged. unjudged: names.
     """
 
@@ -31,6 +35,7 @@ class Comparison:
     config: tuple[tuple[str, ...], ...]
     numbers: tuple[tuple[str, ...], ...]
     judged: tuple[tuple[str, ...], ...]
+    judged_at: tuple[str, ...]
     verdicts: tuple[tuple[str, str, tuple[Verdict, ...]], ...]
     kit: str
     unjudged: tuple[str, ...]
@@ -41,8 +46,8 @@ def list_rows(runs: Sequence[RunInfo]) -> list[tuple[str, ...]]:
     rows = []
     for run in runs:
         state = f"damaged: {run.fault}" if run.fault else "running" if run.running else "stopped"
-        score = run.judgement.headline() if run.judgement else ""
-        rows.append((run.name, run.kind, f"{run.nimg / 1000:.5g}", score, state, run.started))
+        score = (run.judgement.headline(), _judged_at(run, run.judgement)) if run.judgement else ("", "")
+        rows.append((run.name, run.kind, f"{run.nimg / 1000:.5g}", *score, state, run.started))
     return rows
 
 
@@ -57,10 +62,12 @@ def show_rows(run: RunInfo) -> list[tuple[str, str]]:
     rows += [(name, f"{value:.6g}") for name, value in sorted(run.last.items())]
     rows += [(f"config {key}", str(value)) for key, value in sorted(run.config.items())]
     for one in run.judgements:
-        rows.append((f"judged {one.made}", f"{one.subject}: {one.headline()}, kit {one.kit[:8]}"))
+        rows.append(
+            (f"judged {one.made}", f"{one.subject}: {one.headline()}, kit {one.kit[:8]}, at {one.at() or NOTHING}")
+        )
     rows += [("damaged judgement", text) for text in run.damaged]
     if run.judgement is not None:
-        rows += judgement_rows(run.judgement)
+        rows += [("judged at", _judged_at(run, run.judgement)), *judgement_rows(run.judgement)]
     return rows
 
 
@@ -101,6 +108,10 @@ def compare(runs: Sequence[RunInfo]) -> Comparison:
         tuple(row for row in config if len(set(row[1:])) > 1),
         tuple(numbers),
         tuple(judged),
+        tuple(
+            _judged_at(run, judgements[name]) if name in judgements else NOTHING
+            for name, run in zip(names, runs, strict=True)
+        ),
         tuple(verdicts),
         kit,
         tuple(name for name in names if name not in judgements),
@@ -114,7 +125,11 @@ def comparison_text(comparison: Comparison) -> str:
     if comparison.numbers:
         parts += ["\nnewest numbers\n", as_text(("", *heads), comparison.numbers)]
     if comparison.verdicts:
-        parts += [f"\njudged by kit {comparison.kit[:8]}\n"]
+        parts += [
+            f"\njudged by kit {comparison.kit[:8]}\n",
+            as_text(("", *heads), [("at", *comparison.judged_at)]),
+            "\n",
+        ]
         if len(heads) > 2:
             parts += [as_text(("measure", *heads), comparison.judged)]
         for a, b, verdicts in comparison.verdicts:
@@ -169,6 +184,18 @@ def _judged_alike(runs: Sequence[RunInfo]) -> list[Judgement | None]:
         raise ConfigError("no kit judged all of them", where=", ".join(run.name for run in runs))
     chosen = max(common, key=lambda key: max(by[key].made for by in judged))
     return [by[chosen] if by else None for by in found]
+
+
+def _judged_at(run: RunInfo, one: Judgement) -> str:
+    """`48 kimg`, or `48 kimg; now 53 kimg` where the run has gone on and its network is another than the judged one."""
+    at, network = one.at() or NOTHING, run.folder / EXPORT_NAME
+    try:
+        if fingerprint(network) == one.sha256:
+            return at
+        nimg = read_header(network).nimg
+    except (OSError, InstallationError):  # gone, or no network any more
+        return at
+    return f"{at}; now {'another' if nimg is None or nimg == one.nimg else f'{nimg / 1000:.5g} kimg'}"
 
 
 def _conditions(one: Judgement) -> tuple[str, str, str]:

@@ -90,7 +90,7 @@ def test_the_judges_numbers_come_with_their_errors_and_warnings(dataset: Dataset
     numbers = {"q": Number(61.25, 1.5), "kd": Number(3.125, 0.25)}
     judged = Judgement("k" * 64, "base", "faces", "c" * 64, 1, {"psi": 1.0}, numbers, "2026-01-01", ("N is small",))
     text = card(dataset, judgement=judged).text()
-    assert "**Q 61.2 ± 1.5**, kit `kkkkkkkk`, psi 1.0" in text
+    assert "**Q 61.2 ± 1.5**, kit `kkkkkkkk`, psi 1.0, 2026-01-01, at 0.001 kimg." in text
     assert "| KD | 3.125 ± 0.25 |" in text
     assert "- N is small" in text
 

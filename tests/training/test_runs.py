@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from PIL import Image
 
 from installation.errors import ConfigError, OutputError
+from installation.files import fingerprint
+from installation.models import checkpoint, random_weights
 from installation.training import run_report, runs
 from installation.training.judge.judgement import Judgement, Number, beside
 from installation.training.run_info import list_runs, read_run
@@ -331,6 +334,46 @@ def test_the_newest_checkpoint_s_judgement_counts(tmp_path: Path) -> None:
     newest = read_run(run.folder).judgement
     assert newest is not None
     assert newest.q.value == 50.0
+
+
+def judged_and_trained_on(root: Path, name: str, nimg: int) -> Path:
+    """The folder of a run whose network was judged at 200 images, Q 40, and has seen nimg now."""
+    network = random_weights.dcgan()
+    with begin(root, name) as run:
+        run.log(nimg, loss=0.5)
+    path = run.folder / runs.EXPORT_NAME
+    for seen in dict.fromkeys((200, nimg)):
+        checkpoint.save(path, network.state_dict(), checkpoint.describe(network, name=name, nimg=seen))
+        if seen == 200:
+            replace(judgement(40.0, nimg=200), sha256=fingerprint(path)).write(beside(path, "k" * 64))
+    return run.folder
+
+
+def test_a_score_says_at_how_many_images_it_was_given_and_when_the_network_is_another_now(tmp_path: Path) -> None:
+    judged_and_trained_on(tmp_path, "on", 1000)
+    judged_and_trained_on(tmp_path, "still", 200)
+    on, still = found = list_runs(tmp_path)
+    at = [row[run_report.LIST_HEADS.index("judged at")] for row in run_report.list_rows(found)]
+    assert at == ["0.2 kimg; now 1 kimg", "0.2 kimg"]
+    for run, said in ((on, "0.2 kimg; now 1 kimg"), (still, "0.2 kimg")):
+        assert ("judged at", said) in run_report.show_rows(run)
+    compared = run_report.compare(found)
+    assert compared.judged_at == ("0.2 kimg; now 1 kimg", "0.2 kimg")
+    assert "0.2 kimg; now 1 kimg" in run_report.comparison_text(compared)
+
+
+def test_a_network_replaced_by_another_of_as_many_images_is_another_and_one_that_is_gone_is_none(
+    tmp_path: Path,
+) -> None:
+    path = judged_and_trained_on(tmp_path, "a", 200) / runs.EXPORT_NAME
+    network = random_weights.dcgan()
+    checkpoint.save(path, network.state_dict(), checkpoint.describe(network, name="theirs", nimg=200))
+    at = run_report.LIST_HEADS.index("judged at")
+    assert run_report.list_rows(list_runs(tmp_path))[0][at] == "0.2 kimg; now another"
+    path.write_bytes(b"cut short")
+    assert run_report.list_rows(list_runs(tmp_path))[0][at] == "0.2 kimg"
+    path.unlink()
+    assert run_report.list_rows(list_runs(tmp_path))[0][at] == "0.2 kimg"
 
 
 def test_curves_are_drawn_for_every_number_of_every_run(tmp_path: Path) -> None:

@@ -92,6 +92,10 @@ class Judgement:
         """`Q 61.3 ± 1.2`. What is worse than the planted bad set is below 0."""
         return f"Q {self.q.value:.1f} ± {self.q.se:.1f}"
 
+    def at(self) -> str:
+        """`48 kimg`: what the checkpoint had seen when it was judged. "" where its header does not say."""
+        return "" if self.nimg is None else f"{self.nimg / 1000:.5g} kimg"
+
     def write(self, path: Path) -> Path:
         """As JSON, atomically. OutputError where the disk refuses."""
         numbers = {
