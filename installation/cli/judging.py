@@ -67,7 +67,10 @@ def stage(
     kit: KitFolder,
     network: Network,
     base: Annotated[
-        Path | None, typer.Option(help="A checkpoint or run: whose walk its steadiness is measured on.")
+        list[Path] | None,
+        typer.Option(
+            help="On whose walk its steadiness is measured: a checkpoint or run; the cascade before it, base first."
+        ),
     ] = None,
     psi: Psi = 1.0,
     out: Out = None,
@@ -80,7 +83,7 @@ def stage(
     from installation.training.run_info import network_in
 
     checkpoint, place = network_in(network), devices.choose(device).device
-    walked = network_in(base) if base else None
+    walked = [network_in(path) for path in base or ()]
     with shared("judging") as tell:
         judgement = judge_stage(
             checkpoint, open_kit(kit), base=walked, psi=psi, device=place, progress=tell, write=False
@@ -111,7 +114,10 @@ def ab(
     first: Annotated[Path, typer.Argument(help="A generator, a run's folder, a dataset, or a folder of pictures.")],
     second: Annotated[Path, typer.Argument(help="Likewise.")],
     answers: Annotated[Path, typer.Option(help="Where the answers are kept; given again, it goes on.")],
-    base: Annotated[Path | None, typer.Option(help="What a stage enlarges: a generator or its run.")] = None,
+    base: Annotated[
+        list[Path] | None,
+        typer.Option(help="What a stage enlarges: a generator or its run; the cascade before it, base first."),
+    ] = None,
     count: Annotated[int, typer.Option(help="Pairs that are asked.", min=1, max=5000)] = 200,
     size: Annotated[int, typer.Option(help="Edge of the pictures, px.", min=16, max=2048)] = 256,
     psi: Psi = 0.7,
@@ -124,7 +130,10 @@ def ab(
     from installation.training.judge.pictures import name_of, pictures_of
 
     with shared("making pictures") as tell:
-        sets = [pictures_of(source, size, count=count, psi=psi, base=base, progress=tell) for source in (first, second)]
+        sets = [
+            pictures_of(source, size, count=count, psi=psi, base=base or (), progress=tell)
+            for source in (first, second)
+        ]
     a, b = name_of(first), name_of(second)
     names = (a, b) if a != b else (str(first), str(second))
     blind = Blind(sets[0], sets[1], answers, names=names, question=question, count=count, seed=seed)

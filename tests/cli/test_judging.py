@@ -22,6 +22,7 @@ from installation.training.base.train import train_base
 from installation.training.dataset import open_dataset
 from installation.training.judge.ab import pairs
 from installation.training.judge.base import judge_base
+from installation.training.judge.judgement import read_judgement
 from installation.training.judge.kit import Kit, make_kit, open_kit
 from installation.training.run_info import network_in, read_run
 from installation.training.stage.trainer import train_stage
@@ -96,6 +97,11 @@ def test_a_judgement_goes_where_it_is_told(place: Path, home: Path) -> None:
     said = command(home, "judge", "stage", str(kit.path), network, "--base", base, "-o", "it.judgement.json")
     assert said.returncode == 0, said.stderr
     assert "flicker" in said.stdout
+    words = ["judge", "stage", str(kit.path), network, "--base", base, "--base", network, "-o", "second.judgement.json"]
+    said = command(home, *words)
+    assert said.returncode == 0, said.stderr
+    first, second = (read_judgement(home / "here" / f"{name}.judgement.json") for name in ("it", "second"))
+    assert second.settings["base"].startswith(f"{first.settings['base']}+")
     said = command(home, "judge", "compare", "it.judgement.json", "it.judgement.json")
     assert "no difference" in said.stdout
 

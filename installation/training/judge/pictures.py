@@ -26,19 +26,19 @@ def pictures_of(
     *,
     count: int = 200,
     psi: float = 1.0,
-    base: Path | None = None,
+    base: Sequence[Path] = (),
     progress: Shared = lambda what, share: None,
 ) -> Sequence[np.ndarray]:
     """`count` pictures at most, uint8 [size, size, 3], middle squares, all through one resize so that none is told by its sharpness.
 
     source: a folder of pictures; a dataset's .safetensors, of which pictures are drawn at random; a network's .safetensors or the folder
-    of its run, of which seeds are. base: what a stage enlarges, likewise. ModelError where none can be used.
+    of its run, of which seeds are. base: the cascade before a stage, likewise, generator first. ModelError where none can be used.
     """
     path = network_in(source)
     if path.is_dir():
         images = _of_folder(path)
     elif path.suffix == ".safetensors":
-        images = _of_file(path, psi, network_in(base) if base else None)
+        images = _of_file(path, psi, [network_in(one) for one in base])
     else:
         images = iter(())
     found = []
@@ -65,7 +65,7 @@ def _of_folder(folder: Path) -> Iterator[np.ndarray]:
             continue
 
 
-def _of_file(path: Path, psi: float, base: Path | None) -> Iterator[np.ndarray]:
+def _of_file(path: Path, psi: float, base: Sequence[Path]) -> Iterator[np.ndarray]:
     from installation.models.header import read_header
 
     try:
@@ -75,11 +75,11 @@ def _of_file(path: Path, psi: float, base: Path | None) -> Iterator[np.ndarray]:
         return (dataset.images[i].transpose(1, 2, 0) for i in np.random.RandomState(0).permutation(len(dataset)))
     if header.role == "generator":
         return _of_cascade([path], psi)
-    if base is None:
+    if not base:
         raise ModelError(
             "is a stage: it enlarges pictures of another network", where=str(path), fix="Name it as --base"
         )
-    return _of_cascade([base, path], psi)
+    return _of_cascade([*base, path], psi)
 
 
 def _of_cascade(paths: Sequence[Path], psi: float) -> Iterator[np.ndarray]:

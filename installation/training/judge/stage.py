@@ -7,6 +7,7 @@ like. 100 is the distance of A itself to B, 0 that of A made small and enlarged 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def judge_stage(
     checkpoint: Path,
     kit: Kit,
     *,
-    base: Path | None = None,
+    base: Path | Sequence[Path] | None = None,
     psi: float = 1.0,
     device: torch.device | str = "cpu",
     progress: Shared | None = None,
@@ -51,9 +52,10 @@ def judge_stage(
 ) -> Judgement:
     """The judgement of an upscaler's checkpoint by a kit of pictures of the size it makes; written beside it as JSON (write).
 
-    base: the generator whose walk the stage's steadiness is measured on; without one it is not measured. ModelError where the
-    checkpoint is no stage, or does not fit the kit's pictures or the base.
+    base: the generator on whose walk the stage's steadiness is measured, or the whole cascade before the stage, generator first; without
+    one it is not measured. ModelError where the checkpoint is no stage, or does not fit the kit's pictures or the cascade.
     """
+    before = [base] if isinstance(base, Path) else list(base or [])
     tell = progress or (lambda what, share: None)
     stage = checkpoints.load(checkpoint)
     if not isinstance(stage, Upscaler):
@@ -72,13 +74,13 @@ def judge_stage(
     found["lowres_psnr"] = _mean([psnr(a, b) for a, b in zip(small, yardstick.low, strict=True)])
     found["paired_psnr"] = _mean([psnr(a, b) for a, b in zip(made, yardstick.real, strict=True)])
     warnings = warnings_of(checkpoint, kit)
-    if base is not None:
+    if before:
         tell("walking", None)
-        found["steadiness"] = steadiness(stage, base, kit.first_seed, psi, device)
+        found["steadiness"] = steadiness(stage, before, kit.first_seed, psi, device)
     else:
         warnings.append("no base was given: the stage's steadiness on a walk was not measured")
     header = read_header(checkpoint)
-    settings = {"scale": stage.scale, "base": fingerprint(base) if base else None, "psi": psi}
+    settings = {"scale": stage.scale, "base": "+".join(map(fingerprint, before)) or None, "psi": psi}
     judgement = Judgement(
         kit=kit.hash,
         kind="stage",
@@ -97,21 +99,27 @@ def judge_stage(
 
 
 @torch.inference_mode()
-def steadiness(stage: Upscaler, base: Path, first_seed: int, psi: float, device: torch.device | str) -> Number:
+def steadiness(
+    stage: Upscaler, before: Sequence[Path], first_seed: int, psi: float, device: torch.device | str
+) -> Number:
     """How much harder the stage's added detail jerks on a walk than the base's own finest octave does.
 
     Jerk: the mean square of the second difference in time, over the mean square; of S - up(down(S)) for the stage and of the same, with
     a factor 2, for the base; the ratio's square root. Detail carried along with the face gives a few units at most (it is finer, so the
     same motion changes it more); detail made anew in every picture gives the base's slowness the other way round, tens.
+
+    before: the cascade that gives the stage its pictures, generator first. Whatever lies between, the yardstick is the base's motion: what
+    an earlier stage makes anew in every picture would otherwise excuse what the stage makes of it.
     """
-    generator = load_generator(base, device)
-    check_chain(generator, [stage], None)
+    generator = load_generator(before[0], device)
+    _, stages, _ = check_chain(generator, [*(checkpoints.load(path).place(device) for path in before[1:]), stage], None)
     found = []
     for walk in range(WALKS):
         positions = 0.25 + WALK_STEP * np.arange(WALK_FRAMES)
         latents = walk_latents(generator, first_seed + walk, psi, positions)
-        small = [generator.synthesis(ws) for ws in latents]
-        large = [_call(stage, img, generator.stage_w(ws)) for img, ws in zip(small, latents, strict=True)]
+        small = large = [generator.synthesis(ws) for ws in latents]
+        for one in stages:
+            large = [_call(one, img, generator.stage_w(ws)) for img, ws in zip(large, latents, strict=True)]
         fine = torch.cat([detail(img, 2) for img in small])
         added = torch.cat([detail(img, stage.scale) for img in large])
         found.append(math.sqrt(_jerk(added) / max(_jerk(fine), 1e-12)))
@@ -255,7 +263,7 @@ def _call(stage: Upscaler, img: Tensor, w: Tensor) -> Tensor:
     try:
         return stage.styled(img, w)
     except RuntimeError as error:
-        what = f"cannot enlarge the base's pictures of {img.shape[3]}×{img.shape[2]} px ({str(error)[:80]})"
+        what = f"cannot enlarge pictures of {img.shape[3]}×{img.shape[2]} px ({str(error)[:80]})"
         raise ModelError(what, where=stage.arch) from error
 
 

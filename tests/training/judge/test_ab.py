@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from installation.errors import ModelError, OutputError
+from installation.models import checkpoint, random_weights
 from installation.training.judge.ab import Blind, page, pairs, result
 from installation.training.judge.pictures import pictures_of
 from installation.training.local_page import LocalPage
@@ -180,6 +181,19 @@ def test_pictures_come_from_a_folder_without_the_damaged_ones(tmp_path: Path) ->
     (tmp_path / "b.jpg").write_text("no picture")
     (found,) = pictures_of(tmp_path, 16)
     assert found.shape == (16, 16, 3)
+
+
+def test_a_stage_after_a_stage_is_shown_after_the_whole_cascade(tmp_path: Path) -> None:
+    paths = []
+    for name, network in (("base", random_weights.dcgan()), ("stage", random_weights.srvgg())):
+        paths.append(tmp_path / f"{name}.safetensors")
+        checkpoint.save(paths[-1], network.state_dict(), checkpoint.describe(network, name=name))
+    base, stage = paths
+    twice, once = (pictures_of(stage, 128, count=1, base=before)[0] for before in ([base, stage], [base]))
+    assert twice.shape == (128, 128, 3)
+    assert not np.array_equal(twice, once)
+    with pytest.raises(ModelError, match="Name it as --base"):
+        pictures_of(stage, 16)
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:

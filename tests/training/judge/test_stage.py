@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from installation.errors import ModelError
+from installation.files import fingerprint
 from installation.models import checkpoint, random_weights
 from installation.models.network import Upscaler
 from installation.models.stage import Stage
@@ -86,7 +87,7 @@ def test_detail_drawn_anew_in_every_picture_flickers(base: Path) -> None:
         return grow(img, 2) + 0.1 * torch.randn(1, 3, 64, 64, generator=noise)
 
     kept, drawn = (
-        steadiness(Stub(call), base, 5, 1.0, "cpu") for call in (lambda img: grow(img, 2) + 0.1 * still, fresh)
+        steadiness(Stub(call), [base], 5, 1.0, "cpu") for call in (lambda img: grow(img, 2) + 0.1 * still, fresh)
     )
     assert drawn.value > 3 * kept.value
 
@@ -97,13 +98,50 @@ def test_a_stage_that_is_conditioned_on_w_walks_with_it_or_is_refused(base: Path
     for tensor in stage.parameters():
         torch.nn.init.normal_(tensor, 0, 1 / tensor[0].numel() ** 0.5, generator=rng)
     stage.requires_grad_(False).eval().place("cpu")
-    moved = steadiness(stage, base, 5, 1.0, "cpu").value
+    moved = steadiness(stage, [base], 5, 1.0, "cpu").value
     for block in stage.bodies[0]:  # pyright: ignore[reportGeneralTypeIssues]
         block.affine.zero_()
-    assert steadiness(stage, base, 5, 1.0, "cpu").value != pytest.approx(moved, rel=1e-3)
+    assert steadiness(stage, [base], 5, 1.0, "cpu").value != pytest.approx(moved, rel=1e-3)
     other = Stage(widths=[8], blocks=[1], scale=2, w_dim=9)
     with pytest.raises(ModelError, match="conditioned on a w of 9, and the generator gives one of 16"):
-        steadiness(other, base, 5, 1.0, "cpu")
+        steadiness(other, [base], 5, 1.0, "cpu")
+
+
+def test_a_stage_after_a_stage_walks_on_what_the_whole_cascade_makes(base: Path, tmp_path: Path) -> None:
+    before = [base, stage_file(tmp_path, 0.0)]
+    seen = []
+
+    def call(img: Tensor) -> Tensor:
+        seen.append(img)
+        return grow(img, 2)
+
+    steadiness(Stub(call), before, 5, 1.0, "cpu")
+    assert {tuple(img.shape[2:]) for img in seen} == {(64, 64)}, "the base makes 32 px"
+    assert float(detail(seen[0], 2).abs().max()) > 1e-3, "the stage between has its part in them"
+    with pytest.raises(ModelError, match="Only the first stage may be a generator"):
+        steadiness(Stub(call), [base, base], 5, 1.0, "cpu")
+
+
+def test_what_a_stage_between_makes_anew_does_not_excuse_the_next(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = torch.Generator().manual_seed(0)
+    fresh = Stub(lambda img: grow(img, 2) + 0.1 * torch.randn(1, 3, 64, 64, generator=noise))
+    steady, load = Stub(lambda img: grow(img, 2)), module.checkpoints.load
+    found = []
+    for between in (steady, fresh):
+        monkeypatch.setattr(module.checkpoints, "load", lambda path, one=between: load(path) if path == base else one)
+        found.append(steadiness(Stub(lambda img: 2 * grow(img, 2)), [base, tmp_path / "between"], 5, 1.0, "cpu").value)
+    assert found[1] > 3 * found[0]
+
+
+@pytest.mark.slow
+def test_the_whole_cascade_is_part_of_what_a_judgement_hangs_on(large: Kit, base: Path, tmp_path: Path) -> None:
+    between, stage = stage_file(tmp_path, 0.0), stage_file(tmp_path, 0.5)
+    one, two = (judge_stage(stage, large, base=before) for before in (base, [base, between]))
+    assert one.settings["base"] == fingerprint(base)
+    assert two.settings["base"] == f"{fingerprint(base)}+{fingerprint(between)}"
+    assert two.numbers["steadiness"].value != one.numbers["steadiness"].value
 
 
 def test_a_stage_that_does_not_fit_the_kit_is_refused(large: Kit, tmp_path: Path) -> None:
