@@ -1,4 +1,4 @@
-"""What a run shows: sheets of enlargements beside bicubic and real ones, a strip along a walk, and numbers on held-out pictures."""
+"""What a run shows: sheets of enlargements beside bicubic and real ones, a strip along a walk, numbers on held-out pictures, curves."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from torch import Tensor
 
 from installation.models import projection
 from installation.models.network import Upscaler
+from installation.training.curves import draw_curves
 from installation.training.picture import frame_of
-from installation.training.runs import Run
+from installation.training.records import write_png
+from installation.training.run_info import read_metrics
+from installation.training.runs import METRICS_FILE, Run
 from installation.training.stage.degrade import Degradation, pair
 from installation.training.stage.source import Crops, Previous
 from installation.training.stage.steadiness import flicker, shift_loss
@@ -21,6 +24,9 @@ ROWS = 4
 FRAMES = 6  # of the strip
 STEP = 0.03  # radians between frames: about a tenth of a second of a slow wall
 MARGIN = 4  # small px at a crop's border, not measured: the world ends there
+CURVES = (
+    "psnr", "detail", "flicker", "shift_levels", "l1", "perceptual", "critic", "sure", "gan", "r1", "shift", "walk", "images_per_s",
+)  # fmt: skip
 _SEED = 7
 
 
@@ -68,6 +74,9 @@ class Sheets:
             walk = [stage.styled(lo, w) for lo, w in self.walk]
             self.run.picture("walk", frame_of(torch.cat([img[0] for img in walk], dim=2)), nimg)
             numbers["flicker"] = flicker([lo for lo, _ in self.walk], walk, scale)
+        folder = self.run.folder
+        rows = [*read_metrics(folder / METRICS_FILE), {"nimg": nimg, **numbers}]
+        write_png(folder / "curves.png", draw_curves({folder.name: rows}, CURVES))
         return numbers
 
     def _shift(self, stage: Upscaler) -> float:

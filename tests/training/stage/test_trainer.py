@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from installation.errors import CheckpointError, ConfigError
 from installation.files import fingerprint
@@ -198,6 +199,15 @@ def test_a_run_leaves_numbers_and_pictures(dataset: Dataset, base: Path, tmp_pat
     assert run.parents["previous"] == fingerprint(base)
     names = {path.name.split("-")[0] for path in (tmp_path / "run" / "pictures").iterdir()}
     assert names == {"held_out", "previous", "walk"}
+
+
+def test_a_run_draws_its_curves_up_to_what_it_shows(dataset: Dataset, tmp_path: Path) -> None:
+    _run(dataset, tmp_path / "run", 0.0)
+    with Image.open(tmp_path / "run" / "curves.png") as page:
+        first = page.size
+    _run(dataset, tmp_path / "run", 0.008)
+    with Image.open(tmp_path / "run" / "curves.png") as page:
+        assert first[1] < page.height, "panels of the losses came to those of the held-out pictures"
 
 
 def test_a_stage_after_a_stage_learns_from_the_whole_cascade(dataset: Dataset, base: Path, tmp_path: Path) -> None:
