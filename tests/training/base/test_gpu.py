@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +27,18 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),  # torch.compile's own, on Python 3.12
+    # Its advice, where a card has them; what is float32 here is so on purpose.
+    pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning"),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compilers_end() -> Iterator[None]:
+    """The processes in which torch.compile compiles wait for more as long as this one lives, and no test leaves any behind."""
+    yield
+    if compilers := sys.modules.get("torch._inductor.async_compile"):
+        compilers.shutdown_compile_workers()
 
 
 @pytest.fixture
