@@ -1,4 +1,7 @@
-"""How fast this machine trains a config: images at once x memory format x torch.compile, measured within a minute."""
+"""How fast this machine trains a config: images at once x memory format x CUDA graphs x torch.compile, the batch being the config's.
+
+It takes about a minute, and longer by what torch.compile takes beyond that: nothing breaks a compilation off.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ def probe(
     seconds: float = 60.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Probe:
-    """Measure candidates, most promising first, until `seconds` are over (the first is always measured).
+    """Measure candidates, most promising first; none is begun when `seconds` are over, and the first always is.
 
     batch: a process's share of the batch. alone: no other process trains the same network; several average their gradients between a
     step's parts, which no graph holds. EngineError if not even one image at a time can be trained.
