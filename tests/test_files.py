@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,22 @@ def test_what_a_kill_left_of_the_only_writer_is_written_over(path: Path) -> None
     write_whole(path, b"new", only_writer=True)
     assert path.read_bytes() == b"new"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_kill_left_is_removed_when_the_file_is_written_a_day_later(path: Path) -> None:
+    folder = path.parent / "a day later"
+    folder.mkdir()
+    old, young, other = (
+        folder / name for name in (".file.0123abcd.part", ".file.4567abcd.part", ".another.0123abcd.part")
+    )
+    for draft, age_h in ((old, 25), (young, 23), (other, 25)):
+        draft.write_bytes(b"half of it")
+        written = time.time() - 3600 * age_h
+        os.utime(draft, (written, written))
+    write_whole(folder / "file", b"new")
+    assert sorted(folder.iterdir()) == sorted([young, other, folder / "file"])
+    write_whole(folder / "another", b"new")
+    assert sorted(folder.iterdir()) == sorted([young, folder / "another", folder / "file"])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")

@@ -123,10 +123,9 @@ def write_dataset(
     nbytes = len(names) * 3 * size * size
     index = _index(shape, nbytes, {"format": FORMAT, "names": names, "manifest": manifest, "sha256": "0" * 64})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _check_space(path.parent, nbytes + len(index), where)
         digest = hashlib.sha256()
         with files.replacing(path) as draft, draft.open("wb") as file:
+            _check_space(path.parent, nbytes + len(index), where)
             file.write(struct.pack("<Q", len(index)))
             file.write(index)
             count = 0
