@@ -258,8 +258,10 @@ class _Line:
         self._progress(self._written, self._writer.closed_bytes)
 
     def drop(self) -> None:
-        self._paint.drop()
+        # From behind: the look may wait for the encoder, and that for a process which takes nothing.
+        self._writer.interrupt()
         self._encode.drop()
+        self._paint.drop()
         self._writer.abort()
 
     def _to_look(self, item: tuple[int, ShowState | None, np.ndarray]) -> None:

@@ -190,6 +190,30 @@ def test_what_was_stopped_goes_on_and_becomes_the_film_of_one_never_stopped(tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGSTOP is POSIX's")
+def test_stopped_while_the_encoder_takes_nothing_it_ends_at_once(tmp_path, show, whole):
+    out = tmp_path / "film.mp4"
+    arguments = ("--frames", "90", "--size", "128x128", "--leader", "0.4s", "--threads", "1", "--out", out)
+    with started(show, *arguments) as process:
+        wait_for_segments(out, 1, process)
+        recorder = psutil.Process(process.pid)
+        for child in recorder.children():
+            child.suspend()
+        used, before = sum(recorder.cpu_times()[:2]), -1.0
+        while used - before > 0.1:  # until everybody waits for the encoder
+            time.sleep(1.0)
+            used, before = sum(recorder.cpu_times()[:2]), used
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(20) == 130
+        finally:
+            process.kill()
+    assert read_segments(Path(f"{out}.segments"))
+    record(show, out=out, resume=True, **LONG)
+    assert out.read_bytes() == whole
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 @pytest.mark.parametrize("name", ["museum-h264", "hevc-10bit", "av1", "prores-422hq", "png"])
 def test_every_kind_of_film_goes_on_after_a_kill_with_the_encoders_own_threads(tmp_path, show, name):

@@ -136,6 +136,10 @@ class Encoder:
                 f"the encoder was given {self.frames} frames and wrote {self._encoded}", where=self._where
             )
 
+    def interrupt(self) -> None:
+        """In any thread: a `write` or `finish` that waits fails at once."""
+        self._process.kill()
+
     def kill(self) -> None:
         """Ends it at once. The file is of no use then."""
         self._process.kill()

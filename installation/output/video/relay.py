@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -31,7 +32,7 @@ class Relay(Generic[Item]):
         """So many buffers used in turn are enough: `ahead` wait, one is worked on, one is being filled."""
 
     def put(self, item: Item) -> None:
-        """Waits while the queue is full. Raises what the relay's work raised."""
+        """Waits while the queue is full. Raises what the relay's work raised. One that is dropped takes nothing any more."""
         self._offer(item)
 
     def close(self) -> None:
@@ -47,13 +48,12 @@ class Relay(Generic[Item]):
         self._thread.join()
 
     def _offer(self, item: Item | None) -> None:
-        while True:
+        while not self._dropped.is_set():
             if self._error is not None:
                 raise self._error
-            try:
-                return self._queue.put(item, timeout=_LOOK_S)
-            except queue.Full:
-                continue
+            with suppress(queue.Full):
+                self._queue.put(item, timeout=_LOOK_S)
+                return
 
     def _run(self) -> None:
         try:

@@ -11,9 +11,9 @@ another machine of a farm. It is written beside its place and moved there when t
 were counted and its bytes are on the disk; then one line goes into the manifest. While a segment's encoder drains, the
 next one already fills: at most two are open.
 
-`write` is called from one thread. It waits while the encoder is busy: whoever must not wait (a wall) keeps a bounded
-queue in front of it and drops. Any fault is an OutputError, raised by the call that notices it; the writer is then of
-no more use, and everything closed stays.
+All but `interrupt` is called from one thread. `write` waits while the encoder is busy: whoever must not wait (a wall)
+keeps a bounded queue in front of it and drops. Any fault is an OutputError, raised by the call that notices it; the
+writer is then of no more use, and everything closed stays.
 """
 
 from __future__ import annotations
@@ -100,6 +100,12 @@ class SegmentWriter:
             self.abort()
             raise
         self._end()
+
+    def interrupt(self) -> None:
+        """In any thread: a call that waits for an encoder fails at once. `abort` has to follow."""
+        for opened in (self._open, self._closing and self._closing[0]):
+            if opened is not None:
+                opened.encoder.interrupt()
 
     def abort(self) -> None:
         """Throws away what is not closed, quickly and without an error. Safe to call twice, and after `close`."""

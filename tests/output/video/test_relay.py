@@ -70,6 +70,26 @@ def test_a_fault_of_the_last_item_comes_out_of_close():
         relay.close()
 
 
+def test_dropped_it_takes_nothing_and_lets_go_whoever_waits():
+    gate, begun = threading.Event(), threading.Event()
+
+    def work(item: int) -> None:
+        begun.set()
+        gate.wait()
+
+    relay = Relay("test", work, ahead=1)
+    feeder = threading.Thread(target=feed, args=(relay,), daemon=True)
+    feeder.start()
+    begun.wait()
+    dropper = threading.Thread(target=relay.drop)
+    dropper.start()
+    feeder.join(10)
+    waits = feeder.is_alive()
+    gate.set()
+    dropper.join()
+    assert not waits
+
+
 def test_dropped_it_ends_at_once():
     gate = threading.Event()
 
