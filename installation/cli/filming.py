@@ -233,7 +233,7 @@ def settle(recording: Recording) -> None:
 def _farm(
     recording: Recording, wanted: Collection[int], workers: int, executor: str, say: Callable[[str], None]
 ) -> None:
-    from installation.film import farm
+    from installation.film import cluster, farm
 
     shards = [number for number in range(recording.shards) if not set(recording.shard(number)).isdisjoint(wanted)]
     workers = workers or min(len(shards), max(machine.cores() // 2, 1))
@@ -241,7 +241,7 @@ def _farm(
     frames = sum(map(recording.frames_of, wanted))
     with bar(recording.out.name, frames) as progress:
         if executor == "ray":
-            farm.run_ray(recording, shards, wanted=wanted, workers=workers, progress=progress)
+            cluster.run_ray(recording, shards, wanted=wanted, workers=workers, progress=progress, say=say)
         else:
             farm.run_local(recording, shards, wanted=wanted, workers=workers, progress=progress)
 

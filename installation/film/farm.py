@@ -1,4 +1,4 @@
-"""A farm: the shards of one Recording, made by several workers with the network warm, on this machine or on Ray's.
+"""A farm: the shards of one Recording, made by several workers with the network warm, on this machine. cluster.py: on Ray's.
 
 A worker that dies or hangs takes one shard's open segments with it, nothing else: another one is started and goes on from what is
 closed. Runs in the process of the command line; the work is in the workers' processes.
@@ -14,10 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from importlib import import_module
-from typing import Any
 
-from installation.errors import InstallationError, OutputError, install_extra
+from installation.errors import InstallationError, OutputError
 from installation.film.recording import FILE, Recording
 from installation.output.video.manifest import Segment, read_segments
 
@@ -26,7 +24,6 @@ MOST_TRIES = 4
 HANG_S = 900.0
 """A worker that says nothing for so long, and it says every frame, is taken for dead: a driver that hangs."""
 _LISTEN_S = 0.2  # on Windows a wait without a limit would not hear Ctrl-C
-_LOOK_S = 2.0
 
 Progress = Callable[[int, int], None]
 
@@ -39,7 +36,7 @@ class WorkerError(InstallationError):
         self.exit_code = code
 
 
-class _Closed:
+class Closed:
     """What this run closed, as the manifests say it, whichever machine wrote them. wanted: the segments it is to make."""
 
     def __init__(self, recording: Recording, wanted: Collection[int]) -> None:
@@ -77,7 +74,7 @@ def run_local(
     """Makes the shards in `workers` processes, of a recording whose description is written. wanted: their segments that are not
     closed. progress(frames, bytes): of all workers, without what one that died had not closed. started(pid): of each worker, also
     of one started for one that died. The first error of a worker ends all; closed segments stay."""
-    _Local(recording, shards, _Closed(recording, wanted), progress, started).run(min(workers, len(shards)))
+    _Local(recording, shards, Closed(recording, wanted), progress, started).run(min(workers, len(shards)))
 
 
 class _Local:
@@ -85,7 +82,7 @@ class _Local:
         self,
         recording: Recording,
         shards: Sequence[int],
-        closed: _Closed,
+        closed: Closed,
         progress: Progress,
         started: Callable[[int], None],
     ) -> None:
@@ -225,62 +222,3 @@ class _Local:
         with self._lock:
             self._before[shard], self._now[shard] = closed, (0, 0)
         self._todo.put(shard)
-
-
-def run_ray(
-    recording: Recording, shards: Sequence[int], *, wanted: Collection[int], workers: int, progress: Progress
-) -> None:
-    """Makes the shards on the Ray cluster this machine belongs to, or on a Ray of its own. The film's folder must be one that all of
-    the cluster's machines see under the same path. progress(frames, bytes): of closed segments. A worker that dies is
-    followed by another; one that hangs is Ray's to notice. OutputError without the extra `farm`."""
-    try:
-        # By name: the type checker runs where the extra is not installed, too.
-        ray: Any = import_module("ray")
-        import_module("ray.exceptions")
-        import_module("ray.util")
-    except ImportError:
-        fix = f"Install the extra: {install_extra('farm')}"
-        raise OutputError("Ray is not installed", where="--executor ray", fix=fix) from None
-
-    @ray.remote(max_restarts=MOST_TRIES, max_task_retries=MOST_TRIES)
-    class Worker:
-        def __init__(self, text: str) -> None:
-            from installation.film import making
-            from installation.film.recording import Recording
-
-            self._recording = Recording.from_json(text)
-            self._renderer = making.open_renderer(self._recording)
-
-        def make(self, shard: int) -> None:
-            from installation.film import making
-
-            making.make_shard(self._recording, shard, self._renderer)
-
-    if begun := not ray.is_initialized():
-        ray.init(log_to_driver=False, include_dashboard=False)
-    gpus = ray.cluster_resources().get("GPU", 0) > 0
-    text = recording.to_json()
-    actors = [
-        Worker.options(num_gpus=1 if gpus else 0, num_cpus=1).remote(text) for _ in range(min(workers, len(shards)))
-    ]
-    pool = ray.util.ActorPool(actors)
-    closed = _Closed(recording, wanted)
-    try:
-        for shard in shards:
-            pool.submit(lambda actor, number: actor.make.remote(number), shard)
-        while pool.has_next():
-            with suppress(TimeoutError):
-                pool.get_next_unordered(timeout=_LOOK_S)
-            progress(*closed.of(shards))
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        raise cause if isinstance(cause, InstallationError) else OutputError(str(error), where="ray") from error
-    except ray.exceptions.RayError as error:
-        raise OutputError(
-            f"the farm failed: {str(error).splitlines()[0]}", where="ray", fix="Go on with --resume"
-        ) from error
-    finally:
-        for actor in actors:
-            ray.kill(actor)
-        if begun:
-            ray.shutdown()

@@ -19,7 +19,7 @@ from installation.film.recording import Recording
 from installation.output.video.claims import claim
 from installation.output.video.join import join
 from installation.output.video.manifest import read_segments
-from tests.e2e.filming import ROOT, plan, record, started, wait_for_segments
+from tests.e2e.filming import ROOT, plan, record
 
 WISH = {"frames": 130, "size": "96x96"}
 
@@ -197,7 +197,7 @@ def test_damaged_segments_that_are_made_again_are_counted(show, tmp_path):
     (recording.folder / "000002.nut").unlink()
     wanted = making.missing(recording)
     assert wanted == [1, 2]
-    closed = farm._Closed(recording, wanted)
+    closed = farm.Closed(recording, wanted)
     assert closed.of([0, 1]) == (0, 0)
     made(recording, wanted=wanted)
     segments = read_segments(recording.folder)
@@ -241,43 +241,3 @@ def test_a_shard_that_fails_leaves_those_beside_it_at_work(show, tmp_path, monke
 
 def _segments(out: Path):
     return read_segments(Path(f"{out}.segments")).values()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
-def test_ray_makes_the_same_film_though_a_worker_is_killed(show, tmp_path, whole):
-    out = tmp_path / "film.mp4"
-    options = ("--frames", "130", "--size", "96x96", "--shards", "2", "--workers", "2", "--executor", "ray")
-    with started(show, *options, "--threads", "1", "--out", out) as process:
-        wait_for_segments(out, 1, process)
-        workers = [child for child in psutil.Process(process.pid).children(recursive=True) if _makes(child)]
-        workers[0].kill()
-        assert process.stderr
-        text = process.stderr.read()
-    assert process.returncode == 0, text
-    assert out.read_bytes() == whole
-
-
-@pytest.mark.slow
-def test_the_bar_moves_with_rays_workers(show, tmp_path):
-    recording = plan(show, out=tmp_path / "film.mp4", shards=3, **WISH)
-    recording.write()
-    totals: list[tuple[int, int]] = []
-    farm.run_ray(
-        recording,
-        range(3),
-        wanted=range(recording.segments),
-        workers=1,
-        progress=lambda frames, size: totals.append((frames, size)),
-    )
-    closed = read_segments(recording.folder).values()
-    assert totals[-1] == (130, sum(segment.bytes for segment in closed))
-    assert totals == sorted(totals)
-    assert len({frames for frames, _ in totals}) >= 3
-
-
-def _makes(process: psutil.Process) -> bool:
-    try:
-        return process.name().startswith("ray::Worker")
-    except psutil.Error:  # ended meanwhile
-        return False
