@@ -86,15 +86,13 @@ def run(
         raise ConfigError("local or ray is wanted", where="--executor")
     if executor == "ray" and recording.shards == 1:
         raise ConfigError("ray makes shards, and there is one", where="--executor", fix="Give --shards too")
-    if _finished(recording, resume=resume):
-        _tidy(recording, keep=keep, say=say)
-        return
-    with stoppable(), _at_work(recording, "film") as own:
-        wanted = begin(recording, own, resume=resume, say=say)
-        if recording.shards == 1:
-            _make(recording, wanted, say)
-        elif wanted:
-            _farm(recording, wanted, workers, executor, say)
+    if not _finished(recording, resume=resume):
+        with stoppable(), _at_work(recording, "film") as own:
+            wanted = begin(recording, own, resume=resume, say=say)
+            if recording.shards == 1:
+                _make(recording, wanted, say)
+            elif wanted:
+                _farm(recording, wanted, workers, executor, say)
     join(recording, keep=keep, say=say)
 
 
@@ -117,16 +115,17 @@ def _at_work(recording: Recording, name: str) -> Iterator[Claim]:
 
 
 def _finished(recording: Recording, *, resume: bool) -> bool:
-    """Whether the film is there and this recording's, whole: then it was stopped while its segments were removed. OutputError: what
-    is there is another, or is not asked for. ConfigError: the segments beside it are another recording's."""
+    """Whether the film is there and this recording's, whole: then at most its segments are left to remove. OutputError: what is there
+    is another, or is not asked for. ConfigError: the segments beside it are another recording's."""
     from installation.film import making
     from installation.film.recording import FILE, Recording
 
     if not recording.out.exists():
         return False
-    if resume and (path := recording.folder / FILE).exists():
-        recording.check_unchanged(Recording.read(path))
-        if making.is_joined(recording):
+    if resume:
+        if (path := recording.folder / FILE).exists():
+            recording.check_unchanged(Recording.read(path))
+        if making.is_finished(recording):
             return True
     raise OutputError("is there already", where=str(recording.out), fix="Move it away, or choose another --out")
 
@@ -141,7 +140,9 @@ def join(
     """The closed segments become the film. remedy: what to do about a segment that is missing."""
     from installation.film import making
 
-    if not _finished(recording, resume=True):
+    if _finished(recording, resume=True):
+        say(f"{recording.out}: is finished already")
+    else:
         with stoppable():
             making.finish(recording, remedy)
     _tidy(recording, keep=keep, say=say)
@@ -151,7 +152,7 @@ def _tidy(recording: Recording, *, keep: bool, say: Callable[[str], None]) -> No
     """With the film there its segments go."""
     from installation.film import making
 
-    if not keep and not making.remove_segments(recording):
+    if not keep and recording.folder.exists() and not making.remove_segments(recording):
         say(f"{recording.folder}: stays, for another process is at work there or the disk refuses")
     frames = recording.film.total
     say(f"{recording.out}: {frames} frames, {recording.size[0]}x{recording.size[1]} at {recording.fps} fps")

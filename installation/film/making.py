@@ -40,7 +40,6 @@ from installation.show.state import ShowState, first_state
 
 Progress = Callable[[int, int], None]
 _AHEAD = 2
-_JOINED = "joined.json"
 
 
 def open_renderer(recording: Recording) -> FilmRenderer:
@@ -185,23 +184,33 @@ def finish(recording: Recording, remedy: Callable[[int], str]) -> None:
     see `join`."""
     # Any FFmpeg joins what one of them made.
     require_same(recording.folder, Head.of(recording.spec, recording.digest(), require_head(recording.folder).encoder))
-    join(recording.folder, recording.out, frames=recording.film.total, remedy=remedy)
-    with suppress(OSError):  # the film is there; only a stop before its segments are gone would be asked about
-        write_whole(recording.folder / _JOINED, json.dumps(_stamp(recording.out)).encode())
+
+    def sign(draft: Path) -> None:
+        # Before the film is there: a kill after that would leave one that nobody knows. Without it --resume only refuses.
+        with suppress(OSError):
+            write_whole(_signature(recording), json.dumps(_stamp(recording, draft)).encode(), only_writer=True)
+
+    join(recording.folder, recording.out, frames=recording.film.total, remedy=remedy, made=sign)
 
 
-def is_joined(recording: Recording) -> bool:
-    """Whether the film that is there is the one that was joined from these segments, and not another of that name."""
+def is_finished(recording: Recording) -> bool:
+    """Whether the film that is there is this recording's, whole, and not another of that name."""
     try:
-        return json.loads((recording.folder / _JOINED).read_bytes()) == _stamp(recording.out)
+        return json.loads(_signature(recording).read_bytes()) == _stamp(recording, recording.out)
     except (OSError, ValueError):
         return False
 
 
-def _stamp(film: Path) -> list[int]:
+def _signature(recording: Recording) -> Path:
+    """Beside the film, for it outlives the segments."""
+    return recording.out.with_name(f".{recording.out.name}.joined.json")
+
+
+def _stamp(recording: Recording, film: Path) -> list[str | int]:
     """What tells a film, or a folder of pictures, from another that is put in its place."""
     facts = film.stat()
-    return [sum(1 for _ in film.iterdir()) if film.is_dir() else facts.st_size, facts.st_mtime_ns]
+    size = sum(1 for _ in film.iterdir()) if film.is_dir() else facts.st_size
+    return [recording.digest(), size, facts.st_mtime_ns]
 
 
 def remove_segments(recording: Recording) -> bool:

@@ -184,6 +184,9 @@ def test_any_scheduler_can_run_a_plan(show, tmp_path, whole):
     joined = shard("join", file)
     assert joined.returncode == 0, joined.stderr
     assert out.read_bytes() == whole
+    again = shard("join", file)
+    assert (again.returncode, out.read_bytes() == whole) == (0, True), again.stderr
+    assert "is finished already" in again.stderr
     said: list[str] = []
     filming.run_shard(recording, 1, said.append)  # a scheduler that asks once more
     assert said == [f"shard 1: nothing to do, {out} is there already"]

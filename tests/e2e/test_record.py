@@ -254,7 +254,8 @@ main()
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert "stopped; every closed segment is kept: the same command makes the film" in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4.segments", "show.toml"]
+    there = sorted(path.name for path in tmp_path.iterdir())
+    assert there == [".film.mp4.joined.json", "film.mp4.segments", "show.toml"]
     record(show, frames=45, out=out, resume=True)
     assert out.read_bytes() == whole
 
@@ -549,6 +550,34 @@ def test_a_film_that_was_stopped_while_its_segments_were_removed_is_finished(tmp
     record(show, frames=25, preset=name, out=out, resume=True)
     assert bytes_of(out) == whole
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["museum-h264", "png"])
+def test_a_film_that_was_stopped_as_soon_as_it_was_there_is_finished(tmp_path, show, monkeypatch, name):
+    out = tmp_path / f"film{PRESETS[name].suffix}"
+
+    def stop(folder: Path) -> None:
+        assert out.exists()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("installation.output.video.join.flush_folder", stop)
+        with pytest.raises(typer.Exit):
+            record(show, frames=25, preset=name, out=out)
+    assert f"{out}: is finished already" in record(show, frames=25, preset=name, out=out, resume=True)
+    assert not Path(f"{out}.segments").exists()
+
+
+@pytest.mark.parametrize("name", ["museum-h264", "png"])
+def test_a_finished_film_may_be_asked_for_again(tmp_path, show, name):
+    out = tmp_path / f"film{PRESETS[name].suffix}"
+    record(show, frames=25, preset=name, out=out)
+    whole, there = bytes_of(out), sorted(tmp_path.iterdir())
+    assert f"{out}: is finished already" in record(show, frames=25, preset=name, out=out, resume=True)
+    for other in ({}, {"resume": True, "seed": 1}):
+        with pytest.raises(OutputError, match="is there already"):
+            record(show, frames=25, preset=name, out=out, **other)
+    assert (bytes_of(out), sorted(tmp_path.iterdir())) == (whole, there)
 
 
 def test_another_film_of_that_name_is_not_taken_for_this_one(tmp_path, show):

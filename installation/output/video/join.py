@@ -31,13 +31,14 @@ def join(
     frames: int | None = None,
     remedy: Callable[[int], str] = lambda segment: "",
     leave_out: Callable[[str], None] | None = None,
+    made: Callable[[Path], None] = lambda draft: None,
 ) -> int:
     """Makes `out` of the recording in `folder`, which stays as it is: a video file, or a folder of pictures. Gives its frames.
 
     frames: how many there must be; None for as many as are closed. Every segment is read and checked against its
     sha256 first. OutputError when some are missing or damaged, or when the disk refuses; a file already at `out` then stays
     as it was. remedy: what to do about a segment that is missing. leave_out: the film is made without those that are, each a cut,
-    and this is told which.
+    and this is told which. made(draft): the film is whole, and next takes its place; its times stay.
     """
     head = require_head(folder)
     segments = _whole(folder, head, frames, remedy, leave_out)
@@ -59,6 +60,7 @@ def join(
         else:
             _concatenate(folder, head, segments, kind, part, out)
             disk.sync(part)
+        made(part)
         part.replace(out)
         flush_folder(out.parent)
     except OSError as error:
