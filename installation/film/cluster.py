@@ -91,7 +91,7 @@ class _Farm:
             )
         if waiting and not self._said and now - self._began > GATHER_S:
             self._said = True
-            self._say(f"{working} of {working + waiting} workers are at work, the others wait for room; {self._room()}")
+            self._say(f"{working} of {working + waiting} workers are at work, the others are not ready; {self._room()}")
         answered, _ = self._ray.wait(list(self._calls), timeout=_LOOK_S)
         for call in answered:
             self._answer(call)
@@ -146,8 +146,8 @@ class _Farm:
 
     def _room(self) -> str:
         there, free = self._ray.cluster_resources(), self._ray.available_resources()
-        kinds = (f"{there.get(kind, 0):g} {kind}s ({free.get(kind, 0):g} free)" for kind in ("CPU", "GPU"))
-        return f"the cluster has {' and '.join(kinds)}"
+        kinds = (f"{there.get(kind, 0):g} {kind} ({free.get(kind, 0):g} free)" for kind in ("CPU", "GPU"))
+        return f"the cluster has {', '.join(kinds)}"
 
 
 def _worker(ray: Any) -> Any:

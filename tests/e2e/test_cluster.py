@@ -92,7 +92,8 @@ def test_more_workers_than_there_is_room_for_are_as_many_as_there_is(show, tmp_p
     recording = plan(show, out=tmp_path / "film.mp4", shards=3, **WISH)
     said = made(recording, workers=3)
     assert len(said) == 1
-    assert said[0].endswith("the cluster has 1 CPUs (1 free) and 0 GPUs (0 free)")
+    assert said[0].startswith("0 of 3 workers are at work")
+    assert "; the cluster has 1 CPU (" in said[0]
     join(recording.folder, recording.out, frames=130)
     assert recording.out.read_bytes() == whole
 
@@ -119,7 +120,7 @@ def test_a_machine_that_comes_later_works_too(show, tmp_path, machines):
 def test_a_cluster_without_room_for_one_worker_is_said(show, tmp_path, machines, monkeypatch):
     monkeypatch.setattr(cluster, "READY_S", 3.0)
     machines(0)
-    with pytest.raises(OutputError, match=r"no worker is ready after 3 s; the cluster has 0 CPUs \(0 free\)"):
+    with pytest.raises(OutputError, match=r"no worker is ready after 3 s; the cluster has 0 CPU \(0 free\)"):
         made(plan(show, out=tmp_path / "film.mp4", shards=2, **WISH))
 
 
