@@ -20,6 +20,9 @@ READY_S = 60.0
 """So long may a farm be without a worker."""
 GATHER_S = 15.0
 """After so long it is said how many of the workers are there."""
+LET_GO_S = 180.0
+"""So long a shard may be held by a worker that was given up: a file server keeps the locks of a machine that died for a minute or two, and
+one that is cut off works on until it notices."""
 _LOOK_S = 2.0
 
 
@@ -166,11 +169,19 @@ def _worker(ray: Any) -> Any:
         def make(self, shard: int) -> None:
             from installation.film import making
             from installation.film.recording import Recording
+            from installation.output.video.claims import Held
 
             if self._made is None:
                 recording = Recording.from_json(self._plan)
                 self._made = recording, making.open_renderer(recording)
             recording, renderer = self._made
-            making.make_shard(recording, shard, renderer)
+            until = time.monotonic() + LET_GO_S
+            while True:
+                try:
+                    return making.make_shard(recording, shard, renderer)
+                except Held:
+                    if time.monotonic() > until:
+                        raise
+                time.sleep(1.0)
 
     return Worker

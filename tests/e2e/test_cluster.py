@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from installation.errors import ConfigError, OutputError
 from installation.film import cluster
 from installation.film.recording import Recording
+from installation.output.video.claims import claim
 from installation.output.video.join import join
 from installation.output.video.manifest import read_segments
 from tests.e2e.filming import plan, record, started, wait_for_segments
@@ -144,6 +145,26 @@ def test_a_machine_that_dies_leaves_its_shard_to_the_others(show, tmp_path, mach
     assert died
     join(recording.folder, recording.out, frames=400)
     assert recording.out.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_shard_that_a_lost_worker_still_holds_is_waited_for(show, tmp_path, whole, machines):
+    machines(1)
+    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    first = sum(map(recording.frames_of, recording.shard(0)))
+    looks: list[int] = []
+    with ExitStack() as lost:
+        lost.enter_context(claim(recording.folder, "1"))
+
+        def progress(frames: int, size: int) -> None:
+            looks.append(frames)
+            if looks.count(first) == 3:
+                lost.close()
+
+        made(recording, progress, workers=1)
+    assert looks.count(first) >= 3
+    join(recording.folder, recording.out, frames=130)
+    assert recording.out.read_bytes() == whole
 
 
 @pytest.mark.slow

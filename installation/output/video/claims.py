@@ -23,6 +23,10 @@ _GATE_S = 10.0
 _TRIES = 100
 
 
+class Held(OutputError):
+    """Another process is at work there."""
+
+
 @dataclass(slots=True)
 class Claim:
     """A claim that is held. new: whether the folder was made for it. removed: whether `remove` took it away."""
@@ -72,7 +76,7 @@ class Claim:
 
 @contextmanager
 def claim(folder: Path, name: str) -> Iterator[Claim]:
-    """The claim of this name, held while the block runs; the folder is made. OutputError: another process holds it, or the disk
+    """The claim of this name, held while the block runs; the folder is made. Held: another process has it. OutputError: the disk
     refuses."""
     new = not folder.exists()
     with _refused(folder), _gate(folder):
@@ -96,7 +100,7 @@ def _refused(folder: Path) -> Iterator[None]:
         yield
     except Timeout:
         fix = "Wait for it, or stop it"
-        raise OutputError("another process is recording here", where=str(folder), fix=fix) from None
+        raise Held("another process is recording here", where=str(folder), fix=fix) from None
     except OSError as error:
         raise unwritable(error, folder) from error
 
