@@ -266,8 +266,13 @@ def _add_upscaler(own: _Own) -> None:
         fix += "--family says what you know it to be" if pickled else "A generator comes as " + ", ".join(PICKLED_FILES)
         what = f"looked at {looks}, and no network that is known here ({error.what})"
         raise CheckpointError(what, where=str(own.file), fix=fix) from error
+    taken_for = f"{network.config['architecture']}, ×{network.scale}"
+    try:
+        network.check_drawing()
+    except ModelError as error:
+        raise CheckpointError(f"taken for {taken_for}, but {error.what}", where=str(own.file), fix=error.fix) from error
     header = checkpoint.describe(network, name=own.target.stem, source=own.file.name, source_sha256=source.sha256)
-    _put(own, network.state_dict(), header, f"{network.config['architecture']}, ×{header.scale}")
+    _put(own, network.state_dict(), header, taken_for)
 
 
 def _is_ours(file: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PREFIX = "net."
 _STAND_IN = "torchvision.transforms.functional"
+_SMALL = 32  # px; the least at which padding inside the networks has enough to mirror
 
 
 class UnknownNetworkError(CheckpointError):
@@ -155,25 +156,79 @@ class SpandrelUpscaler(Upscaler):
             raise kind(error.what, where=str(path)) from error
 
     def macs(self, side: int) -> int | None:
-        """Multiply-adds for a picture of side x side px, counted by torch on tensors without contents. None where contents decide."""
-        from torch.utils.flop_counter import FlopCounterMode
-
+        """Multiply-adds for a picture of side x side px, counted by torch on tensors without contents. Where contents decide (SeemoRe's
+        experts), on a small picture, and scaled by area; None where that cannot be drawn."""
+        ghost = copy.deepcopy(self._descriptor)  # not its network alone: IPT's takes pieces of a picture
+        ghost.model.to("meta")
         try:
-            with FlopCounterMode(display=False) as counter, torch.inference_mode():
-                copy.deepcopy(self.net).to("meta")(torch.empty(1, 3, side, side, device="meta"))
+            return _macs(ghost, torch.empty(1, 3, side, side, device="meta"))
         except RuntimeError:  # what a tensor without contents answers to a question for one
+            pass
+        small = torch.rand(1, 3, self._small, self._small, generator=torch.Generator().manual_seed(0))
+        try:
+            return round(_macs(self._descriptor, small) * (side / self._small) ** 2)
+        except RuntimeError:
             return None
-        return counter.get_total_flops() // 2
+
+    @property
+    def _small(self) -> int:
+        """The side of a small picture that it takes, px."""
+        side = max(_SMALL, self.min_input)
+        return side + -side % self.input_multiple
 
     def place(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Self:
         half = {torch.float16: self._descriptor.supports_half, torch.bfloat16: self._descriptor.supports_bfloat16}
         super().place(device, dtype if half.get(dtype, True) else torch.float32)
-        self.net.to(dtype=self.compute, memory_format=self.memory_format)
+        self.net.to(dtype=self.compute)
+        self._lay_out()
         return self
 
+    @torch.inference_mode(False)  # data of a parameter may not be replaced by what is made in it
+    def _lay_out(self) -> None:
+        """The weights of convolutions over pictures in the chosen memory format; it is defined for four axes, and some have five."""
+        for tensor in (*self.net.parameters(), *self.net.buffers()):
+            if tensor.ndim == 4:
+                tensor.data = tensor.data.contiguous(memory_format=self.memory_format)
+
     def forward(self, img: Tensor) -> Tensor:
+        # Always a new tensor: RCAN changes its input.
         x = (img.float() * 0.5 + 0.5).to(self.compute, memory_format=self.memory_format)
-        return self._descriptor(x).float() * 2 - 1
+        try:
+            return self._descriptor(x).float() * 2 - 1
+        except RuntimeError as error:
+            # What torch says to `view` of channels_last, as in IPT: found out by the first picture, which no graph is recorded of.
+            if self.memory_format == torch.contiguous_format or "view size is not compatible" not in str(error):
+                raise
+            self.memory_format = torch.contiguous_format
+            self._lay_out()
+            return self(img)
+
+    def check_drawing(self) -> None:
+        """Draws one small picture on the CPU, higher than wide. ModelError where the network cannot: some take one size alone, and what
+        spandrel tells of a network does not say so."""
+        self.place("cpu")
+        width, height = self._small, self._small + self.input_multiple
+        try:
+            with torch.inference_mode():
+                shape = tuple(self(torch.zeros(1, 3, height, width)).shape)
+        except ModelError:
+            raise
+        except Exception as error:  # others' code, which fails with whatever comes first
+            raise ModelError(
+                f"it cannot draw a picture of {width}x{height} ({type(error).__name__}: {str(error)[:120]})"
+            ) from error
+        if shape != (1, 3, height * self.scale, width * self.scale):
+            raise ModelError(
+                f"of {width}x{height} it makes {shape[-1]}x{shape[-2]}, and spandrel says it enlarges x{self.scale}"
+            )
+
+
+def _macs(draw: Callable[[Tensor], Tensor], x: Tensor) -> int:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        draw(x)
+    return counter.get_total_flops() // 2
 
 
 @contextmanager
