@@ -10,6 +10,7 @@ import pickle
 import random
 import struct
 import tracemalloc
+import typing
 import zipfile
 from collections import OrderedDict, defaultdict
 from pathlib import Path
@@ -109,6 +110,18 @@ def test_plain_data_of_every_kind() -> None:
     }
     for protocol in (2, 3, 4, 5):
         assert read(pickle.dumps(content, protocol)) == content
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_the_alias_that_typing_has_of_an_ordered_dict(old: bool) -> None:
+    class Alias(dict[str, torch.Tensor]):
+        def __reduce__(self) -> tuple:
+            return typing.OrderedDict, (), None, None, iter(self.items())
+
+    weight = torch.randn(3, 2)
+    data = saved({"params": Alias(weight=weight)}, old=old)
+    assert b"ctyping\nOrderedDict" in data
+    assert torch.equal(read(data)["params"]["weight"], weight)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

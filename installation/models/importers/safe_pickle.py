@@ -116,6 +116,7 @@ class _Reader:
             "collections.OrderedDict": self._mapping,
             "collections.defaultdict": lambda factory=None, *items: self._mapping(*items),
             "collections.Counter": self._mapping,
+            "typing.OrderedDict": self._mapping,  # its alias, as spandrel reads it too
             **{
                 f"{builtins}.{name}": self._set
                 for builtins in ("builtins", "__builtin__")
