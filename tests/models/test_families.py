@@ -362,6 +362,8 @@ def test_a_tensorflow_file_makes_tensorflows_picture(classes: int, protocol: int
         ({"version": 3}, "StyleGAN \\(1\\)"),
         ({"static_kwargs": {"architecture": "resnet"}}, "architecture is 'resnet'"),
         ({"static_kwargs": {"mapping_lrmul": 0.1}}, "mapping_lrmul"),
+        ({"static_kwargs": {"mapping_nonlinearity": "relu"}}, "mapping_nonlinearity is 'relu'"),
+        ({"static_kwargs": {"normalize_latents": False}}, "normalize_latents is 'False'"),
         ({"static_kwargs": {"resample_kernel": [1, 2, 1]}}, "resample_kernel"),
         ({"variables": [("mapping/LabelConcat/weight", np.zeros((2, 2)))]}, "LabelConcat"),
         ({"variables": [("synthesis/noise9", np.zeros(3))]}, "shape \\[3\\]"),

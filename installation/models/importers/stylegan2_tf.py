@@ -26,6 +26,14 @@ _LAYER = re.compile(r"synthesis/(\d+)x\1/(Conv|Conv0_up|Conv1|ToRGB)/(weight|bia
 _DENSE = re.compile(r"mapping/Dense(\d+)/(weight|bias)")
 _NOISE = re.compile(r"synthesis/noise(\d+)")
 _PARTS = {"Conv": "conv1", "Conv0_up": "conv0", "Conv1": "conv1", "ToRGB": "torgb"}
+# Options of which no other value can be run; each is TensorFlow's own default too.
+_OURS = {
+    "architecture": "skip",
+    "nonlinearity": "lrelu",
+    "mapping_nonlinearity": "lrelu",
+    "mapping_lrmul": MAPPING_LR,
+    "normalize_latents": True,
+}
 # What training left behind; no picture depends on it.
 _IDLE = re.compile(r"lod|synthesis/lod|.*(pl_mean|_var)|Augment.*")
 
@@ -44,7 +52,7 @@ def convert(value: Any, *, where: str) -> tuple[type, dict[str, Any], dict[str, 
         raise CheckpointError("a StyleGAN (1) or older network; from StyleGAN2 on they can be read", where=where)
     options = network.get("static_kwargs")
     options = options if isinstance(options, dict) else {}
-    for name, ours in {"architecture": "skip", "nonlinearity": "lrelu", "mapping_lrmul": MAPPING_LR}.items():
+    for name, ours in _OURS.items():
         if options.get(name, ours) != ours:
             said = options[name] if isinstance(options[name], (str, int, float)) else type(options[name]).__name__
             raise CheckpointError(f"{name} is {str(said)[:20]!r}; only {ours!r} can be run", where=where)
