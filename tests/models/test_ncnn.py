@@ -137,14 +137,44 @@ def test_another_graph_or_a_damaged_one_is_refused(old: str, new: str, word: str
     assert word in refused(param.replace(old, new, 1), weights)
 
 
-def test_a_network_with_a_resize_behind_it_is_refused() -> None:
-    """The files of realesr-animevideov3-x2 are the x4 network and a halving resize: read as x4 they would be wrong."""
+def shrunk(param: str, factor: str, **options: str) -> str:
+    """The same network with a resize behind it, as in the files of realesr-animevideov3-x2 and -x3."""
+    kind, more = options.get("kind", "3"), options.get("more", "")
+    lines = param.replace("r0 output", "r0 drawn").splitlines()[2:]
+    return text_of([*lines, f"Interp last 1 1 drawn output 0={kind} 1={factor} 2={factor}{more}"])
+
+
+@pytest.mark.parametrize(("drawn", "factor", "scale"), [(2, "5.000000e-01", 1), (4, "5.000000e-01", 2), (4, "0.75", 3)])
+def test_a_network_that_shrinks_what_it_drew_is_read(drawn: int, factor: str, scale: int) -> None:
+    param, weights, tensors = tiny(drawn)
+    found = read(shrunk(param, factor), weights)
+    assert (found.scale, found.drawn_scale) == (scale, drawn)
+    assert found.tensors.keys() == tensors.keys()
+
+
+@pytest.mark.parametrize(
+    ("factor", "options"),
+    [
+        ("0.5", {"kind": "2"}),
+        ("0.5", {"more": " 6=1"}),
+        ("0.5", {"more": " 2=0.25"}),
+        ("0.6", {}),
+        ("0", {}),
+        ("-0.5", {}),
+        ("1", {}),
+        ("2", {}),
+        ("1e308", {}),
+    ],
+)
+def test_a_network_with_another_resize_behind_it_is_refused(factor: str, options: dict[str, str]) -> None:
+    """Read as the network alone, its pictures would be too large."""
+    param, weights, _ = tiny(4)
+    assert "last is not a bicubic resize of x4 to a smaller whole" in refused(shrunk(param, factor, **options), weights)
+
+
+def test_a_resize_of_no_sum_is_refused() -> None:
     param, weights, _ = tiny()
-    lines = [
-        *param.replace("r0 output", "r0 o4").splitlines()[2:],
-        "Interp half 1 1 o4 output 0=3 1=5.000000e-01 2=5.000000e-01",
-    ]
-    assert "ends in Interp half" in refused(text_of(lines), weights)
+    assert "ends in BinaryOp add" in refused(shrunk(param, "0.5").replace("drawn", "drawn 0=2", 1), weights)
 
 
 def test_a_short_cut_that_skips_the_chain_is_refused() -> None:
@@ -181,7 +211,8 @@ def test_mutated_files_only_ever_raise_checkpoint_errors(data: st.DataObject) ->
 def our_picture(param: bytes, weights: bytes, picture: np.ndarray) -> np.ndarray:
     """What our network makes of the same picture, in 0..1."""
     found = read_srvgg(param, weights, where="both")
-    network = SRVGG(scale=found.scale, num_feat=found.num_feat, num_conv=found.num_conv, unit_range=True)
+    sizes = {"scale": found.scale, "drawn_scale": found.drawn_scale, "num_feat": found.num_feat}
+    network = SRVGG(**sizes, num_conv=found.num_conv, unit_range=True)
     restore(network, {name: torch.from_numpy(array.copy()) for name, array in found.tensors.items()})
     with torch.inference_mode():
         img = network(torch.from_numpy(picture)[None] * 2 - 1)
@@ -206,6 +237,16 @@ def test_the_ncnn_package_makes_the_same_picture_of_the_same_file(
     theirs = ncnn_picture(param.encode(), weights, picture, tmp_path)
     assert theirs.shape == (3, picture.shape[1] * scale, picture.shape[2] * scale)
     np.testing.assert_allclose(our_picture(param.encode(), weights, picture), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["noise", "smooth"])
+@pytest.mark.parametrize(("factor", "scale"), [("0.5", 2), ("0.75", 3)])
+def test_the_ncnn_package_shrinks_what_it_drew_as_we_do(tmp_path: Path, factor: str, scale: int, kind: str) -> None:
+    param, weights, _ = tiny(4, 8)
+    picture, small = pictures()[kind], shrunk(param, factor).encode()
+    theirs = ncnn_picture(small, weights, picture, tmp_path)
+    assert theirs.shape == (3, picture.shape[1] * scale, picture.shape[2] * scale)
+    np.testing.assert_allclose(our_picture(small, weights, picture), theirs, atol=2e-5)
 
 
 # As an artist brings them -------------------------------------------------------------------------------------------
@@ -250,6 +291,17 @@ def test_large_letters_name_the_other_half_in_large_letters(files: tuple[Path, P
     for file in files:
         file.rename(tmp_path / file.name.upper())
     assert added(tmp_path / "MINE.BIN", tmp_path / "models")[0].name == "MINE.safetensors"
+
+
+def test_a_network_that_shrinks_what_it_drew_comes_back_as_that(files: tuple[Path, Path], tmp_path: Path) -> None:
+    param, weights, _ = tiny(4)
+    files[0].write_text(shrunk(param, "0.75"))
+    files[1].write_bytes(weights)
+    path, said = added(files[0], tmp_path / "models")
+    assert "mine: taken for srvgg, ×3" in said
+    network = checkpoint.load(path)
+    assert isinstance(network, SRVGG)
+    assert (network.scale, network.drawn_scale) == (3, 4)
 
 
 def test_another_graph_of_the_same_weights_is_another_model(files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from installation.errors import ModelError
-from installation.models import random_weights
+from installation.models import random_weights, tiles
 from installation.models.receptive_field import trace
 from installation.models.srvgg import SRVGG
 
@@ -29,6 +29,22 @@ def test_the_fast_path_gives_what_the_published_network_gives(
     assert (out - network.forward_slow(_img())).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("unit_range", [False, True])
+@pytest.mark.parametrize(("drawn", "scale"), [(2, 1), (3, 2), (4, 2), (4, 3), (8, 5)])
+def test_a_network_that_draws_larger_is_shrunk_as_torch_resizes(drawn: int, scale: int, unit_range: bool) -> None:
+    network = random_weights.srvgg(scale=scale, drawn_scale=drawn, unit_range=unit_range).place("cpu")
+    out = network(_img())
+    assert out.shape == (2, 3, 13 * scale, 9 * scale)
+    assert (out - network.forward_slow(_img())).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("drawn", [2, 4])
+def test_tiles_equal_the_whole(drawn: int) -> None:
+    network = random_weights.srvgg(scale=2, drawn_scale=drawn)
+    img = _img(41, 33, 1)
+    assert (tiles.enlarge(network, img, 6) - network(img)).abs().max() < 1e-6
+
+
 def test_with_zero_weights_it_is_nearest_enlargement() -> None:
     network = random_weights.srvgg(scale=3, unit_range=True)
     for tensor in network.state_dict().values():
@@ -37,12 +53,13 @@ def test_with_zero_weights_it_is_nearest_enlargement() -> None:
     assert torch.equal(network(_img()), _img().repeat_interleave(3, dim=2).repeat_interleave(3, dim=3))
 
 
-def test_the_stated_receptive_field_is_the_true_one() -> None:
-    network = random_weights.srvgg(num_conv=3)
+@pytest.mark.parametrize("drawn", [2, 3, 4])
+def test_the_stated_receptive_field_is_the_true_one(drawn: int) -> None:
+    network = random_weights.srvgg(num_conv=3, drawn_scale=drawn)
     img = _img(41, 41, 1)
     other = img.clone()
     other[:, :, 20, 20] += 1
-    reach = network.config["num_conv"] + 2
+    reach = network.config["num_conv"] + 2 + (drawn > network.scale)
     assert network.receptive_field == reach
     changed = (network(img) - network(other)).abs().amax(dim=(0, 1)).nonzero() // network.scale
     assert (changed.min(), changed.max()) == (20 - reach, 20 + reach)
@@ -73,6 +90,13 @@ def test_half_precision_stays_close() -> None:
 def test_the_config_can_be_read_off_the_shapes(config: dict) -> None:
     network = random_weights.srvgg(**config)
     assert SRVGG.config_of(network.state_dict(), unit_range=network.unit_range) == network.config
+
+
+def test_the_config_of_a_network_that_shrinks_needs_its_scale() -> None:
+    network = random_weights.srvgg(scale=3, drawn_scale=4)
+    assert SRVGG.config_of(network.state_dict(), unit_range=False, scale=3) == network.config
+    with pytest.raises(ModelError, match="drawn_scale"):
+        random_weights.srvgg(scale=4, drawn_scale=3)
 
 
 def test_shapes_that_are_no_srvgg_are_refused() -> None:

@@ -63,7 +63,7 @@ def ncnn_upscaler(param: bytes, weights: bytes, *, where: str) -> tuple[Network,
     if b"PReLU" in param:
         srvgg = read_srvgg(param, weights, where=where)
         tensors = {name: torch.from_numpy(array.copy()) for name, array in srvgg.tensors.items()}
-        return _shaped(SRVGG, partial(SRVGG.config_of, unit_range=True), tensors, where), tensors
+        return _shaped(SRVGG, partial(SRVGG.config_of, unit_range=True, scale=srvgg.scale), tensors, where), tensors
     arrays = read_rrdb(param, weights, where=where)
     require_spandrel()
     try:

@@ -1,7 +1,7 @@
 """The compact Real-ESRGAN network (SRVGG) out of ncnn files: proves that the graph is this network, then names its weights.
 
 input ── Split ─┬─ Conv ─ PReLU ─ ... ─ Conv ─ PReLU ─ Conv ─ PixelShuffle ─┐
-                └─────────────────── Interp (nearest) ──────────────────── Add ── output
+                └─────────────────── Interp (nearest) ──────────────────── Add ── (Interp, bicubic) ── output
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ class Srvgg:
     """The network as data. tensors: `body.{i}.weight/.bias` as in Real-ESRGAN's own files (PReLU: `body.{i}.weight`).
 
     Convolution weights [out, in, 3, 3] in the type they are stored in (float16 or float32), all else float32.
-    num_conv: convolutions between the first and the last.
+    num_conv: convolutions between the first and the last. drawn_scale: before the last Interp; scale where there is none.
     """
 
     scale: int
+    drawn_scale: int
     num_feat: int
     num_conv: int
     tensors: dict[str, np.ndarray]
@@ -31,7 +32,7 @@ class Srvgg:
 def read_srvgg(param: bytes, weights: bytes, *, where: str) -> Srvgg:
     """The network in a .param and its .bin. CheckpointError where anything is odd or the graph is another one."""
     layers = read_param(param, where=where)
-    body, scale = _body(layers, where)
+    body, drawn_scale, scale = _body(layers, where)
     by_name = read_bin(weights, layers, where=where)
     if len(by_name) != len(body):
         raise CheckpointError("two layers have one name", where=where)
@@ -47,15 +48,16 @@ def read_srvgg(param: bytes, weights: bytes, *, where: str) -> Srvgg:
                 )
             tensors[f"body.{index}.weight"] = found.weight
             continue
-        outputs = 3 * scale**2 if index == len(body) - 1 else num_feat
+        outputs = 3 * drawn_scale**2 if index == len(body) - 1 else num_feat
         weight, bias = _convolution(layer, found, inputs=channels, outputs=outputs, where=where)
         tensors[f"body.{index}.weight"], tensors[f"body.{index}.bias"] = weight, bias
         channels = outputs
-    return Srvgg(scale, num_feat, (len(body) - 3) // 2, tensors)
+    return Srvgg(scale, drawn_scale, num_feat, (len(body) - 3) // 2, tensors)
 
 
-def _body(layers: tuple[Layer, ...], where: str) -> tuple[list[Layer], int]:
-    """The chain Conv, PReLU, ..., Conv in order, and the scale, once every layer is found in its place."""
+def _body(layers: tuple[Layer, ...], where: str) -> tuple[list[Layer], int, int]:
+    """The chain Conv, PReLU, ..., Conv in order, and the scale that is drawn and the one of the output, once every layer is found in its
+    place."""
     maker = {blob: layer for layer in layers for blob in layer.outputs}
     unread = maker.keys() - {blob for layer in layers for blob in layer.inputs}
 
@@ -64,7 +66,9 @@ def _body(layers: tuple[Layer, ...], where: str) -> tuple[list[Layer], int]:
 
     if len(unread) != 1:
         raise end(f"{len(unread)} outputs, not one")
-    add = maker[unread.pop()]
+    last = add = maker[unread.pop()]
+    if last.kind == "Interp":
+        add = maker[last.inputs[0]]
     if add.kind != "BinaryOp" or add.params[0] != 0 or add.params[1] != 0:
         raise end(f"ends in {add.kind} {add.name}, not in the sum of two pictures")
     sides = {maker[blob].kind: maker[blob] for blob in add.inputs}
@@ -73,9 +77,14 @@ def _body(layers: tuple[Layer, ...], where: str) -> tuple[list[Layer], int]:
             f"{add.name} adds {' and '.join(maker[blob].kind for blob in add.inputs)}, not PixelShuffle and Interp"
         )
     shuffle, interp = sides["PixelShuffle"], sides["Interp"]
-    scale = shuffle.whole(0, lo=1, hi=8, where=where)
-    if shuffle.params[1] != 0 or interp.params != {0: 1, 1: scale, 2: scale, 3: 0, 4: 0, 6: 0}:
-        raise end(f"{interp.name} is not nearest-neighbour x{scale} beside {shuffle.name}")
+    drawn = scale = shuffle.whole(0, lo=1, hi=8, where=where)
+    if shuffle.params[1] != 0 or interp.params != {0: 1, 1: drawn, 2: drawn, 3: 0, 4: 0, 6: 0}:
+        raise end(f"{interp.name} is not nearest-neighbour x{drawn} beside {shuffle.name}")
+    if last is not add:
+        shrunk = ({0: 3, 1: smaller / drawn, 2: smaller / drawn, 3: 0, 4: 0, 6: 0} for smaller in range(drawn))
+        scale = next((smaller for smaller, params in enumerate(shrunk) if last.params == params), 0)
+        if scale == 0:
+            raise end(f"{last.name} is not a bicubic resize of x{drawn} to a smaller whole scale")
     body: list[Layer] = []
     layer = maker[shuffle.inputs[0]]
     while layer.kind in ("Convolution", "PReLU"):
@@ -87,9 +96,10 @@ def _body(layers: tuple[Layer, ...], where: str) -> tuple[list[Layer], int]:
     kinds = [layer.kind for layer in body]
     if len(kinds) < 3 or len(kinds) % 2 == 0 or kinds != (["Convolution", "PReLU"] * len(kinds))[: len(kinds)]:
         raise end("convolutions and PReLUs do not take turns")
-    if len(body) + 5 != len(layers):
-        raise end(f"{len(layers) - len(body) - 5} layers beside the chain")
-    return body, scale
+    around = 5 if last is add else 6
+    if len(body) + around != len(layers):
+        raise end(f"{len(layers) - len(body) - around} layers beside the chain")
+    return body, drawn, scale
 
 
 def _convolution(
