@@ -28,6 +28,7 @@ class StyleGAN2(Generator):
     channels: width of each resolution from the constant up, so len(channels) - 1 doublings. base: height and width of the constant
     (4x4 in square networks). conv_clamp: largest absolute activation, None in networks trained without one. noise: whether the
     layers have constant noise maps. c_dim: classes of a conditional network, else 0. mapping_width: of the hidden layers, w_dim if None.
+    joint_norm: z and a class's vector, of z_dim, are normalised as one (TensorFlow's StyleGAN2), not each alone, of w_dim (ADA's).
     """
 
     arch = "stylegan2"
@@ -49,6 +50,7 @@ class StyleGAN2(Generator):
         base: Sequence[int] = (4, 4),
         conv_clamp: float | None = None,
         noise: bool = True,
+        joint_norm: bool = False,
     ) -> None:
         super().__init__()
         self.z_dim, self.w_dim = whole("z_dim", z_dim, 1, 8192), whole("w_dim", w_dim, 1, 8192)
@@ -68,10 +70,11 @@ class StyleGAN2(Generator):
             "base": base,
             "conv_clamp": clamp,
             "noise": flag("noise", noise),
+            "joint_norm": flag("joint_norm", joint_norm),
         }
         self.num_ws = 2 * len(channels)
         self.shape = (base[0] << len(channels) - 1, base[1] << len(channels) - 1)
-        self.mapping = StyleMapping(z_dim, c_dim, w_dim, layers, width, self.num_ws)
+        self.mapping = StyleMapping(z_dim, c_dim, w_dim, layers, width, self.num_ws, joint_norm=joint_norm)
         self.synthesis = Synthesis(w_dim, channels, (base[0], base[1]), clamp=clamp, noise=noise)
 
     def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
@@ -91,8 +94,11 @@ class StyleGAN2(Generator):
         self.synthesis.prepare(self.compute, self.memory_format)
 
     @staticmethod
-    def config_of(tensors: Mapping[str, Tensor], *, conv_clamp: float | None = None) -> dict[str, Any]:
-        """The constructor arguments, read from the shapes of a state dict with StyleGAN2-ADA's names. conv_clamp is not in the shapes.
+    def config_of(
+        tensors: Mapping[str, Tensor], *, conv_clamp: float | None = None, joint_norm: bool = False
+    ) -> dict[str, Any]:
+        """The constructor arguments, read from the shapes of a state dict with StyleGAN2-ADA's names. conv_clamp and joint_norm are not
+        in the shapes.
 
         ModelError if a tensor that tells a size is missing.
         """
@@ -104,7 +110,7 @@ class StyleGAN2(Generator):
             layers = sum(1 for i in range(64) if f"mapping.fc{i}.weight" in tensors)
             w_dim = tensors["mapping.w_avg"].shape[0]
             embed = tensors.get("mapping.embed.weight")
-            z_dim = tensors["mapping.fc0.weight"].shape[1] - (0 if embed is None else w_dim)
+            z_dim = tensors["mapping.fc0.weight"].shape[1] - (0 if embed is None else embed.shape[0])
             width = tensors["mapping.fc0.weight"].shape[0]
             c_dim = 0 if embed is None else embed.shape[1]
         except (KeyError, IndexError) as error:
@@ -119,6 +125,7 @@ class StyleGAN2(Generator):
             "base": list(const.shape[1:]),
             "conv_clamp": conv_clamp,
             "noise": "synthesis.b4.conv1.noise_const" in tensors,
+            "joint_norm": joint_norm,
         }
 
 
@@ -127,13 +134,16 @@ class StyleMapping(nn.Module):
 
     w_avg: Tensor
 
-    def __init__(self, z_dim: int, c_dim: int, w_dim: int, layers: int, width: int, num_ws: int) -> None:
+    def __init__(
+        self, z_dim: int, c_dim: int, w_dim: int, layers: int, width: int, num_ws: int, *, joint_norm: bool = False
+    ) -> None:
         super().__init__()
-        self.c_dim, self.num_ws = c_dim, num_ws
+        self.c_dim, self.num_ws, self.joint_norm = c_dim, num_ws, joint_norm
         self.register_buffer("w_avg", torch.empty(w_dim))
+        embedding = 0 if not c_dim else z_dim if joint_norm else w_dim
         if c_dim:
-            self.embed = FullyConnected(c_dim, w_dim)
-        widths = [z_dim + (w_dim if c_dim else 0), *[width] * (layers - 1), w_dim]
+            self.embed = FullyConnected(c_dim, embedding)
+        widths = [z_dim + embedding, *[width] * (layers - 1), w_dim]
         self.layers = [FullyConnected(widths[i], widths[i + 1], lr=MAPPING_LR) for i in range(layers)]
         for i, layer in enumerate(self.layers):
             self.add_module(f"fc{i}", layer)
@@ -144,11 +154,14 @@ class StyleMapping(nn.Module):
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """c: [N, c_dim] weights of the classes (one-hot, or mixed); None is the first class. Ignored where c_dim is 0."""
-        x = normalise(z)
+        parts = [z]
         if self.c_dim:
             if c is None:
                 c = torch.eye(1, self.c_dim, device=z.device).expand(len(z), -1)
-            x = torch.cat([x, normalise(self.embed(c))], dim=1)
+            parts.append(self.embed(c))
+        if self.joint_norm:
+            parts = [torch.cat(parts, dim=1)]
+        x = torch.cat([normalise(part) for part in parts], dim=1)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2) * SQRT2
         return x[:, None, :].expand(-1, self.num_ws, -1)

@@ -17,10 +17,10 @@ from installation.models.stylegan2 import MAPPING_LR, StyleGAN2
 def mapping(network: StyleGAN2, z: Tensor, c: Tensor | None = None) -> Tensor:
     """z [N, z_dim], c [N, c_dim] or None -> ws [N, num_ws, w_dim] before truncation."""
     weights = network.state_dict()
-    x = z / (z.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
-    if c is not None:
-        y = _linear(weights, "mapping.embed", c)
-        x = torch.cat([x, y / (y.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()], dim=1)
+    parts = [z] if c is None else [z, _linear(weights, "mapping.embed", c)]
+    if network.config.get("joint_norm"):  # no StyleGAN3 has it
+        parts = [torch.cat(parts, dim=1)]
+    x = torch.cat([part / (part.square().mean(dim=1, keepdim=True) + 1e-8).sqrt() for part in parts], dim=1)
     for i in range(network.config["mapping_layers"]):
         x = _lrelu(_linear(weights, f"mapping.fc{i}", x, lr=MAPPING_LR))
     return torch.stack([x] * network.num_ws, dim=1)

@@ -222,12 +222,14 @@ def test_info_says_what_it_is(tmp_path: Path) -> None:
 # TensorFlow ------------------------------------------------------------------------------------------------------------
 
 
-def tensorflow_variables(rng: np.random.Generator, *, classes: int = 0) -> dict[str, np.ndarray]:
-    """Random variables with the names and shapes of a StyleGAN2 of 16 px: z 5, w 6, widths 4, 3, 2."""
+def tensorflow_variables(rng: np.random.Generator, *, classes: int = 0, ada: bool = True) -> dict[str, np.ndarray]:
+    """Random variables with the names and shapes of a StyleGAN2 of 16 px: z 5, w 6, widths 4, 3, 2. ada: classes as there, or before."""
     widths, shapes = {4: 4, 8: 3, 16: 2}, {"dlatent_avg": (6,), "lod": ()}
-    if classes:
+    if classes and ada:
         shapes |= {"mapping/LabelEmbed/weight": (classes, 6), "mapping/LabelEmbed/bias": (6,)}
-    for i, inputs in enumerate([5 + (6 if classes else 0), 6, 6]):
+    elif classes:
+        shapes["mapping/LabelConcat/weight"] = (classes, 5)
+    for i, inputs in enumerate([5 + ((6 if ada else 5) if classes else 0), 6, 6]):
         shapes |= {f"mapping/Dense{i}/weight": (inputs, 6), f"mapping/Dense{i}/bias": (6,)}
     shapes["synthesis/4x4/Const/const"] = (1, 4, 4, 4)
     layers = [("4x4/Conv", 4, 4, 3), ("4x4/ToRGB", 4, 3, 1)]
@@ -283,7 +285,9 @@ def tensorflow_picture(v: dict[str, np.ndarray], z: np.ndarray, label: np.ndarra
         return x / np.sqrt((x**2).mean() + 1e-8)
 
     w = unit(z)
-    if label is not None:
+    if label is not None and "mapping/LabelConcat/weight" in v:
+        w = unit(np.concatenate([z, label @ v["mapping/LabelConcat/weight"]]))
+    elif label is not None:
         w = np.concatenate(
             [w, unit(label @ v["mapping/LabelEmbed/weight"] / math.sqrt(len(label)) + v["mapping/LabelEmbed/bias"])]
         )
@@ -339,11 +343,11 @@ def tensorflow_picture(v: dict[str, np.ndarray], z: np.ndarray, label: np.ndarra
     return img.transpose(2, 0, 1)
 
 
-@pytest.mark.parametrize(("classes", "protocol"), [(0, 4), (0, 2), (3, 4)])
-def test_a_tensorflow_file_makes_tensorflows_picture(classes: int, protocol: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("classes", "ada", "protocol"), [(0, True, 4), (0, True, 2), (3, True, 4), (3, False, 4)])
+def test_a_tensorflow_file_makes_tensorflows_picture(classes: int, ada: bool, protocol: int, tmp_path: Path) -> None:
     """Against an independent computation in TensorFlow's own layouts: no such file is at hand."""
     rng = np.random.default_rng(3)
-    variables = tensorflow_variables(rng, classes=classes)
+    variables = tensorflow_variables(rng, classes=classes, ada=ada)
     path, said = add(tensorflow_file(tmp_path / "old.pkl", variables, protocol=protocol), tmp_path / "models")
     assert "old: taken for StyleGAN2 (TensorFlow), 16 × 16 px" in said
     network = checkpoint.load(path)
@@ -365,7 +369,7 @@ def test_a_tensorflow_file_makes_tensorflows_picture(classes: int, protocol: int
         ({"static_kwargs": {"mapping_nonlinearity": "relu"}}, "mapping_nonlinearity is 'relu'"),
         ({"static_kwargs": {"normalize_latents": False}}, "normalize_latents is 'False'"),
         ({"static_kwargs": {"resample_kernel": [1, 2, 1]}}, "resample_kernel"),
-        ({"variables": [("mapping/LabelConcat/weight", np.zeros((2, 2)))]}, "LabelConcat"),
+        ({"variables": [("mapping/LabelOther/weight", np.zeros((2, 2)))]}, "LabelOther"),
         ({"variables": [("synthesis/noise9", np.zeros(3))]}, "shape \\[3\\]"),
         ({"variables": [("dlatent_avg", "text")]}, "no array"),
         ({"variables": "text"}, "list of variables"),

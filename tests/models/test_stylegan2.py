@@ -133,8 +133,9 @@ def test_mapping_normalises_z_so_its_length_does_not_matter() -> None:
     assert torch.allclose(network.mapping(z), network.mapping(z * 7), atol=1e-5)
 
 
-def test_a_conditional_network_takes_a_class_and_falls_back_to_the_first() -> None:
-    network = random_weights.stylegan2(c_dim=3)
+@pytest.mark.parametrize("joint_norm", [False, True])
+def test_a_conditional_network_takes_a_class_and_falls_back_to_the_first(joint_norm: bool) -> None:
+    network = random_weights.stylegan2(c_dim=3, w_dim=18, joint_norm=joint_norm)
     z, classes = _latents(network, 3), torch.eye(3)
     ws = network.mapping(z, classes)
     assert torch.allclose(ws, stylegan2_reference.mapping(network, z, classes), atol=1e-5)
@@ -194,7 +195,7 @@ def test_num_ws_and_size_follow_from_the_widths() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [{}, {"c_dim": 4, "noise": False}, {"base": [3, 5], "mapping_width": 20, "z_dim": 9}]
+    "config", [{}, {"c_dim": 4, "noise": False}, {"base": [3, 5], "mapping_width": 20, "z_dim": 9, "c_dim": 2}]
 )
 def test_the_config_can_be_read_off_the_shapes(config: dict) -> None:
     network = random_weights.stylegan2(**config)
@@ -236,3 +237,8 @@ def test_the_pictures_are_those_of_the_original_code(name: str, shared_dir: Path
     assert _relative(ws, expected["ws"]) < 1e-5
     assert _relative(network.synthesis(ws), expected["img"]) < 1e-4
     assert _relative(stylegan2_reference.synthesis(network, ws), expected["img"]) < 1e-4
+
+
+def test_where_z_and_class_are_normalised_together_is_not_in_the_shapes() -> None:
+    network = random_weights.stylegan2(c_dim=2, z_dim=9, joint_norm=True)
+    assert StyleGAN2.config_of(network.state_dict(), conv_clamp=256.0, joint_norm=True) == network.config

@@ -5,6 +5,7 @@ TensorFlow keeps kernels as [height, width, inputs, outputs] and matrices as [in
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -59,7 +60,8 @@ def convert(value: Any, *, where: str) -> tuple[type, dict[str, Any], dict[str, 
     if options.get("resample_kernel") not in (None, [1, 3, 3, 1]):
         raise CheckpointError("resample_kernel is not [1, 3, 3, 1]", where=where)
     tensors: dict[str, Tensor] = {}
-    for name, array in _variables(network, where).items():
+    variables = _variables(network, where)
+    for name, array in variables.items():
         if _IDLE.fullmatch(name):
             continue
         target, change = _target(name, where)
@@ -68,9 +70,15 @@ def convert(value: Any, *, where: str) -> tuple[type, dict[str, Any], dict[str, 
         except (ValueError, IndexError) as error:
             raise CheckpointError(f"variable {name[:80]!r} has shape {list(array.shape)}", where=where) from error
         tensors[target] = torch.from_numpy(moved)
+    joint = "mapping/LabelConcat/weight" in variables
+    if joint:  # before ADA: a row a class, with neither a factor nor a bias, and normalised together with z
+        rows = tensors["mapping.embed.weight"]
+        tensors["mapping.embed.weight"] = rows * math.sqrt(rows.shape[-1])
+        tensors["mapping.embed.bias"] = torch.zeros(rows.shape[0])
     clamp = options.get("conv_clamp")
     clamp = float(clamp) if isinstance(clamp, (int, float)) and not isinstance(clamp, bool) else None
-    return StyleGAN2, StyleGAN2.config_of(tensors, conv_clamp=clamp), tensors, "StyleGAN2 (TensorFlow)", {}
+    config = StyleGAN2.config_of(tensors, conv_clamp=clamp, joint_norm=joint)
+    return StyleGAN2, config, tensors, "StyleGAN2 (TensorFlow)", {}
 
 
 def _network(value: Any) -> Inert | None:
@@ -115,7 +123,7 @@ def _target(name: str, where: str) -> tuple[str, Callable[[np.ndarray], np.ndarr
         return "synthesis.b4.const", lambda x: x[0]
     if found := _DENSE.fullmatch(name):
         return f"mapping.fc{int(found[1])}.{found[2]}", np.transpose
-    if name in ("mapping/LabelEmbed/weight", "mapping/LabelEmbed/bias"):
+    if name in ("mapping/LabelEmbed/weight", "mapping/LabelEmbed/bias", "mapping/LabelConcat/weight"):
         return f"mapping.embed.{name.rpartition('/')[2]}", np.transpose
     if found := _NOISE.fullmatch(name):
         # 0: the layer at 4 px; then two a resolution.
