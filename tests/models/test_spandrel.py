@@ -109,7 +109,7 @@ def test_what_models_add_takes_is_drawn_as_spandrel_draws_it(name: str, tmp_path
 def test_models_add_refuses_what_cannot_be_drawn(tmp_path: Path) -> None:
     file = tmp_path / "odd.pth"
     torch.save(_network("HAT").state_dict(), file)
-    with pytest.raises(CheckpointError, match=r"odd\.pth: taken for HAT, ×2, but it cannot draw a picture of 32x33"):
+    with pytest.raises(CheckpointError, match=r"odd\.pth: taken for HAT, ×2, but it cannot draw a picture of 16x17"):
         bring.add(str(file), progress=lambda *_: None, data_dir=tmp_path / "data")
     assert not list((tmp_path / "data").rglob("*.safetensors"))
 
@@ -118,7 +118,7 @@ def test_a_network_of_one_size_alone_is_no_stage(monkeypatch: pytest.MonkeyPatch
     """As GFPGAN, whose picture has 512 px whatever comes in."""
     stage = SpandrelUpscaler.from_state(_network("Compact").state_dict())
     monkeypatch.setattr(stage.net, "forward", lambda x: x.new_zeros(1, 3, 64, 64))
-    with pytest.raises(ModelError, match="of 32x33 it makes 64x64, and spandrel says it enlarges x2"):
+    with pytest.raises(ModelError, match="of 16x17 it makes 64x64, and spandrel says it enlarges x2"):
         stage.check_drawing()
 
 
