@@ -6,6 +6,8 @@ of the command line.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -24,6 +26,7 @@ LET_GO_S = 180.0
 """So long a shard may be held by a worker that was given up: a file server keeps the locks of a machine that died for a minute or two, and
 one that is cut off works on until it notices."""
 _LOOK_S = 2.0
+_REACH_S = 5.0
 
 
 def run_ray(
@@ -39,7 +42,7 @@ def run_ray(
     the cluster's machines see under the same path. wanted: see `farm.run_local`. workers: at most; the film is made by as many as
     the cluster has room for. progress(frames, bytes): of closed segments. A worker that hangs is Ray's to notice.
 
-    OutputError: no extra `farm`, no room for a single worker, or a shard of which every worker dies. What a worker itself refuses
+    OutputError: no extra `farm`, no cluster where RAY_ADDRESS says, no room for a single worker, or a shard of which every worker dies. What a worker itself refuses
     comes out as its own error."""
     try:
         # By name: the type checker runs where the extra is not installed, too.
@@ -49,6 +52,7 @@ def run_ray(
         fix = f"Install the extra: {install_extra('farm')}"
         raise OutputError("Ray is not installed", where="--executor ray", fix=fix) from None
     if begun := not ray.is_initialized():
+        _look_for(os.environ.get("RAY_ADDRESS", ""))
         ray.init(log_to_driver=False, include_dashboard=False)
     closed = Closed(recording, wanted)
     farm = _Farm(ray, recording, shards, min(workers, len(shards)), say)
@@ -59,6 +63,18 @@ def run_ray(
         farm.end()
         if begun:
             ray.shutdown()
+
+
+def _look_for(address: str) -> None:
+    """OutputError if nobody listens there; Ray itself asks for many minutes. Addresses without a port are Ray's to find."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_S).close()
+    except OSError as error:
+        what = f"no Ray cluster answers ({error.strerror or error})"
+        raise OutputError(what, where=address, fix="Begin one with `ray start`, or mend RAY_ADDRESS") from error
 
 
 class _Farm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -213,3 +214,13 @@ def test_the_bar_moves_with_rays_workers(show, tmp_path):
     assert totals[-1] == (130, sum(segment.bytes for segment in closed))
     assert totals == sorted(totals)
     assert len({frames for frames, _ in totals}) >= 3
+
+
+def test_a_cluster_that_is_not_there_is_said_at_once(show, tmp_path, monkeypatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(OutputError, match="no Ray cluster answers") as caught:
+        made(plan(show, out=tmp_path / "film.mp4", shards=2, **WISH))
+    assert caught.value.where == address
