@@ -7,7 +7,9 @@ of the command line.
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -53,7 +55,10 @@ def run_ray(
         raise OutputError("Ray is not installed", where="--executor ray", fix=fix) from None
     if begun := not ray.is_initialized():
         _look_for(os.environ.get("RAY_ADDRESS", ""))
+        ours = signal.getsignal(signal.SIGTERM)
         ray.init(log_to_driver=False, include_dashboard=False)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)  # Ray's own ends the process where it stands
     closed = Closed(recording, wanted)
     farm = _Farm(ray, recording, shards, min(workers, len(shards)), say)
     try:
@@ -140,7 +145,12 @@ class _Farm:
         except self._ray.exceptions.RayTaskError as error:
             self._ray.kill(actor)
             cause = error.cause
-            raise cause if isinstance(cause, InstallationError) else OutputError(str(error), where="ray") from error
+            if isinstance(cause, InstallationError):
+                raise cause from error
+            what = f"a worker fails ({type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]:.200})"
+            raise OutputError(
+                what, where="ray", fix="Install this very program on every machine of the cluster"
+            ) from error
         except self._ray.exceptions.RayError as error:
             self._ray.kill(actor)  # it may be out of reach only, and come back
             self._lost(shard, str(error).partition("\n")[0])

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 PREFIX = "net."
 _STAND_IN = "torchvision.transforms.functional"
-_SMALL = 16  # px; little work, and enough for the padding within all of the 34 architectures that were tried
+_SMALL = 16  # px; little work, and enough for the padding within most architectures
+_LESS_SMALL = 64  # and within SwinIR with windows of 32 and 48
 
 
 class UnknownNetworkError(CheckpointError):
@@ -207,16 +208,19 @@ class SpandrelUpscaler(Upscaler):
         """Draws one small picture on the CPU, higher than wide. ModelError where the network cannot: some take one size alone, and what
         spandrel tells of a network does not say so."""
         self.place("cpu")
-        width, height = self._small, self._small + self.input_multiple
-        try:
-            with torch.inference_mode():
-                shape = tuple(self(torch.zeros(1, 3, height, width)).shape)
-        except ModelError:
-            raise
-        except Exception as error:  # others' code, which fails with whatever comes first
-            raise ModelError(
-                f"it cannot draw a picture of {width}x{height} ({type(error).__name__}: {str(error)[:120]})"
-            ) from error
+        for side in (self._small, self._small + _LESS_SMALL):
+            width, height = side, side + self.input_multiple
+            try:
+                with torch.inference_mode():
+                    shape = tuple(self(torch.zeros(1, 3, height, width)).shape)
+                break
+            except ModelError:
+                raise
+            except Exception as error:  # others' code, which fails with whatever comes first
+                fault = error
+        else:
+            what = f"it cannot draw a picture of {width}x{height} ({type(fault).__name__}: {str(fault)[:120]})"
+            raise ModelError(what) from fault
         if shape != (1, 3, height * self.scale, width * self.scale):
             raise ModelError(
                 f"of {width}x{height} it makes {shape[-1]}x{shape[-2]}, and spandrel says it enlarges x{self.scale}"

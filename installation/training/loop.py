@@ -226,8 +226,9 @@ class _Loop:
             raise OutputError("this process does not see the leader's state", where=str(self.state_path), fix=_SHARED)
         loop = state.facts.get("loop", {})
         self.rolled_back, self.lr_factor = int(loop.get("rolled_back", 0)), float(loop.get("lr_factor", 1.0))
-        self.owing = bool(loop.get("owing", False))
         self.trainee.restore(state)
+        # A state of before this was kept: of those that held a run's beginning the show may be missing.
+        self.owing = bool(loop.get("owing", self.trainee.nimg == 0))
         self.trainee.retry(self.rolled_back, self.lr_factor)
         return True
 

@@ -206,6 +206,20 @@ def test_ray_makes_the_same_film_though_a_worker_is_killed(show, tmp_path, whole
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGTERM is POSIX's")
+def test_a_term_signal_stops_a_farm_as_it_stops_a_recording(show, tmp_path):
+    out = tmp_path / "film.mp4"
+    options = ("--frames", "400", "--size", "96x96", "--shards", "2", "--workers", "1", "--executor", "ray")
+    with started(show, *options, "--threads", "1", "--out", out) as process:
+        wait_for_segments(out, 1, process)
+        process.terminate()
+        assert process.stderr
+        text = process.stderr.read()
+    assert process.returncode == 130, text
+    assert "stopped; every closed segment is kept" in text
+
+
+@pytest.mark.slow
 def test_the_bar_moves_with_rays_workers(show, tmp_path):
     recording = plan(show, out=tmp_path / "film.mp4", shards=3, **WISH)
     totals: list[tuple[int, int]] = []

@@ -370,6 +370,10 @@ def test_a_tensorflow_file_makes_tensorflows_picture(classes: int, ada: bool, pr
         ({"static_kwargs": {"normalize_latents": False}}, "normalize_latents is 'False'"),
         ({"static_kwargs": {"resample_kernel": [1, 2, 1]}}, "resample_kernel"),
         ({"variables": [("mapping/LabelOther/weight", np.zeros((2, 2)))]}, "LabelOther"),
+        (
+            {"variables": [(f"mapping/Label{kind}/weight", np.zeros((2, 6))) for kind in ("Concat", "Embed")]},
+            "both LabelConcat and LabelEmbed",
+        ),
         ({"variables": [("synthesis/noise9", np.zeros(3))]}, "shape \\[3\\]"),
         ({"variables": [("dlatent_avg", "text")]}, "no array"),
         ({"variables": "text"}, "list of variables"),

@@ -25,8 +25,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")
 ARCHITECTURES = ["ESRGAN", "Compact", "SPAN", "SwinIR"]
 CONVOLUTIONAL = ["ESRGAN", "Compact"]
 # Of each way in which a network is odd to draw with: a view of its input, weights of five axes, an input changed in place, contents
-# that decide what is computed, sides of a multiple only.
-ODD = ["IPT", "FFTformer", "RCAN", "SeemoRe", "HVICIDNet", "SAFMN"]
+# that decide what is computed, sides of a multiple only, a window wider than the picture that `models add` draws first.
+ODD = ["IPT", "FFTformer", "RCAN", "SeemoRe", "HVICIDNet", "SAFMN", "SwinIR of wide windows"]
 
 
 @cache
@@ -49,6 +49,9 @@ def _network(name: str) -> nn.Module:
         "SeemoRe": lambda: spandrel.architectures.SeemoRe.SeemoRe(scale=2, num_layers=1, embedding_dim=8),
         "HVICIDNet": lambda: spandrel.architectures.HVICIDNet.HVICIDNet(channels=[4, 4, 8, 16], heads=[1, 2, 4, 4]),
         "SAFMN": lambda: spandrel.architectures.SAFMN.SAFMN(dim=8, n_blocks=1, upscaling_factor=2),
+        "SwinIR of wide windows": lambda: spandrel.architectures.SwinIR.SwinIR(
+            img_size=64, window_size=32, depths=[1], embed_dim=4, num_heads=[1], upscale=2, upsampler="pixelshuffle"
+        ),
         # A window that spandrel does not read out of the tensors.
         "HAT": lambda: spandrel.architectures.HAT.HAT(
             window_size=7,
@@ -109,7 +112,7 @@ def test_what_models_add_takes_is_drawn_as_spandrel_draws_it(name: str, tmp_path
 def test_models_add_refuses_what_cannot_be_drawn(tmp_path: Path) -> None:
     file = tmp_path / "odd.pth"
     torch.save(_network("HAT").state_dict(), file)
-    with pytest.raises(CheckpointError, match=r"odd\.pth: taken for HAT, ×2, but it cannot draw a picture of 16x17"):
+    with pytest.raises(CheckpointError, match=r"odd\.pth: taken for HAT, ×2, but it cannot draw a picture of 80x81"):
         bring.add(str(file), progress=lambda *_: None, data_dir=tmp_path / "data")
     assert not list((tmp_path / "data").rglob("*.safetensors"))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from installation.errors import ConfigError, EngineError, OutputError
 from installation.training import loop as module
 from installation.training.loop import Pace, Progress, check_resume, train
-from installation.training.state import State, load_state, previous
+from installation.training.state import State, load_state, previous, save_state
 
 BATCH = 100
 
@@ -134,6 +134,13 @@ def test_a_show_that_a_kill_or_a_full_disk_cut_short_is_made_good(tmp_path: Path
     assert run(again, tmp_path, kimg=1.5).nimg == 1500
     assert again.shown == [nimg for nimg in (0, 1000, 1500) if nimg >= fatal]
     assert again.weight.item() == 15.0
+
+
+def test_a_state_of_before_shows_were_owed_begins_with_its_show(tmp_path: Path) -> None:
+    save_state(tmp_path / "state.safetensors", {"weight": torch.zeros(())}, {"nimg": 0, "loop": {}})
+    trainee = Counter()
+    run(trainee, tmp_path, kimg=0.5)
+    assert trainee.shown == [0, 500]
 
 
 def test_the_newest_state_is_never_older_than_the_pace_says(tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def convert(value: Any, *, where: str) -> tuple[type, dict[str, Any], dict[str, 
             raise CheckpointError(f"variable {name[:80]!r} has shape {list(array.shape)}", where=where) from error
         tensors[target] = torch.from_numpy(moved)
     joint = "mapping/LabelConcat/weight" in variables
+    if joint and any(name.startswith("mapping/LabelEmbed/") for name in variables):
+        raise CheckpointError("both LabelConcat and LabelEmbed, of which a network has one", where=where)
     if joint:  # before ADA: a row a class, with neither a factor nor a bias, and normalised together with z
         rows = tensors["mapping.embed.weight"]
         tensors["mapping.embed.weight"] = rows * math.sqrt(rows.shape[-1])

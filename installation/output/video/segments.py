@@ -103,9 +103,10 @@ class SegmentWriter:
 
     def interrupt(self) -> None:
         """In any thread: a call that waits for an encoder fails at once. `abort` has to follow."""
-        for opened in (self._open, self._closing and self._closing[0]):
-            if opened is not None:
-                opened.encoder.interrupt()
+        opened, closing = self._open, self._closing  # looked at once: the thread that closes clears them meanwhile
+        for one in (opened, closing[0] if closing else None):
+            if one is not None:
+                one.encoder.interrupt()
 
     def abort(self) -> None:
         """Throws away what is not closed, quickly and without an error. Safe to call twice, and after `close`."""
