@@ -242,7 +242,10 @@ def _farm(
     frames = sum(map(recording.frames_of, wanted))
     with bar(recording.out.name, frames) as progress:
         if executor == "ray":
-            cluster.run_ray(recording, shards, wanted=wanted, workers=workers, progress=progress, say=say)
+            cluster.run_ray(
+                recording, shards, wanted=wanted, workers=workers, progress=progress, say=say,
+                address=os.environ.get("RAY_ADDRESS", ""),
+            )  # fmt: skip
         else:
             farm.run_local(recording, shards, wanted=wanted, workers=workers, progress=progress)
 

@@ -69,7 +69,7 @@ def stage(
     base: Annotated[
         list[Path] | None,
         typer.Option(
-            help="On whose walk its steadiness is measured: a checkpoint or run; the cascade before it, base first."
+            help="A checkpoint or run on whose walk steadiness is measured; once for each network before it, base first."
         ),
     ] = None,
     psi: Psi = 1.0,

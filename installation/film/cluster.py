@@ -6,7 +6,6 @@ of the command line.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import threading
@@ -23,7 +22,7 @@ from installation.film.recording import Recording
 READY_S = 60.0
 """So long may a farm be without a worker."""
 GATHER_S = 15.0
-"""After so long it is said how many of the workers are there."""
+"""After so long without one of its workers it is said how many are there."""
 LET_GO_S = 180.0
 """So long a shard may be held by a worker that was given up: a file server keeps the locks of a machine that died for a minute or two, and
 one that is cut off works on until it notices."""
@@ -39,13 +38,15 @@ def run_ray(
     workers: int,
     progress: Progress,
     say: Callable[[str], None],
+    address: str = "",
 ) -> None:
     """Makes the shards on the Ray cluster this machine belongs to, or on a Ray of its own. The film's folder must be one that all of
     the cluster's machines see under the same path. wanted: see `farm.run_local`. workers: at most; the film is made by as many as
-    the cluster has room for. progress(frames, bytes): of closed segments. A worker that hangs is Ray's to notice.
+    the cluster has room for. progress(frames, bytes): of closed segments. address: the cluster's, as RAY_ADDRESS has
+    it, which Ray reads itself. A worker that hangs is Ray's to notice.
 
-    OutputError: no extra `farm`, no cluster where RAY_ADDRESS says, no room for a single worker, or a shard of which every worker dies. What a worker itself refuses
-    comes out as its own error."""
+    OutputError: no extra `farm`, no cluster at the address, no room for a single worker, or a shard of which every worker
+    dies. What a worker itself refuses comes out as its own error."""
     try:
         # By name: the type checker runs where the extra is not installed, too.
         ray: Any = import_module("ray")
@@ -54,7 +55,7 @@ def run_ray(
         fix = f"Install the extra: {install_extra('farm')}"
         raise OutputError("Ray is not installed", where="--executor ray", fix=fix) from None
     if begun := not ray.is_initialized():
-        _look_for(os.environ.get("RAY_ADDRESS", ""))
+        _look_for(address)
         ours = signal.getsignal(signal.SIGTERM)
         ray.init(log_to_driver=False, include_dashboard=False)
         if threading.current_thread() is threading.main_thread():
@@ -94,7 +95,7 @@ class _Farm:
         self._tries = dict.fromkeys(shards, 0)
         # Each worker has one call that is not answered: with its shard, or, while it may still wait for room, with None.
         self._calls: dict[Any, tuple[Any, int | None]] = {}
-        self._began = self._worked = time.monotonic()
+        self._gathered = self._worked = time.monotonic()
         self._said = False
         self._death = ""
 
@@ -113,7 +114,9 @@ class _Farm:
                 where="ray",
                 fix="A worker takes a CPU, and a GPU where the cluster has any: make room, then go on with --resume",
             )
-        if waiting and not self._said and now - self._began > GATHER_S:
+        if not waiting:
+            self._gathered = now
+        elif not self._said and now - self._gathered > GATHER_S:
             self._said = True
             self._say(f"{working} of {working + waiting} workers are at work, the others are not ready; {self._room()}")
         answered, _ = self._ray.wait(list(self._calls), timeout=_LOOK_S)

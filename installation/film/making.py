@@ -214,8 +214,8 @@ def _stamp(recording: Recording, film: Path) -> list[str | int]:
 
 
 def remove_segments(recording: Recording) -> bool:
-    """Takes the folder of a finished film away, the description last: until then it is known whose the film is. False, and it
-    stays, where another process is at work there."""
+    """Takes the folder of a finished film away, the description last, so that what a kill leaves is known for what it is. False, and
+    it stays, where another process is at work there."""
     with claim(recording.folder, "join") as own:
         return own.remove(FILE)
 

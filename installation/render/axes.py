@@ -27,13 +27,13 @@ class AxisBank:
     def __init__(
         self, show: Show, model: str, generator: Generator, checkpoint: Path | None, device: torch.device
     ) -> None:
-        mine = [axis for axis in show.axes if axis.model in (None, model)]
+        mine = show.axes_of(model)
         if not generator.w_dim:
             named = next((axis for axis in mine if axis.model or model == show.cascade.name), None)
             if named is not None:
                 what = f"the network of {model} has no w, and so no axes"
                 raise ModelError(what, where=f"axes.{named.name}", fix="Take another network, or leave the axis out")
-            mine = []
+            mine = ()
         self._names = [f"axis/{axis.name}" for axis in mine]
         self._device = device
         if mine:

@@ -154,7 +154,8 @@ class Axis(_Table):
 
     source: `pca`, the axes along which w varies most, or `sefa`, the directions to which the layers' styles answer most
     (Y. Shen, B. Zhou, arXiv:2007.06600). index: 0 is the strongest. layers: first and last it acts on; none = all.
-    range: of the fader, in standard deviations. model: the one it belongs to; none = every one that has a w.
+    range: of the fader, in standard deviations. model: the one it belongs to, with all that share its base; none = every one that
+    has a w.
     """
 
     name: Name
@@ -397,10 +398,14 @@ class Show(_Table):
         """The networks of each model, by its name, stage 0 first."""
         return {model.name: (model.base, *model.stages) for model in (self.cascade, *self.models)}
 
+    def axes_of(self, model: str) -> tuple[Axis, ...]:
+        """The axes that move this model: those of all models, and those of one with the same base."""
+        chains = self.chains()
+        return tuple(axis for axis in self.axes if axis.model is None or chains[axis.model][0] == chains[model][0])
+
     def measured(self) -> frozenset[str]:
         """The generators whose w is measured for axes. What was found is kept beside their files."""
-        wanted = {axis.model for axis in self.axes}
-        return frozenset(chain[0] for name, chain in self.chains().items() if None in wanted or name in wanted)
+        return frozenset(chain[0] for name, chain in self.chains().items() if self.axes_of(name))
 
     def tile_of(self, model: str | None) -> int:
         """Edge of a tile of that model's stages, 0 = whole frames. None is the cascade."""

@@ -36,11 +36,11 @@ from installation.training.judge.base import judge_base
 from installation.training.judge.judgement import Judgement, beside, read_judgement
 from installation.training.judge.kit import KIT_FILE, Kit, make_kit, open_kit
 from installation.training.judge.stage import judge_stage
-from installation.training.loop import Progress
+from installation.training.loop import Progress, owed_at
 from installation.training.progress import Counted, Shared
 from installation.training.records import mark_made, write_bytes
 from installation.training.run_info import network_in, read_run
-from installation.training.runs import RUN_FILE
+from installation.training.runs import RUN_FILE, STATE_NAME
 from installation.training.stage import configs as stage_configs
 from installation.training.stage.trainer import train_stage
 from installation.training.team import launched
@@ -269,11 +269,15 @@ def _kit(
 
 
 def _left(run: Path, share: float, options: AtelierOptions) -> tuple[float | None, float | None] | None:
-    """(minutes, kimg), one of them None: what is left of the run's share of the time. None where nothing is."""
+    """(minutes, kimg), one of them None: what is left of the run's share of the time, if only to show what it
+    learnt. None where nothing is."""
     if options.kimg is not None:
         return None, options.kimg
     left = (options.minutes or 0.0) * share - _trained_minutes(run)
-    return (left, None) if left > 0 else None
+    if left > 0:
+        return left, None
+    owed = owed_at(run / STATE_NAME)
+    return None if owed is None else (None, owed / 1000)
 
 
 def _trained_minutes(run: Path) -> float:

@@ -1,8 +1,9 @@
-"""A convolution of stride 1 that can be derived as often as wanted, each time by the kernels that deriving once uses.
+"""A convolution of stride 1 that can be differentiated as often as wanted, each time by the kernels of the first time.
 
-A critic's gradient penalty derives twice. There torch gets the weights' part by a convolution in which pictures and channels have changed
-places and the kernel is as large as the picture: on an H100 six such calls were 24 of the 72 ms of a penalised step of b128. But what is
-wanted is one of three things that are each linear in both of their inputs, and each one's derivatives are the other two.
+A critic's gradient penalty differentiates twice. There torch gets the weights' part by a convolution in which pictures and channels
+have changed places and the kernel is as large as the picture: on an H100 six such calls were 24 of the 72 ms of a penalised step of
+b128. But what is wanted is one of three things that are each linear in both of their inputs, and each one's derivatives are the other
+two. None of it is for autocast.
 After `conv2d_gradfix` of StyleGAN2-ADA (Karras et al. 2020, arXiv:2006.06676), which is about the same.
 """
 

@@ -1,7 +1,7 @@
-"""The [1,3,3,1] low-pass filter with which networks in training halve and double sizes, so that it can be derived as often as wanted.
+"""The [1,3,3,1] low-pass filter with which networks in training halve and double sizes, to be differentiated as often as wanted.
 
-torch derives a grouped convolution twice by a loop over its groups: on an H100 a step of b128 with penalties took 840 ms so, and takes 121
-like this. The filter is linear, and its derivative is its transpose; so each of the two is given as the other's.
+torch differentiates a grouped convolution twice by a loop over its groups: on an H100 a step of b128 with penalties took 840 ms so,
+and takes 121 like this. The filter is linear, and its derivative is its transpose; so each of the two is given as the other's.
 """
 
 from __future__ import annotations

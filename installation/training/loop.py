@@ -127,6 +127,12 @@ def check_resume(resume: str, state_path: Path) -> None:
         raise ConfigError("the folder already holds a run", where=str(state_path.parent), fix=fix)
 
 
+def owed_at(state_path: Path) -> int | None:
+    """The images after which a run was cut short before it had shown what it learnt; None where it owes no show."""
+    state = load_state(state_path)
+    return None if state is None or not state.facts.get("loop", {}).get("owing") else int(state.facts["nimg"])
+
+
 def train(
     trainee: Trainee,
     state_path: Path,

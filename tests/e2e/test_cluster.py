@@ -61,7 +61,13 @@ def machines() -> Iterator[Callable[[int], Any]]:
         there.shutdown()
 
 
-def made(recording: Recording, progress: Callable[[int, int], None] = lambda frames, size: None, **more) -> list[str]:
+def made(
+    recording: Recording,
+    progress: Callable[[int, int], None] = lambda frames, size: None,
+    *,
+    workers: int = 2,
+    address: str = "",
+) -> list[str]:
     """Makes all shards on Ray; gives what was said. Fails where that takes for ever."""
     said: list[str] = []
     began = time.monotonic()
@@ -73,7 +79,9 @@ def made(recording: Recording, progress: Callable[[int, int], None] = lambda fra
     recording.write()
     shards = range(recording.shards)
     wanted = range(recording.segments)
-    cluster.run_ray(recording, shards, wanted=wanted, progress=watched, say=said.append, **{"workers": 2} | more)
+    cluster.run_ray(
+        recording, shards, wanted=wanted, workers=workers, progress=watched, say=said.append, address=address
+    )
     return said
 
 
@@ -106,15 +114,15 @@ def test_a_machine_that_comes_later_works_too(show, tmp_path, machines):
     there = machines(1)
     recording = plan(show, out=tmp_path / "film.mp4", shards=6, frames=400, size="96x96")
     added: list[Any] = []
-    at_work: list[float] = []
+    busy: list[float] = []
 
     def progress(frames: int, size: int) -> None:
         if frames and not added:
             added.append(there.add_node(num_cpus=1, num_gpus=0))
-        at_work.append(ray.cluster_resources().get("CPU", 0) - ray.available_resources().get("CPU", 0))
+        busy.append(ray.cluster_resources().get("CPU", 0) - ray.available_resources().get("CPU", 0))
 
     made(recording, progress)
-    assert max(at_work) == 2
+    assert max(busy) == 2
     assert sum(segment.frames for segment in read_segments(recording.folder).values()) == 400
 
 
@@ -230,11 +238,10 @@ def test_the_bar_moves_with_rays_workers(show, tmp_path):
     assert len({frames for frames, _ in totals}) >= 3
 
 
-def test_a_cluster_that_is_not_there_is_said_at_once(show, tmp_path, monkeypatch) -> None:
+def test_a_cluster_that_is_not_there_is_said_at_once(show, tmp_path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(OutputError, match="no Ray cluster answers") as caught:
-        made(plan(show, out=tmp_path / "film.mp4", shards=2, **WISH))
+        made(plan(show, out=tmp_path / "film.mp4", shards=2, **WISH), address=address)
     assert caught.value.where == address

@@ -388,6 +388,17 @@ def test_axes_are_rows_of_the_one_table_with_addresses_norms_and_first_values():
     assert Show.model_validate_json(show.model_dump_json()) == show
 
 
+def test_an_axis_moves_the_models_that_share_its_models_base():
+    models = [{"name": "finer", "base": "x"}, {"name": "hills", "base": "y"}]
+    show = make_show(axes=[{**AXES[0], "model": "cascade"}, AXES[1]], models=models, cascade={"base": "x"})
+    assert {name: [axis.name for axis in show.axes_of(name)] for name in show.chains()} == {
+        "cascade": ["smile", "age"],
+        "finer": ["smile", "age"],
+        "hills": ["age"],
+    }
+    assert show.measured() == {"x", "y"}
+
+
 def test_classes_and_models_are_choices_by_name():
     show = make_show(models=[{"name": "hills", "base": "y"}], classes={"cat": 3, "dog": 5})
     assert show.table()["model/select"].choices == ("cascade", "hills")

@@ -68,6 +68,7 @@ class SegmentWriter:
         self._closer = ThreadPoolExecutor(1, thread_name_prefix="segment")
         self._closing: tuple[_Open, Future[None]] | None = None
         self._open: _Open | None = None
+        self._interrupted = False
         self._next = 0
         self._largest = 0
         self.closed_bytes = 0
@@ -103,7 +104,8 @@ class SegmentWriter:
 
     def interrupt(self) -> None:
         """In any thread: a call that waits for an encoder fails at once. `abort` has to follow."""
-        opened, closing = self._open, self._closing  # looked at once: the thread that closes clears them meanwhile
+        self._interrupted = True
+        opened, closing = self._open, self._closing  # looked at once: the thread that writes moves them meanwhile
         for one in (opened, closing[0] if closing else None):
             if one is not None:
                 one.encoder.interrupt()
@@ -134,7 +136,10 @@ class SegmentWriter:
                 part.mkdir()
         except OSError as error:
             raise OutputError(f"cannot be written ({error.strerror})", where=str(part)) from error
-        return _Open(index, first, Encoder(self.spec, part, first=first, stall_s=self._stall_s), part, place)
+        encoder = Encoder(self.spec, part, first=first, stall_s=self._stall_s)
+        if self._interrupted:
+            encoder.interrupt()
+        return _Open(index, first, encoder, part, place)
 
     def _hand_over(self) -> None:
         """Gives the open segment to the closing thread, once that has done the one before."""
@@ -142,6 +147,8 @@ class SegmentWriter:
         if self._open is not None:
             opened, self._open = self._open, None
             self._closing = opened, self._closer.submit(self._close, opened)
+            if self._interrupted:  # while it was in neither place
+                opened.encoder.interrupt()
 
     def _wait(self) -> None:
         if self._closing is not None:

@@ -78,9 +78,9 @@ class PixelCritic(Critic):
     def loss(self, batch: Batch, made: Tensor, penalised: bool) -> tuple[Tensor, dict[str, Tensor]]:
         config = self.config
         draw_real, draw_fake = batch.draws[:2]
-        # torch.compile cannot derive twice; and in bfloat16 the penalty would be noise.
+        # torch.compile cannot differentiate twice; and in bfloat16 the penalty would be noise.
         exact = penalised and config.penalty != "difference"
-        # The penalty is on what the critic is shown, so the augmentation is not derived twice.
+        # The penalty is on what the critic is shown, so the augmentation is not differentiated twice.
         img = torch.cat([self.look(batch.real, draw_real), self.look(made, draw_fake)]).requires_grad_(exact)
         # Real and generated pictures in one call: half the launches, and their groups stay apart.
         group = math.gcd(config.group, len(made))

@@ -1,5 +1,5 @@
 """Layers with equalised learning rate: weights are stored as standard normal numbers and scaled where they are used, so that Adam moves
-all of them alike (Karras et al. 2018, arXiv:1710.10196). Shared by generator and critic; everything here can be derived twice.
+all of them alike (Karras et al. 2018, arXiv:1710.10196). Shared by generator and critic; everything here can be differentiated twice.
 """
 
 from __future__ import annotations

@@ -130,6 +130,20 @@ def test_an_encoder_that_hangs_is_ended(tmp_path):
     assert not children()
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interrupted_writer_waits_for_no_encoder_begun_before_or_after(tmp_path, begun):
+    writer = SegmentWriter(tmp_path, spec(), stall_s=60.0)
+    if begun:
+        writer.write(frame(0))
+    writer.interrupt()
+    began = time.monotonic()
+    with pytest.raises(OutputError):
+        fill(writer, range(400))
+    writer.abort()
+    assert time.monotonic() - began < 30
+    assert not children()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a limit on file sizes is POSIX's")
 def test_a_full_disk_is_one_clear_error_and_what_was_closed_stays(tmp_path):
     """A limit on the size of files stands for the disk's end; the encoder meets both in the same call."""
