@@ -14,7 +14,7 @@ from torch import Tensor
 
 from installation.errors import ConfigError, EngineError, OutputError
 from installation.training import loop as module
-from installation.training.loop import Pace, Progress, check_resume, train
+from installation.training.loop import Pace, Progress, check_resume, owed_at, train
 from installation.training.state import State, load_state, previous, save_state
 
 BATCH = 100
@@ -130,8 +130,10 @@ def test_a_show_that_a_kill_or_a_full_disk_cut_short_is_made_good(tmp_path: Path
 
     with pytest.raises(OutputError):
         run(Cut(), tmp_path, kimg=1.5)
+    assert owed_at(tmp_path / "state.safetensors") == fatal
     again = Counter()
     assert run(again, tmp_path, kimg=1.5).nimg == 1500
+    assert owed_at(tmp_path / "state.safetensors") is None
     assert again.shown == [nimg for nimg in (0, 1000, 1500) if nimg >= fatal]
     assert again.weight.item() == 15.0
 
