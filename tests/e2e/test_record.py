@@ -461,6 +461,7 @@ def test_drawing_look_and_encoding_overlap(tmp_path, show, monkeypatch):
     assert len(frames_of(tmp_path / "film.mp4")) == 6
 
 
+@pytest.mark.slow
 def test_nothing_grows_with_the_films_length(tmp_path, show):
     made = plan(show, frames=120, size="256x256", preset="ffv1", out=tmp_path / "film.mkv")
     renderer, held = making.open_renderer(made), {}
