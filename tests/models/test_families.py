@@ -489,6 +489,7 @@ SPOILT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [stylegan2_file, stylegan3_file, r3gan_file])
 def test_any_value_of_any_kind_gives_a_network_or_a_clear_error(
     make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

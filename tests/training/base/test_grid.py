@@ -94,12 +94,14 @@ def test_it_is_made_for_every_size_and_even_pictures_do_no_harm(size: int) -> No
     assert bool(even.grad.isfinite().all())
 
 
+@pytest.mark.slow
 def test_a_run_with_it_goes_on_as_if_never_stopped(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
     whole = gone_on(disc_data, tmp_path, {**small, "grid": "8"})
     assert float(whole.tensors["grid"].abs().max()) > 0
     assert '"grid"' in (tmp_path / "whole" / "metrics.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_a_finished_network_is_kept_but_for_its_patterns_and_nobody_judges(
     disc_data: Path, small: dict[str, str], tmp_path: Path
 ) -> None:

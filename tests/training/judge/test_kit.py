@@ -45,6 +45,7 @@ def test_looking_again_gives_the_kept_features(dataset: Dataset, kit: Kit) -> No
     assert np.allclose(KitFeatures.of(kit).look(dataset.images[held]).bands, kit.reference.bands[:10], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_kit_takes_no_other_kits_place(dataset: Dataset, tmp_path: Path) -> None:
     kit = make_kit(dataset, tmp_path, n=50, held_out=0.3, trained=False)
     assert make_kit(dataset, tmp_path, n=50, held_out=0.3, trained=False).hash == kit.hash
