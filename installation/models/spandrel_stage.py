@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PREFIX = "net."
 _STAND_IN = "torchvision.transforms.functional"
 _SMALL = 16  # px; little work, and enough for the padding within most architectures
-_LESS_SMALL = 64  # and within SwinIR with windows of 32 and 48
+_LESS_SMALL = 80  # and within SwinIR with windows of 32 and 48
 
 
 class UnknownNetworkError(CheckpointError):
@@ -83,8 +83,7 @@ class SpandrelUpscaler(Upscaler):
     def receptive_field(
         self,
     ) -> int | None:  # asked for only where tiles are: torch takes seconds to load what tracing needs
-        side = max(64, self.min_input)
-        return trace(self.net, side + -side % self.input_multiple)
+        return trace(self.net, self._side(64))
 
     @classmethod
     def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
@@ -165,16 +164,16 @@ class SpandrelUpscaler(Upscaler):
             return _macs(ghost, torch.empty(1, 3, side, side, device="meta"))
         except RuntimeError:  # what a tensor without contents answers to a question for one
             pass
-        small = torch.rand(1, 3, self._small, self._small, generator=torch.Generator().manual_seed(0))
+        few = self._side(_SMALL)
+        small = torch.rand(1, 3, few, few, generator=torch.Generator().manual_seed(0))
         try:
-            return round(_macs(self._descriptor, small) * (side / self._small) ** 2)
+            return round(_macs(self._descriptor, small) * (side / few) ** 2)
         except RuntimeError:
             return None
 
-    @property
-    def _small(self) -> int:
-        """The side of a small picture that it takes, px."""
-        side = max(_SMALL, self.min_input)
+    def _side(self, least: int) -> int:
+        """The side of the smallest picture from `least` px on that it takes."""
+        side = max(least, self.min_input)
         return side + -side % self.input_multiple
 
     def place(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Self:
@@ -208,8 +207,9 @@ class SpandrelUpscaler(Upscaler):
         """Draws one small picture on the CPU, higher than wide. ModelError where the network cannot: some take one size alone, and what
         spandrel tells of a network does not say so."""
         self.place("cpu")
-        for side in (self._small, self._small + _LESS_SMALL):
-            width, height = side, side + self.input_multiple
+        for least in (_SMALL, _LESS_SMALL):
+            width = self._side(least)
+            height = width + self.input_multiple
             try:
                 with torch.inference_mode():
                     shape = tuple(self(torch.zeros(1, 3, height, width)).shape)

@@ -130,7 +130,12 @@ def check_resume(resume: str, state_path: Path) -> None:
 def owed_at(state_path: Path) -> int | None:
     """The images after which a run was cut short before it had shown what it learnt; None where it owes no show."""
     state = load_state(state_path)
-    return None if state is None or not state.facts.get("loop", {}).get("owing") else int(state.facts["nimg"])
+    return int(state.facts["nimg"]) if state is not None and _owing(state) else None
+
+
+def _owing(state: State) -> bool:
+    """Whether what it holds has not been shown. A state of before this was kept may owe the show of a run's beginning."""
+    return bool(state.facts.get("loop", {}).get("owing", state.facts["nimg"] == 0))
 
 
 def train(
@@ -169,21 +174,21 @@ class _Loop:
         self.trainee, self.state_path, self.pace, self.team = trainee, state_path, pace, team
         self.log, self.progress, self.clock = log, progress, clock
         self.rolled_back, self.lr_factor, self.tries = 0, 1.0, 0
-        self.owing = False  # a show of what the state holds
         self.means = _Means()
 
     def run(self, minutes: float | None, kimg: float | None) -> Outcome:
         trainee, pace = self.trainee, self.pace
-        if not self._resume():
+        owing = self._resume()
+        if owing is None:
             # Now the run can always go back, and a disk that is full is known at once.
             self._save(owing=True)
-            self.owing = True
+            owing = True
         self.began = self.saved_at = self.checked_at = self.logged_at = self.clock()
         self.logged_nimg = first_nimg = trainee.nimg
         deadline = math.inf if minutes is None else self.began + 60 * minutes
         target = math.inf if kimg is None else 1000 * kimg
         reason: StopReason = "kimg"
-        if self.owing:
+        if owing:
             self._show()
         shown = self._shows()
         with _signals() as asked_to_stop:
@@ -221,22 +226,21 @@ class _Loop:
         """How many shows are due up to now: a matter of nimg alone, so that a resumed run shows at the same places."""
         return int(self.trainee.nimg / (1000 * self.pace.show_kimg))
 
-    def _resume(self) -> bool:
+    def _resume(self) -> bool | None:
+        """Be as the state says. Whether it owes a show; None where there is no state."""
         state = load_state(self.state_path)
         # The leader's finding counts, and nobody writes before everybody has looked.
         found = bool(self.team.agree(int(state is not None)))
         self.team.wait()
         if not found:
-            return False
+            return None
         if state is None:
             raise OutputError("this process does not see the leader's state", where=str(self.state_path), fix=_SHARED)
         loop = state.facts.get("loop", {})
         self.rolled_back, self.lr_factor = int(loop.get("rolled_back", 0)), float(loop.get("lr_factor", 1.0))
         self.trainee.restore(state)
-        # A state of before this was kept: of those that held a run's beginning the show may be missing.
-        self.owing = bool(loop.get("owing", self.trainee.nimg == 0))
         self.trainee.retry(self.rolled_back, self.lr_factor)
-        return True
+        return _owing(state)
 
     def _report(self, *, due: bool) -> _Order:
         """Look at the numbers now and then, and whenever something is about to be kept. BACK if they are none."""

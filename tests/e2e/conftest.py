@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.filming import SHORT, record
 from tests.e2e.networks import save_tiny_networks
 
 
@@ -37,3 +38,18 @@ saturation = 0.0
 size = [320, 180]
 fps = 60
 """
+
+
+@pytest.fixture(scope="module")
+def show(tmp_path_factory, show_text) -> Path:
+    path = tmp_path_factory.mktemp("show") / "show.toml"
+    path.write_text(show_text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(show, tmp_path_factory) -> bytes:
+    """The short film of the show as one run makes it."""
+    out = tmp_path_factory.mktemp("whole") / "film.mp4"
+    record(show, out=out, **SHORT)
+    return out.read_bytes()

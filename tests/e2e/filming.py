@@ -19,6 +19,8 @@ from installation.film.wish import Wish
 from installation.output.video.manifest import read_segments
 
 ROOT = Path(__file__).resolve().parents[2]
+# A film of a few segments.
+SHORT = {"frames": 130, "size": "96x96"}
 WISH = Wish(
     size=None,
     fps="25",

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -20,25 +19,9 @@ from installation.film.recording import Recording
 from installation.output.video.claims import claim
 from installation.output.video.join import join
 from installation.output.video.manifest import read_segments
-from tests.e2e.filming import plan, record, started, wait_for_segments
+from tests.e2e.filming import SHORT, plan, record, started, wait_for_segments
 
-WISH = {"frames": 130, "size": "96x96"}
 LONG_S = 240.0
-
-
-@pytest.fixture(scope="module")
-def show(tmp_path_factory, show_text) -> Path:
-    path = tmp_path_factory.mktemp("show") / "show.toml"
-    path.write_text(show_text)
-    return path
-
-
-@pytest.fixture(scope="module")
-def whole(show, tmp_path_factory) -> bytes:
-    """The film as one run makes it."""
-    out = tmp_path_factory.mktemp("whole") / "film.mp4"
-    record(show, out=out, **WISH)
-    return out.read_bytes()
 
 
 @pytest.fixture
@@ -99,7 +82,7 @@ def at_work(pid: int | None = None) -> list[psutil.Process]:
 def test_more_workers_than_there_is_room_for_are_as_many_as_there_is(show, tmp_path, whole, machines, monkeypatch):
     monkeypatch.setattr(cluster, "GATHER_S", 0.0)
     machines(1)
-    recording = plan(show, out=tmp_path / "film.mp4", shards=3, **WISH)
+    recording = plan(show, out=tmp_path / "film.mp4", shards=3, **SHORT)
     said = made(recording, workers=3)
     assert len(said) == 1
     assert said[0].startswith("0 of 3 workers are at work")
@@ -131,7 +114,7 @@ def test_a_cluster_without_room_for_one_worker_is_said(show, tmp_path, machines,
     monkeypatch.setattr(cluster, "READY_S", 3.0)
     machines(0)
     with pytest.raises(OutputError, match=r"no worker is ready after 3 s; the cluster has 0 CPU \(0 free\)"):
-        made(plan(show, out=tmp_path / "film.mp4", shards=2, **WISH))
+        made(plan(show, out=tmp_path / "film.mp4", shards=2, **SHORT))
 
 
 @pytest.mark.slow
@@ -159,7 +142,7 @@ def test_a_machine_that_dies_leaves_its_shard_to_the_others(show, tmp_path, mach
 @pytest.mark.slow
 def test_a_shard_that_a_lost_worker_still_holds_is_waited_for(show, tmp_path, whole, machines):
     machines(1)
-    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **SHORT)
     first = sum(map(recording.frames_of, recording.shard(0)))
     looks: list[int] = []
     with ExitStack() as lost:
@@ -179,7 +162,7 @@ def test_a_shard_that_a_lost_worker_still_holds_is_waited_for(show, tmp_path, wh
 @pytest.mark.slow
 def test_what_a_worker_refuses_comes_back_as_its_own_error(show, tmp_path, machines):
     machines(1)
-    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **SHORT)
     other = recording.model_copy(update={"hashes": dict.fromkeys(recording.hashes, "0" * 64)})
     with pytest.raises(ConfigError, match="not what the recording was planned with"):
         made(other)
@@ -229,7 +212,7 @@ def test_a_term_signal_stops_a_farm_as_it_stops_a_recording(show, tmp_path):
 
 @pytest.mark.slow
 def test_the_bar_moves_with_rays_workers(show, tmp_path):
-    recording = plan(show, out=tmp_path / "film.mp4", shards=3, **WISH)
+    recording = plan(show, out=tmp_path / "film.mp4", shards=3, **SHORT)
     totals: list[tuple[int, int]] = []
     made(recording, lambda frames, size: totals.append((frames, size)), workers=1)
     closed = read_segments(recording.folder).values()
@@ -243,5 +226,5 @@ def test_a_cluster_that_is_not_there_is_said_at_once(show, tmp_path) -> None:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(OutputError, match="no Ray cluster answers") as caught:
-        made(plan(show, out=tmp_path / "film.mp4", shards=2, **WISH), address=address)
+        made(plan(show, out=tmp_path / "film.mp4", shards=2, **SHORT), address=address)
     assert caught.value.where == address

@@ -19,24 +19,7 @@ from installation.film.recording import Recording
 from installation.output.video.claims import claim
 from installation.output.video.join import join
 from installation.output.video.manifest import read_segments
-from tests.e2e.filming import ROOT, plan, record
-
-WISH = {"frames": 130, "size": "96x96"}
-
-
-@pytest.fixture(scope="module")
-def show(tmp_path_factory, show_text) -> Path:
-    path = tmp_path_factory.mktemp("show") / "show.toml"
-    path.write_text(show_text)
-    return path
-
-
-@pytest.fixture(scope="module")
-def whole(show, tmp_path_factory) -> bytes:
-    """The film as one run makes it."""
-    out = tmp_path_factory.mktemp("whole") / "film.mp4"
-    record(show, out=out, **WISH)
-    return out.read_bytes()
+from tests.e2e.filming import ROOT, SHORT, plan, record
 
 
 def made(recording: Recording, **more) -> None:
@@ -50,7 +33,7 @@ def made(recording: Recording, **more) -> None:
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 7, 20])
 def test_shards_are_whole_segments_and_together_the_film(show, tmp_path, shards):
-    recording = plan(show, out=tmp_path / "film.mp4", shards=shards, **WISH)
+    recording = plan(show, out=tmp_path / "film.mp4", shards=shards, **SHORT)
     segments = [segment for number in range(shards) for segment in recording.shard(number)]
     assert segments == list(range(7))
     assert sum(map(recording.frames_of, segments)) == 130
@@ -61,7 +44,7 @@ def test_shards_are_whole_segments_and_together_the_film(show, tmp_path, shards)
 @pytest.mark.slow
 def test_a_film_of_shards_is_the_film_of_one_run(show, tmp_path, whole):
     out = tmp_path / "film.mp4"
-    said = record(show, out=out, shards=3, workers=2, **WISH)
+    said = record(show, out=out, shards=3, workers=2, **SHORT)
     assert "3 shards for 2 workers (local)" in said
     assert out.read_bytes() == whole
 
@@ -69,7 +52,7 @@ def test_a_film_of_shards_is_the_film_of_one_run(show, tmp_path, whole):
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 def test_workers_that_are_killed_are_followed_by_others(show, tmp_path, whole):
-    recording = plan(show, out=tmp_path / "film.mp4", shards=3, **WISH)
+    recording = plan(show, out=tmp_path / "film.mp4", shards=3, **SHORT)
     workers: list[int] = []
     killed: list[int] = []
     totals: list[tuple[int, int]] = []
@@ -100,7 +83,7 @@ def test_a_worker_opens_the_networks_once(show, tmp_path):
     named = next(line for line in show.read_text().splitlines() if line.startswith("base"))
     own.write_bytes(Path(named.split("'")[1]).read_bytes())
     (tmp_path / "show.toml").write_text(show.read_text().replace(named, f"base = '{own}'"))
-    recording = plan(tmp_path / "show.toml", out=tmp_path / "film.mp4", shards=3, **WISH)
+    recording = plan(tmp_path / "show.toml", out=tmp_path / "film.mp4", shards=3, **SHORT)
     recording.write()
     command = [sys.executable, "-m", "installation", "shard", "work", str(recording.folder / "recording.json")]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
@@ -119,7 +102,7 @@ def test_a_worker_opens_the_networks_once(show, tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="SIGSTOP is POSIX's")
 def test_a_worker_that_hangs_is_followed_by_another(show, tmp_path, whole, monkeypatch):
     monkeypatch.setattr(farm, "HANG_S", 40.0)  # longer than a worker needs to begin on a busy machine
-    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **SHORT)
     workers: list[int] = []
     totals: list[int] = []
 
@@ -138,13 +121,13 @@ def test_a_worker_that_hangs_is_followed_by_another(show, tmp_path, whole, monke
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 def test_a_shard_that_kills_every_worker_is_said(show, tmp_path):
-    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **SHORT)
     with pytest.raises(OutputError, match="4 workers died of shard"):
         made(recording, started=lambda pid: os.kill(pid, signal.SIGKILL), workers=1)
 
 
 def test_an_error_of_a_worker_comes_back_as_it_was(show, tmp_path):
-    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **SHORT)
     gone = recording.session.model_copy(update={"base": tmp_path / "gone.safetensors"})
     with pytest.raises(InstallationError, match=r"gone\.safetensors") as caught:
         made(recording.model_copy(update={"session": gone}))
@@ -216,7 +199,7 @@ def test_a_shard_without_segments_has_nothing_to_do(show, tmp_path):
 
 
 def test_a_shard_that_cannot_begin_leaves_nothing(show, tmp_path):
-    planned = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    planned = plan(show, out=tmp_path / "film.mp4", shards=2, **SHORT)
     other = planned.model_copy(update={"hashes": dict.fromkeys(planned.hashes, "0" * 64)})
     with pytest.raises(ConfigError, match="not what the recording was planned with"):
         filming.run_shard(other, 0, [].append)
@@ -224,7 +207,7 @@ def test_a_shard_that_cannot_begin_leaves_nothing(show, tmp_path):
 
 
 def test_a_shard_that_fails_leaves_those_beside_it_at_work(show, tmp_path, monkeypatch):
-    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **WISH)
+    recording = plan(show, out=tmp_path / "film.mp4", shards=2, **SHORT)
     part = recording.folder / "000003.nut.1.part"
     with ExitStack() as beside:
 

@@ -89,7 +89,7 @@ def test_the_work_is_told_of_every_kind(name: str, tmp_path: Path) -> None:
     if name == "Compact":
         kernels = sum(parameter.numel() for parameter in _network(name).parameters() if parameter.ndim == 4)
         assert told == f"{2 * kernels * 256**2 / 1e9:.3g}"
-    assert float(told) > 0.03
+    assert float(told) > (0.1 if name in ARCHITECTURES else 0.03)
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -142,7 +142,7 @@ class Encoder:
 
     def kill(self) -> None:
         """Ends it at once. The file is of no use then."""
-        self._process.kill()
+        self.interrupt()
         with suppress(OSError):
             self._pipe.close()
         self._process.wait()
