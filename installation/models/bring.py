@@ -248,10 +248,9 @@ def _add_generator(own: _Own) -> bool:
 def _add_upscaler(own: _Own) -> None:
     """Converts an upscaler's file of any family that spandrel knows."""
     from installation.models import checkpoint
-    from installation.models.importers.safe_pickle import read_file
-    from installation.models.spandrel_stage import SpandrelUpscaler, UnknownNetworkError
+    from installation.models.spandrel_stage import SpandrelUpscaler, UnknownNetworkError, read_upscaler
 
-    source = read_file(own.file)
+    source = read_upscaler(own.file)
     if _is_there(own, source.sha256):
         return
     if _is_ours(own.file):

@@ -12,7 +12,7 @@ from installation.models import tiles
 from installation.models.device import Placement, choose
 from installation.models.graph import GraphedCall
 from installation.models.network import Generator, Network, Upscaler
-from installation.models.plan import MAX_SIDE
+from installation.models.plan import MAX_SIDE, fixed_side_error
 
 
 class Cascade:
@@ -131,13 +131,16 @@ def check_chain(
                 where=where,
                 fix="Use the stage with the generator it was trained after",
             )
+        if stage.fixed_side and (height, width) != (stage.fixed_side, stage.fixed_side):
+            raise fixed_side_error("it", stage.fixed_side, (width, height), where=where)
         if height % stage.input_multiple or width % stage.input_multiple:
             raise ModelError(
                 f"it takes sides that are multiples of {stage.input_multiple}, and gets {width}x{height}", where=where
             )
         if min(height, width) < stage.min_input:
             raise ModelError(f"it takes pictures from {stage.min_input} px on, and gets {width}x{height}", where=where)
-        if tile is not None and stage.receptive_field is None and max(height, width) > tile:
+        whole = tile is None or stage.fixed_side or max(height, width) <= tile
+        if not whole and stage.receptive_field is None:
             what = "it cannot be tiled: one pixel may depend on the whole picture"
             raise ModelError(what, where=where, fix="Leave out the tile size")
         sizes.append((height * stage.scale, width * stage.scale))

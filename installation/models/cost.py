@@ -184,7 +184,8 @@ def describe(header: Header, count: int | None) -> str:
     """Multiply-adds as text: "0.42 GFLOP a picture", "81.2 GFLOP a picture of 256 × 256 px in", "not known"."""
     if count is None:
         return "not known"
-    of = f" of {UPSCALER_INPUT} × {UPSCALER_INPUT} px in" if header.role == "upscaler" else ""
+    side = header.fixed_side or UPSCALER_INPUT
+    of = f" of {side} × {side} px in" if header.role == "upscaler" else ""
     return f"{2 * count / 1e9:.3g} GFLOP a picture{of}"
 
 

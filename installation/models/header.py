@@ -87,6 +87,11 @@ class Header:
         height, width = self.config.get("base", (1, 1))
         return self.size * height // max(height, width), self.size * width // max(height, width)
 
+    @property
+    def fixed_side(self) -> int:
+        """The one side of the square pictures that an upscaler takes, px; 0 where it takes others too."""
+        return self.config.get("fixed_side", 0)
+
     def to_json(self) -> str:
         """The header as stored in the file. ValueError if it holds something JSON cannot."""
         return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, sort_keys=True)
@@ -170,7 +175,12 @@ def _field_fault(key: str, value: Any) -> str:
     elif key == "role":
         good, want = value in get_args(Role), "generator or upscaler"
     elif key == "config":
-        good, want = isinstance(value, dict) and _is_base(value.get("base", [1, 1])), "an object (its base: two sides)"
+        good, want = (
+            isinstance(value, dict)
+            and _is_base(value.get("base", [1, 1]))
+            and _whole(value.get("fixed_side", 0), 65536),
+            "an object (its base: two sides; its fixed_side: a whole number)",
+        )
     elif key == "commercial_use":
         good, want = value is None or isinstance(value, bool), "true, false or null"
     elif key == "nimg":
@@ -188,7 +198,8 @@ def _field_fault(key: str, value: Any) -> str:
 
 
 def _is_base(value: Any) -> bool:
-    """Height and width of a generator's first layer: the one part of a config that is read without building the network."""
+    """Height and width of a generator's first layer; with an upscaler's fixed_side all that is read of a config without building the
+    network."""
     return isinstance(value, list) and len(value) == 2 and all(_whole(side, 64) and side > 0 for side in value)
 
 

@@ -25,6 +25,8 @@ def describe(entry: Entry) -> list[tuple[str, str]]:
             rows.append(("classes", str(classes)))
     else:
         rows.append(("scale", f"×{header.scale}"))
+        if side := header.fixed_side:
+            rows.append(("takes", f"{side} × {side} px alone"))
         if header.w_dim:
             rows.append(("conditioned on", f"w {header.w_dim}"))
     stored = ", ".join(sorted({info.dtype for info in tensors.values()}))
@@ -64,5 +66,5 @@ def _amounts(path: Path, header: Header, tensors: Mapping[str, TensorInfo]) -> t
         count = signature(network.model.numpy().data, where=str(path)).parameters
         macs = network.macs()
     elif isinstance(network, SpandrelUpscaler):
-        macs = network.macs(cost.UPSCALER_INPUT)
+        macs = network.macs(header.fixed_side or cost.UPSCALER_INPUT)
     return count, macs

@@ -117,7 +117,8 @@ class Upscaler(Network):
     """A later stage: img [N, 3, h, w] -> img [N, 3, h*scale, w*scale], both float32, -1..1.
 
     receptive_field: input pixels on each side that one output pixel can depend on; None when not bounded (such a stage cannot be
-    tiled). input_multiple: h and w must be multiples of it. min_input: the smallest h and w.
+    tiled). input_multiple: h and w must be multiples of it. min_input: the smallest h and w. fixed_side: where it is not 0, the only h
+    and w; such a stage is drawn whole whatever the tile.
     w_dim: where it is not 0, forward takes a second argument w [N, w_dim] float32, the generator's `stage_w`; None is the neutral style,
     which is that of w = 0.
     """
@@ -126,6 +127,7 @@ class Upscaler(Network):
     receptive_field: int | None
     input_multiple: int = 1
     min_input: int = 1
+    fixed_side: int = 0
     w_dim: int = 0
 
     def styled(self, img: Tensor, w: Tensor | None) -> Tensor:

@@ -28,11 +28,21 @@ def picture_size(base: Header, stages: Sequence[Header], *, key: str = "cascade"
         if header.w_dim not in (0, w_dim := base.w_dim or base.z_dim):
             what = f"{header.name} is conditioned on a w of {header.w_dim}, and {base.name} gives one of {w_dim}"
             raise ModelError(what, where=where, fix="Use the stage with the generator it was trained after")
+        if header.fixed_side and (height, width) != (header.fixed_side, header.fixed_side):
+            raise fixed_side_error(header.name, header.fixed_side, (width, height), where=where)
         height, width = height * header.scale, width * header.scale
         if max(height, width) > MAX_SIDE:
             fix = "Leave out a stage"
             raise ModelError(f"it would give {width}x{height}, more than {MAX_SIDE} px a side", where=where, fix=fix)
     return width, height
+
+
+def fixed_side_error(name: str, side: int, size: tuple[int, int], *, where: str) -> ModelError:
+    """What to raise where a stage that takes one size alone gets another. size: (width, height) of what it gets."""
+    fix = f"Put a generator and stages before it that make {side}x{side}"
+    return ModelError(
+        f"{name} takes pictures of {side}x{side} alone, and gets {size[0]}x{size[1]}", where=where, fix=fix
+    )
 
 
 def wall_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

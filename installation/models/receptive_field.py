@@ -67,19 +67,20 @@ _INTERPOLATION = {
 }
 
 
-def trace(model: nn.Module, size: int) -> int | None:
+@torch.inference_mode(False)  # it would show composite operations, whose parts are what is measured
+def trace(model: nn.Module, size: int, channels: int = 3) -> int | None:
     """Input pixels on each side that an output pixel can depend on (an upper bound, taking every operation as one chain).
 
-    model: takes and gives [1, 3, h, w]; any device, it is not run. size: a side it accepts. None if an operation may look further than
+    model: takes [1, channels, h, w]; any device, it is not run. size: a side it accepts. None if an operation may look further than
     a convolution does (attention, pooling over the picture), or the model cannot run without data.
     """
     ghost = copy.deepcopy(model).to(
         "meta"
     )  # a copy: some networks keep tensors of the last picture's device in themselves
-    picture = torch.empty(1, 3, size, size, device="meta")
+    picture = torch.empty(1, channels, size, size, device="meta")
     ruler = _Ruler(picture)
     try:
-        with torch.no_grad(), ruler:  # inference mode would show composite operations, whose parts are what is measured
+        with torch.no_grad(), ruler:
             ghost(picture)
     except (RuntimeError, NotImplementedError, TypeError, ValueError):
         return None

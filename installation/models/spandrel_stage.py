@@ -9,21 +9,23 @@ from __future__ import annotations
 import copy
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_of
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from installation.errors import CheckpointError, ModelError, install_extra
 from installation.models.allowance import allowance
-from installation.models.importers.safe_pickle import SourceFile, read_file, read_pickle
+from installation.models.importers.safe_pickle import MAX_BYTES, SourceFile, read_file, read_pickle
 from installation.models.importers.state import check_claims
 from installation.models.network import Upscaler, check_faults
 from installation.models.receptive_field import trace
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
 
 PREFIX = "net."
 _STAND_IN = "torchvision.transforms.functional"
+_CHANNELS = (1, 3, 4)  # grey, RGB, RGB and opacity
+_LUMINANCE = (0.299, 0.587, 0.114)  # Rec. 601, as OpenCV makes the grey pictures that such networks are trained with
+# What spandrel does not tell of a network. GFPGAN ends in a StyleGAN2, whose sizes begin with a constant's.
+_FIXED_SIDES = {"GFPGAN": 512}
+_BY_CHANCE = ("AuraSR", "GFPGAN")  # draw noise while they draw a picture
+_MAX_BYTES = 4 << 30  # of a .safetensors file; the largest network that spandrel knows, AuraSR, has 2.3 GiB
 _SMALL = 16  # px; little work, and enough for the padding within most architectures
 _LESS_SMALL = 80  # and within SwinIR with windows of 32 and 48
 
@@ -46,7 +54,7 @@ def require_spandrel() -> ModuleType:
     if "spandrel" in sys.modules:
         return sys.modules["spandrel"]
     try:
-        with _torchvision_or_stand_in():
+        with _torchvision_stand_in():
             return importlib.import_module("spandrel")
     except ImportError as error:
         fix = f"Install the extra: {install_extra('upscalers')}"
@@ -56,7 +64,10 @@ def require_spandrel() -> ModuleType:
 class SpandrelUpscaler(Upscaler):
     """A spandrel network as a stage. Made by `from_tensors` or `from_file`.
 
-    The picture is clamped to 0..1 on the way out, as spandrel does. In half precision the float32 weights are not kept.
+    The picture is clamped to 0..1 on the way out, as spandrel does. In half precision the float32 weights are not kept. A network of
+    grey pictures (1 -> 1 channel) draws red, green and blue, each as a grey picture; one that colours (1 -> 3) is given the luminance;
+    what one that makes grey (3 -> 1) makes stands in all three. Opacity is 1 on the way in, and left out on the way out. Noise that a
+    network draws is the same for every picture, or a resting one would flicker.
     """
 
     arch = "spandrel"
@@ -64,26 +75,29 @@ class SpandrelUpscaler(Upscaler):
 
     def __init__(self, descriptor: ImageModelDescriptor[Any]) -> None:
         super().__init__()
-        needs = descriptor.size_requirements
-        faults = []
-        if (descriptor.input_channels, descriptor.output_channels) != (3, 3):
-            faults.append(
-                f"it has {descriptor.input_channels} input and {descriptor.output_channels} output channels, not 3"
-            )
-        if needs.square:
-            faults.append("it only takes square pictures")
-        check_faults(faults)
+        needs, channels = descriptor.size_requirements, (descriptor.input_channels, descriptor.output_channels)
+        if not {*channels} <= {*_CHANNELS}:
+            raise ModelError(f"it has {channels[0]} input and {channels[1]} output channels, not 1, 3 or 4")
         self.net = descriptor.model
         self._descriptor = descriptor
-        self.config = {"architecture": str(descriptor.architecture.id)}
+        architecture = str(descriptor.architecture.id)
+        self.config = {"architecture": architecture}
         self.scale = descriptor.scale
         self.input_multiple, self.min_input = needs.multiple_of, max(needs.minimum, 1)
+        self.fixed_side = _FIXED_SIDES.get(architecture, 0)
+        if self.fixed_side:
+            self.config["fixed_side"] = self.fixed_side
+        self._noise = ConstantNoise() if architecture in _BY_CHANCE else None
 
     @cached_property
     def receptive_field(
         self,
     ) -> int | None:  # asked for only where tiles are: torch takes seconds to load what tracing needs
-        return trace(self.net, self._side(64))
+        if (
+            self._descriptor.size_requirements.square
+        ):  # made square by repeating what is there, so a tile is another picture
+            return None
+        return trace(self.net, self._side(64), self._descriptor.input_channels)
 
     @classmethod
     def from_tensors(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
@@ -130,7 +144,7 @@ class SpandrelUpscaler(Upscaler):
         there is no such network; nothing in it is run."""
         spandrel = require_spandrel()
         # Read, not mapped: a file that is made shorter meanwhile would end the process with SIGBUS.
-        source = file if isinstance(file, SourceFile) else read_file(file)
+        source = file if isinstance(file, SourceFile) else read_upscaler(file)
         path = source.path
         if path.suffix.lower() == ".safetensors":
             try:
@@ -160,20 +174,22 @@ class SpandrelUpscaler(Upscaler):
         experts), on a small picture, and scaled by area; None where that cannot be drawn."""
         ghost = copy.deepcopy(self._descriptor)  # not its network alone: IPT's takes pieces of a picture
         ghost.model.to("meta")
+        channels = self._descriptor.input_channels
+        times = 3 if channels == self._descriptor.output_channels == 1 else 1
         try:
-            return _macs(ghost, torch.empty(1, 3, side, side, device="meta"))
+            return times * _macs(ghost, torch.empty(1, channels, side, side, device="meta"))
         except RuntimeError:  # what a tensor without contents answers to a question for one
             pass
         few = self._side(_SMALL)
-        small = torch.rand(1, 3, few, few, generator=torch.Generator().manual_seed(0))
+        small = torch.rand(1, channels, few, few, generator=torch.Generator().manual_seed(0))
         try:
-            return round(_macs(self._descriptor, small) * (side / few) ** 2)
+            return round(times * _macs(self._descriptor, small) * (side / few) ** 2)
         except RuntimeError:
             return None
 
     def _side(self, least: int) -> int:
         """The side of the smallest picture from `least` px on that it takes."""
-        side = max(least, self.min_input)
+        side = self.fixed_side or max(least, self.min_input)
         return side + -side % self.input_multiple
 
     def place(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Self:
@@ -194,7 +210,8 @@ class SpandrelUpscaler(Upscaler):
         # Always a new tensor: RCAN changes its input.
         x = (img.float() * 0.5 + 0.5).to(self.compute, memory_format=self.memory_format)
         try:
-            return self._descriptor(x).float() * 2 - 1
+            with self._noise.again() if self._noise else nullcontext():
+                return self._coloured(x).float() * 2 - 1
         except RuntimeError as error:
             # What torch says to `view` of channels_last, as in IPT: found out by the first picture, which no graph is recorded of.
             if self.memory_format == torch.contiguous_format or "view size is not compatible" not in str(error):
@@ -203,13 +220,26 @@ class SpandrelUpscaler(Upscaler):
             self._lay_out()
             return self(img)
 
+    def _coloured(self, x: Tensor) -> Tensor:
+        """x [N, 3, h, w] in 0..1 -> the same of what the network draws, whose channels may be others."""
+        takes, gives = self._descriptor.input_channels, self._descriptor.output_channels
+        if takes == gives == 1:  # one by one: spandrel promises pictures of one alone
+            return torch.cat([self._descriptor(colour) for colour in x.split(1, dim=1)], dim=1)
+        if takes == 1:
+            red, green, blue = (weight * x[:, i : i + 1] for i, weight in enumerate(_LUMINANCE))
+            x = red + green + blue
+        elif takes == 4:
+            x = F.pad(x, (0, 0, 0, 0, 0, 1), value=1.0)
+        y = self._descriptor(x)
+        return y.expand(-1, 3, -1, -1) if gives == 1 else y[:, :3]
+
     def check_drawing(self) -> None:
-        """Draws one small picture on the CPU, higher than wide. ModelError where the network cannot: some take one size alone, and what
-        spandrel tells of a network does not say so."""
+        """Draws one small picture on the CPU, higher than wide, or one of the size it takes. ModelError where the network cannot: what
+        spandrel tells of a network is not all it asks for."""
         self.place("cpu")
         for least in (_SMALL, _LESS_SMALL):
             width = self._side(least)
-            height = width + self.input_multiple
+            height = width if self.fixed_side else width + self.input_multiple
             try:
                 with torch.inference_mode():
                     shape = tuple(self(torch.zeros(1, 3, height, width)).shape)
@@ -227,6 +257,11 @@ class SpandrelUpscaler(Upscaler):
             )
 
 
+def read_upscaler(path: Path) -> SourceFile:
+    """A file that may hold a network of spandrel's. CheckpointError as of `read_file`; one of tensors alone may be larger."""
+    return read_file(path, most=_MAX_BYTES if path.suffix.lower() == ".safetensors" else MAX_BYTES)
+
+
 def _macs(draw: Callable[[Tensor], Tensor], x: Tensor) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -235,38 +270,63 @@ def _macs(draw: Callable[[Tensor], Tensor], x: Tensor) -> int:
     return counter.get_total_flops() // 2
 
 
-@contextmanager
-def _torchvision_or_stand_in() -> Iterator[None]:
-    """Let spandrel be imported where torchvision cannot be.
+class ConstantNoise(TorchFunctionMode):
+    """Within it, what torch draws from a normal distribution is drawn once, of a fixed seed, and given again after `again`."""
 
-    spandrel imports three names of torchvision, for an inpainting and a face-restoring network, neither an upscaler. torchvision is
-    bound to one torch build and fails to import beside any other (RuntimeError: operator torchvision::nms does not exist). Only then
-    modules with these names stand in, for the duration of the import; calling one of them is an error.
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: list[Tensor] = []
+        self._given = 0
+
+    def again(self) -> Self:
+        self._given = 0
+        return self
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func not in (torch.randn, torch.randn_like, Tensor.normal_) or out.is_meta:
+            return out
+        i, self._given = self._given, self._given + 1
+        kept = self._drawn[i] if i < len(self._drawn) else None
+        if kept is None or (kept.shape, kept.dtype, kept.device) != (out.shape, out.dtype, out.device):
+            kept = torch.empty(out.shape).normal_(generator=torch.Generator().manual_seed(i)).to(out)
+            self._drawn[i:] = [kept]
+        return out.copy_(kept)
+
+
+def normalize(tensor: Tensor, mean: Sequence[float], std: Sequence[float], inplace: bool = False) -> Tensor:
+    """(tensor - mean) / std of each channel, [..., C, H, W], as torchvision documents its function of this name.
+
+    Numbers stay Python's: made a tensor on the device, as torchvision does, they would have the host wait.
     """
-    try:
-        importlib.import_module(_STAND_IN)
-    except (ImportError, RuntimeError):
-        pass
-    else:
-        yield
-        return
+    channels = zip(tensor.unbind(-3), mean, std, strict=True)
+    out = torch.stack([(channel - m) / s for channel, m, s in channels], dim=-3)
+    return tensor.copy_(out) if inplace else out
+
+
+@contextmanager
+def _torchvision_stand_in() -> Iterator[None]:
+    """Let spandrel be imported without torchvision.
+
+    spandrel imports three names of torchvision: one for a face-restoring network, `normalize` above, and two for an inpainting one, which
+    is no upscaler. torchvision is bound to one torch build and fails to import beside any other (RuntimeError: operator torchvision::nms
+    does not exist). So modules with these names stand in for the duration of the import.
+    """
 
     def missing(*_: Any, **__: Any) -> Any:
-        raise ModelError(
-            "this network needs torchvision, which cannot be imported here", fix="Install the torchvision of this torch"
-        )
+        raise ModelError("inpainting needs torchvision")
 
-    def remove() -> None:
-        for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
-            del sys.modules[name]
+    def take() -> dict[str, ModuleType]:
+        names = [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]
+        return {name: sys.modules.pop(name) for name in names}
 
-    remove()  # what the failed import left behind
+    true = take()
     for name in ("torchvision", "torchvision.transforms", _STAND_IN):
         sys.modules[name] = ModuleType(name)
-    stand_in = sys.modules[_STAND_IN]
-    for name in ("rotate", "normalize", "InterpolationMode"):
-        setattr(stand_in, name, missing)
+    for name, value in {"normalize": normalize, "rotate": missing, "InterpolationMode": missing}.items():
+        setattr(sys.modules[_STAND_IN], name, value)
     try:
         yield
     finally:
-        remove()
+        take()
+        sys.modules.update(true)

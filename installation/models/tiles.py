@@ -39,12 +39,13 @@ def plan(length: int, tile: int, overlap: int, multiple: int = 1) -> tuple[int, 
 
 
 def enlarge(stage: Upscaler, img: Tensor, tile: int | None, style: Tensor | None = None) -> Tensor:
-    """stage(img), in tiles of tile x tile input pixels and their surroundings; whole if tile is None or one window covers img.
+    """stage(img), in tiles of tile x tile input pixels and their surroundings; whole if tile is None, one window covers img, or the stage
+    takes one size alone.
 
     img [N, 3, h, w] -> [N, 3, h*scale, w*scale]. style: the w [N, w_dim] that every tile is given, see `Upscaler`; None for the neutral
-    style. ModelError if the stage's receptive field is not bounded.
+    style. ModelError if img is larger than the tile and the stage's receptive field is not bounded.
     """
-    if tile is None:
+    if tile is None or stage.fixed_side or max(img.shape[2:]) <= tile:
         return stage.styled(img, style)
     if stage.receptive_field is None:
         raise ModelError(

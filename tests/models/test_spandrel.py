@@ -16,17 +16,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from installation.errors import CheckpointError, ModelError
-from installation.models import bring, checkpoint, info, library, tiles
+from installation.models import bring, checkpoint, info, library, random_weights, spandrel_stage, tiles
+from installation.models.cascade import Cascade
 from installation.models.header import read_header
-from installation.models.spandrel_stage import SpandrelUpscaler, require_spandrel
+from installation.models.plan import picture_size
+from installation.models.spandrel_stage import ConstantNoise, SpandrelUpscaler, normalize, require_spandrel
 
 # SwinIR's own code; torch says it once a process.
 pytestmark = pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")
 ARCHITECTURES = ["ESRGAN", "Compact", "SPAN", "SwinIR"]
 CONVOLUTIONAL = ["ESRGAN", "Compact"]
 # Of each way in which a network is odd to draw with: a view of its input, weights of five axes, an input changed in place, contents
-# that decide what is computed, sides of a multiple only, a window wider than the picture that `models add` draws first.
-ODD = ["IPT", "FFTformer", "RCAN", "SeemoRe", "HVICIDNet", "SAFMN", "SwinIR of wide windows"]
+# that decide what is computed, sides of a multiple only, a window wider than the picture that `models add` draws first, square
+# pictures alone.
+ODD = ["IPT", "FFTformer", "RCAN", "SeemoRe", "HVICIDNet", "SAFMN", "SwinIR of wide windows", "Uformer"]
 
 
 @cache
@@ -52,6 +55,23 @@ def _network(name: str) -> nn.Module:
         "SwinIR of wide windows": lambda: spandrel.architectures.SwinIR.SwinIR(
             img_size=64, window_size=32, depths=[1], embed_dim=4, num_heads=[1], upscale=2, upsampler="pixelshuffle"
         ),
+        "RestoreFormer": lambda: spandrel.architectures.RestoreFormer.RestoreFormer(
+            n_embed=16, embed_dim=32, ch=32, ch_mult=(1, 1, 1, 1, 1, 1), num_res_blocks=1, z_channels=32
+        ),
+        "Uformer": lambda: spandrel.architectures.Uformer.Uformer(embed_dim=4, depths=[1] * 9),
+        "AuraSR": lambda: spandrel.architectures.AuraSR.AuraSR(
+            dim=4,
+            image_size=None,
+            input_image_size=None,
+            style_network={"dim_in": 8, "dim_out": 32, "depth": 1},
+            down_dim_mults=(2, 2, 2),
+            up_dim_mults=(1, 2, 2, 2, 2),
+            attn_depths=(1, 1, 1, 1, 1),
+            mid_attn_depth=1,
+            self_attn_dim_head=4,
+            skip_connect_scale=0.4,
+        ),
+        "DnCNN": lambda: spandrel.architectures.DnCNN.DnCNN(in_nc=3, out_nc=3, nc=8, nb=4),
         # A window that spandrel does not read out of the tensors.
         "HAT": lambda: spandrel.architectures.HAT.HAT(
             window_size=7,
@@ -66,6 +86,10 @@ def _network(name: str) -> nn.Module:
         ),
     }
     model = make[name]().requires_grad_(False).eval()
+    if (
+        name == "RestoreFormer"
+    ):  # torch's default codebook lies within rounding of the middle, and the nearest entry is chosen
+        nn.init.normal_(model.get_parameter("quantize.embedding.weight"))
     if name in CONVOLUTIONAL:  # torch's default would make the picture depend on its input by less than a grey level
         for parameter in model.parameters():
             if parameter.ndim == 4:
@@ -118,11 +142,145 @@ def test_models_add_refuses_what_cannot_be_drawn(tmp_path: Path) -> None:
 
 
 def test_a_network_of_one_size_alone_is_no_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As GFPGAN, whose picture has 512 px whatever comes in."""
+    """As GFPGAN would be, whose picture has 512 px whatever comes in, were it not known."""
     stage = SpandrelUpscaler.from_state(_network("Compact").state_dict())
     monkeypatch.setattr(stage.net, "forward", lambda x: x.new_zeros(1, 3, 64, 64))
     with pytest.raises(ModelError, match="of 16x17 it makes 64x64, and spandrel says it enlarges x2"):
         stage.check_drawing()
+
+
+@pytest.fixture
+def fixed(monkeypatch: pytest.MonkeyPatch) -> SpandrelUpscaler:
+    """A stage of pictures of 32x32 alone."""
+    monkeypatch.setitem(spandrel_stage._FIXED_SIDES, "Compact", 32)
+    return SpandrelUpscaler.from_state(_network("Compact").state_dict())
+
+
+def test_a_stage_of_one_size_alone_draws_what_has_it_whole_whatever_the_tile(fixed: SpandrelUpscaler) -> None:
+    fixed.check_drawing()
+    cascade = Cascade(random_weights.dcgan(channels=[8, 8, 8]), [fixed], tile=8, device="cpu")
+    img = _img(32)
+    assert cascade.size == (64, 64)
+    with torch.inference_mode():
+        assert torch.equal(cascade.enlarge(img), fixed(img).contiguous())
+
+
+def test_a_stage_of_one_size_alone_is_refused_elsewhere_from_its_header_and_by_the_cascade(
+    fixed: SpandrelUpscaler, tmp_path: Path
+) -> None:
+    path, base = tmp_path / "fixed.safetensors", random_weights.dcgan(channels=[8, 8, 8, 8])
+    checkpoint.save(path, fixed.state_dict(), checkpoint.describe(fixed, name="fixed"))
+    with pytest.raises(ModelError, match=r"cascade\.stages\[0\]: fixed takes pictures of 32x32 alone, and gets 64x64"):
+        picture_size(checkpoint.describe(base, name="base"), [read_header(path)])
+    with pytest.raises(ModelError, match=r"stage 1 \(spandrel x2\): it takes pictures of 32x32 alone, and gets 64x64"):
+        Cascade(base, [checkpoint.load(path)], device="cpu")
+    said = dict(info.describe(library.Entry("fixed", path, read_header(path))))
+    assert said["takes"] == "32 × 32 px alone"
+    assert said["work"].endswith("GFLOP a picture of 32 × 32 px in")
+
+
+@pytest.mark.slow  # it has but one size, of 87 million parameters
+def test_gfpgan_draws_512_px_as_spandrel_does(tmp_path: Path) -> None:
+    file = tmp_path / "faces.pth"
+    torch.manual_seed(11)
+    network = require_spandrel().architectures.GFPGAN.GFPGAN()
+    for name, parameter in network.named_parameters():
+        if name.endswith("weight") and parameter.numel() == 1:  # how much of the noise
+            nn.init.constant_(parameter, 0.1)
+    torch.save(network.state_dict(), file)
+    stage = checkpoint.load(bring.add(str(file), progress=lambda *_: None, data_dir=tmp_path / "data")).place("cpu")
+    original = require_spandrel().ModelLoader("cpu").load_from_file(file)
+    img = _img(512)
+    with torch.inference_mode():
+        drawn = stage(img)
+        with ConstantNoise():
+            expected = original((img + 1) / 2) * 2 - 1
+        assert (original((img + 1) / 2) * 2 - 1 - expected).abs().max() > 1e-3, "the noise shows"
+        assert (drawn - expected).abs().max() < 1e-4
+        assert torch.equal(stage(img), drawn)
+
+
+def test_noise_that_a_network_draws_is_the_same_for_every_picture() -> None:
+    state = _network("AuraSR").state_dict()
+    stage, original = (
+        SpandrelUpscaler.from_state(state),
+        require_spandrel().ModelLoader("cpu").load_from_state_dict(state),
+    )
+    img = _img(16)
+    with torch.inference_mode():
+        assert not torch.equal(original(img), original(img))
+        with ConstantNoise():
+            expected = original((img + 1) / 2) * 2 - 1
+        for _ in range(2):
+            assert (stage(img) - expected).abs().max() < 1e-5
+
+
+def test_restoreformer_needs_no_torchvision(tmp_path: Path) -> None:
+    """Of 128x64: its norms are over so few numbers of a smaller picture that rounding shows."""
+    file = tmp_path / "faces.pth"
+    torch.save(_network("RestoreFormer").state_dict(), file)
+    stage = checkpoint.load(bring.add(str(file), progress=lambda *_: None, data_dir=tmp_path / "data"))
+    original = require_spandrel().ModelLoader("cpu").load_from_file(file).model
+    img = torch.rand(1, 3, 128, 64, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    with torch.inference_mode():
+        expected = original(img)[0].clamp(-1, 1)
+        assert (stage(img) - expected).abs().max() < 1e-5
+        assert (stage.place("cpu")(img) - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_normalize_is_the_arithmetic_torchvision_documents(inplace: bool) -> None:
+    x, mean, std = torch.rand(2, 3, 5, 7), [0.5, 0.25, 0.1], [0.5, 2.0, 0.3]
+    came = x.clone()
+    shape = (1, 3, 1, 1)
+    done = normalize(x, mean, std, inplace)
+    assert torch.equal(done, (came - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape))
+    assert torch.equal(x, done if inplace else came)
+
+
+@pytest.mark.parametrize(("takes", "gives"), [(1, 1), (1, 3), (4, 4)])
+def test_pictures_of_other_channels(takes: int, gives: int) -> None:
+    torch.manual_seed(11)
+    spandrel = require_spandrel()
+    state = spandrel.architectures.Compact.Compact(
+        num_in_ch=takes, num_out_ch=gives, num_feat=8, num_conv=2, upscale=2
+    ).state_dict()
+    stage, original = SpandrelUpscaler.from_state(state), spandrel.ModelLoader("cpu").load_from_state_dict(dict(state))
+    stage.check_drawing()
+    img = _img()
+    x = (img + 1) / 2
+    with torch.inference_mode():
+        if takes == gives == 1:
+            expected = torch.cat([original(x[:, i : i + 1]) for i in range(3)], dim=1)
+        elif takes == 1:
+            expected = original((x * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True))
+        else:
+            expected = original(torch.cat([x, torch.ones(1, 1, 24, 24)], dim=1))[:, :3]
+        assert (stage(img) - (expected * 2 - 1)).abs().max() < 1e-5
+    assert stage.receptive_field == 5
+    work = {3 * 256**2 * (9 * 8 + 2 * 9 * 64 + 9 * 8 * 4), 256**2 * 9 * (takes * 8 + 2 * 64 + 8 * gives * 4)}
+    assert stage.macs(256) in work
+
+
+def test_other_numbers_of_channels_are_refused() -> None:
+    state = require_spandrel().architectures.Compact.Compact(
+        num_in_ch=2, num_out_ch=2, num_feat=8, num_conv=2, upscale=2
+    )
+    with pytest.raises(ModelError, match="it has 2 input and 2 output channels, not 1, 3 or 4"):
+        SpandrelUpscaler.from_state(state.state_dict())
+
+
+def test_a_stage_that_does_not_enlarge_stands_in_a_cascade() -> None:
+    """Tiled, and with a stage behind it that does."""
+    stages = [SpandrelUpscaler.from_state(_network(name).state_dict()) for name in ("DnCNN", "Compact")]
+    base = random_weights.dcgan(channels=[8, 8, 8])
+    headers = [checkpoint.describe(network, name="net") for network in (base, *stages)]
+    cascade = Cascade(base, stages, tile=9, device="cpu")
+    assert cascade.sizes == [(32, 32), (32, 32), (64, 64)]
+    assert cascade.size == picture_size(headers[0], headers[1:])
+    img = _img(32)
+    with torch.inference_mode():
+        assert (cascade.enlarge(img) - stages[1](stages[0](img))).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -163,8 +321,18 @@ def test_tiles_equal_the_whole(name: str) -> None:
     assert (tiles.enlarge(stage, _img(side), 9) - stage(_img(side))).abs().max() < 1e-5
 
 
-def test_a_network_with_attention_states_no_receptive_field() -> None:
-    assert SpandrelUpscaler.from_state(_network("SwinIR").state_dict()).receptive_field is None
+def test_a_network_with_attention_states_no_receptive_field_and_is_drawn_whole_within_the_tile() -> None:
+    stage = SpandrelUpscaler.from_state(_network("SwinIR").state_dict())
+    assert stage.receptive_field is None
+    assert torch.equal(tiles.enlarge(stage, _img(), 24), stage(_img()))
+    with pytest.raises(ModelError, match="cannot be tiled"):
+        tiles.enlarge(stage, _img(), 23)
+
+
+def test_the_receptive_field_may_be_asked_for_while_a_picture_is_drawn() -> None:
+    stage = SpandrelUpscaler.from_state(_network("Compact").state_dict())
+    with torch.inference_mode():
+        assert stage.receptive_field == 5
 
 
 @pytest.mark.parametrize("name", [*CONVOLUTIONAL, "SPAN"])
@@ -275,6 +443,21 @@ def test_numbers_of_four_bits_are_named(tmp_path: Path) -> None:
     (tmp_path / "small.safetensors").write_bytes(len(index).to_bytes(8, "little") + index + b"xx")
     with pytest.raises(CheckpointError, match="numbers of the type F4, which cannot be read"):
         SpandrelUpscaler.from_file(tmp_path / "small.safetensors")
+
+
+def test_a_file_of_tensors_alone_may_be_larger_than_a_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AuraSR's has 2.3 GiB."""
+    assert spandrel_stage._MAX_BYTES > spandrel_stage.MAX_BYTES
+    state, plain, pickled = _network("Compact").state_dict(), tmp_path / "a.safetensors", tmp_path / "a.pth"
+    save_file(state, plain)
+    torch.save(state, pickled)
+    monkeypatch.setattr(spandrel_stage, "MAX_BYTES", 1000)
+    assert len(spandrel_stage.read_upscaler(plain).data) == plain.stat().st_size
+    with pytest.raises(CheckpointError, match="over the limit"):
+        spandrel_stage.read_upscaler(pickled)
+    monkeypatch.setattr(spandrel_stage, "_MAX_BYTES", 1000)
+    with pytest.raises(CheckpointError, match="over the limit"):
+        spandrel_stage.read_upscaler(plain)
 
 
 def test_nan_weights_are_refused() -> None:

@@ -254,7 +254,8 @@ def _check(stage: Upscaler, kit: Kit, checkpoint: Path) -> None:
             f"the kit has {len(kit.pictures)} pictures of {side} px; a stage needs {LEAST_PICTURES} of {2 * SMALLEST}"
         )
         raise ModelError(what, where=str(kit.path), fix="Make a kit of larger pictures")
-    if side % scale or small % stage.input_multiple or small < stage.min_input:
+    fits = not stage.fixed_side or small == stage.fixed_side
+    if side % scale or small % stage.input_multiple or small < stage.min_input or not fits:
         what = f"a ×{scale} stage cannot make the kit's pictures of {side} px: its input would have {side / scale:g} px"
         raise ModelError(what, where=str(checkpoint), fix="Make a kit of the size that the stage makes")
 
