@@ -53,7 +53,9 @@ ROW = "{:30}{:10.2f}{:10.2f}{:10.2f}{:9.2f}{:13.2g}{:11.2g}  {}"
 def cases() -> dict[str, Callable[[], Networks]]:
     """name -> the networks of one row, not placed yet."""
     rows: dict[str, Callable[[], Networks]] = {
-        f"{name} {size}": partial(_alone, name, size) for name, family in FAMILIES.items() for size in family.sizes[:1]
+        f"{name} {size}": partial(_alone, name, size)
+        for name, family in FAMILIES.items()
+        for size in family.published[:1]
     }
     wide = partial(random_weights.stylegan2, z_dim=512, w_dim=512)
     rows["stylegan2 1024"] = lambda: (wide(channels=WIDE), [])

@@ -35,10 +35,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """make: the pair of a side, px. sizes: those of 256 and 1024 px that are published, or else the largest that is."""
+    """make: the pair of a side, px. published: the sides of the published networks that are measured; at others the family's own layout
+    goes on."""
 
     make: Callable[[int], Pair]
-    sizes: tuple[int, ...] = (256, 1024)
+    published: tuple[int, ...] = (256, 1024)
 
 
 def stylegan2(size: int) -> Pair:
@@ -57,7 +58,7 @@ def stylegan3(size: int, *, kernel: int, base: int, most: int) -> Pair:
 
 
 def r3gan(size: int) -> Pair:
-    """FFHQ-256, its widths halved on for larger pictures."""
+    """FFHQ-256. A larger picture has more stages, each of half the width of the one before, as the last three of the published are."""
     widths = [768, 768, 768, 768, 384, 192, 96, 48, 24][: size.bit_length() - 2]
     groups = [max(width // 8, 1) for width in widths]
     network = random_weights.r3gan(z_dim=64, widths=widths, groups=groups, blocks=[2] * len(widths))
@@ -121,7 +122,7 @@ def pggan(size: int) -> Pair:
 
 
 def dcgan(size: int) -> Pair:
-    """The paper's 64 px; doubled once more for each larger size."""
+    """The paper's 64 px: 512 to 64 channels, half as many at each doubling. A larger picture has more layers of 512 at the beginning."""
     channels = [512 >> max(i - size.bit_length() + 7, 0) for i in range(size.bit_length() - 3)]
     network = random_weights.dcgan(z_dim=100, channels=channels)
     return Pair(network, network.synthesis_slow)
@@ -141,9 +142,9 @@ FAMILIES = {
     "fastgan": Family(partial(fastgan, width=64, projected=False)),
     "projected-gan": Family(partial(fastgan, width=128, projected=True)),
     "pggan": Family(pggan),
-    "r3gan": Family(r3gan, sizes=(256,)),
-    "mobilestylegan": Family(mobilestylegan, sizes=(1024,)),
-    "dcgan": Family(dcgan, sizes=(64,)),
+    "r3gan": Family(r3gan, published=(256,)),
+    "mobilestylegan": Family(mobilestylegan, published=(1024,)),
+    "dcgan": Family(dcgan, published=(64,)),
     "stylegan3-t": Family(partial(stylegan3, kernel=3, base=32768, most=512)),
     "stylegan3-r": Family(partial(stylegan3, kernel=1, base=65536, most=1024)),
 }

@@ -93,10 +93,8 @@ class SpandrelUpscaler(Upscaler):
     def receptive_field(
         self,
     ) -> int | None:  # asked for only where tiles are: torch takes seconds to load what tracing needs
-        if (
-            self._descriptor.size_requirements.square
-        ):  # made square by repeating what is there, so a tile is another picture
-            return None
+        if self._descriptor.size_requirements.square:
+            return None  # what is not square is made so by reflection, and a tile would be so too
         return trace(self.net, self._side(64), self._descriptor.input_channels)
 
     @classmethod
