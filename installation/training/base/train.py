@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from installation.training.base.config import BaseConfig, resolve
 from installation.training.base.export import inherited_from, licence_line, warm_start
 from installation.training.base.gallery import Gallery
 from installation.training.base.plan import Plan
-from installation.training.base.probe import probe
+from installation.training.base.probe import measure, probe
 from installation.training.base.trainee import BaseTrainee
 from installation.training.dataset import Dataset, open_dataset
 from installation.training.feed import Feed
@@ -31,6 +32,10 @@ from installation.training.team import Team, assemble
 
 # Fewer held-out pictures say nothing about overfitting.
 _LEAST_HELD_OUT = 32
+
+
+def _nothing(progress: Progress) -> None:
+    """What is told to nobody."""
 
 
 def train_base(
@@ -45,19 +50,21 @@ def train_base(
     device: str = "auto",
     overrides: Mapping[str, str] | None = None,
     warm_start_from: Path | None = None,
-    progress: Callable[[Progress], None] = lambda progress: None,
+    progress: Callable[[Progress], None] = _nothing,
     pace: Pace | None = None,
 ) -> Outcome:
     """Train a base generator on a packed dataset, in the folder `out`. Given again, the same call goes on where the last one was killed.
 
-    minutes: from now. kimg: thousands of images in all. resume: `auto`, or `never` to refuse a folder that holds a run. device: auto,
-    cpu, cuda, cuda:N, mps. overrides: changes to the config's fields. warm_start_from: a checkpoint of the same shape, or another run's
-    folder; looked at when the run begins and never again. pace: when to save and show.
+    minutes: from now, the probe's with them. kimg: thousands of images in all. resume: `auto`, or `never` to refuse a folder that holds
+    a run. device: auto, cpu, cuda, cuda:N, mps. overrides: changes to the config's fields. warm_start_from: a checkpoint of the same
+    shape, or another run's folder; looked at when the run begins and never again. progress: in the leading process alone. pace: when to
+    save and show.
 
     ConfigError: an unknown config or field, a dataset of another size, too few pictures, a folder that holds another run.
     CheckpointError: a damaged state or warm start. OutputError: the dataset, or a disk that refuses. EngineError: no such device, too
     little memory, or training that breaks down again and again.
     """
+    began = time.monotonic()
     chosen, out = resolve(config, overrides or {}), Path(os.path.abspath(out))
     state_path = out / STATE_NAME
     check_resume(resume, state_path)
@@ -83,9 +90,11 @@ def train_base(
         def feed(rows: np.ndarray) -> Feed:
             return Feed(data.images, rows, place, seed=seed, flip=chosen.flip)
 
+        if not team.leads:
+            progress = _nothing
         trainee = BaseTrainee(
             chosen,
-            _plan(chosen, place, state, team),
+            choose_plan(chosen, place, state, team, progress, minutes=minutes),
             feed(train_rows),
             feed(held_out_rows) if len(held_out_rows) >= _LEAST_HELD_OUT else None,
             seed=seed,
@@ -101,11 +110,11 @@ def train_base(
             trainee,
             state_path,
             pace=pace or Pace(show_kimg=chosen.show_kimg),
-            minutes=minutes,
+            minutes=None if minutes is None else max(minutes - (time.monotonic() - began) / 60, 0.0),
             kimg=kimg,
             team=team,
             log=run.log if run is not None else lambda nimg, **numbers: None,
-            progress=progress if team.leads else lambda progress: None,
+            progress=progress,
         )
 
 
@@ -185,15 +194,40 @@ def _own_device(place: torch.device, team: Team) -> torch.device:
     return place
 
 
-def _plan(config: BaseConfig, device: torch.device, state: State | None, team: Team) -> Plan:
-    """The run's plan on this device with as many processes; else, on CUDA, the fastest by measurement; else the whole batch at once."""
-    share = config.batch // team.size
+def choose_plan(
+    config: BaseConfig,
+    device: torch.device,
+    state: State | None,
+    team: Team,
+    progress: Callable[[Progress], None],
+    *,
+    minutes: float | None = None,
+) -> Plan:
+    """The run's plan on this device with as many processes; else, on CUDA, the fastest by measurement; else the whole batch at once.
+
+    progress: is told what was measured, and what of the run's plan cannot be kept. minutes: of which measuring takes a tenth at most,
+    but for what torch.compile takes.
+    """
+    config = replace(config, batch=config.batch // team.size)
     machine = (devices.name(device), team.size)
+
+    def tell(event: str) -> None:
+        progress(Progress(0 if state is None else int(state.facts["nimg"]), 0.0, event=event))
+
     if state is not None and (state.facts.get("device"), state.facts.get("processes")) == machine:
-        return Plan(**state.facts["plan"])
+        plan = Plan(**state.facts["plan"])
+        # The like machine may have no C compiler, and a compilation that was killed leaves files that cannot be loaded.
+        if plan.compiled and (note := measure(config, plan, device, 0.0).note):
+            tell(f"torch.compile, which this run had, does not work here; it goes on without ({note})")
+            return replace(plan, compiled=False)
+        return plan
     if device.type != "cuda":
-        return Plan(share)
-    best = probe(config, device, batch=share, alone=team.size == 1).best
+        return Plan(config.batch)
+    tell("trying how steps are computed fastest here: about a minute, longer where torch.compile takes longer")
+    seconds = 60.0 if minutes is None else min(60.0, 6 * minutes)
+    found = probe(config, device, batch=config.batch, alone=team.size == 1, seconds=seconds)
+    tell(f"after {found.seconds:.0f} s the line with the star is chosen\n{found.table()}")
+    best = found.best
     number = team.agree(best.micro << 3 | best.channels_last << 2 | best.compiled << 1 | best.recorded)
     return Plan(number >> 3, bool(number & 4), bool(number & 2), bool(number & 1))
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,13 @@ from installation.models import checkpoint
 from installation.models.header import read_header
 from installation.models.network import Generator
 from installation.training.base import train as module
+from installation.training.base.config import BaseConfig
 from installation.training.base.export import inherited_from, licence_text
+from installation.training.base.plan import Plan
+from installation.training.base.probe import Probe, Row
 from installation.training.base.steps import Steps
 from installation.training.base.train import train_base
+from installation.training.base.trainee import BaseTrainee
 from installation.training.loop import Outcome, Pace
 from installation.training.runs import EXPORT_NAME, STATE_NAME
 from installation.training.state import load_state, save_state
@@ -380,6 +385,75 @@ def test_a_folder_that_holds_another_run_is_left_alone(finished: Path, disc_data
     with pytest.raises(ConfigError, match="already holds"):
         run(disc_data, finished, small, resume="never")
     assert (finished / STATE_NAME).read_bytes() == before
+
+
+def test_a_run_whose_compiled_plan_fails_here_goes_on_without(
+    disc_data: Path, small: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The like machine without a C compiler, or with files of a compilation that was killed."""
+    out, events = tmp_path / "discs", []
+    run(disc_data, out, small, kimg=0.008)
+    state = load_state(out / STATE_NAME)
+    assert state is not None
+    save_state(out / STATE_NAME, state.tensors, {**state.facts, "plan": {**state.facts["plan"], "compiled": True}})
+
+    def fail(*args: object) -> torch.Tensor:
+        raise OSError("file too short")
+
+    monkeypatch.setattr(torch, "compile", lambda network, **options: fail)
+    run(disc_data, out, small, kimg=0.016, progress=lambda p: events.append(p.event))
+    state = load_state(out / STATE_NAME)
+    assert state is not None
+    assert (state.facts["nimg"], state.facts["plan"]["compiled"]) == (16, False)
+    assert "without (OSError: file too short)" in events[0]
+
+
+def test_a_compiled_plan_that_works_is_kept(
+    disc_data: Path, small: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "discs"
+    run(disc_data, out, small, kimg=0.008)
+    state = load_state(out / STATE_NAME)
+    assert state is not None
+    save_state(out / STATE_NAME, state.tensors, {**state.facts, "plan": {**state.facts["plan"], "compiled": True}})
+    monkeypatch.setattr(torch, "compile", lambda network, **options: network)
+    run(disc_data, out, small, kimg=0.016)
+    state = load_state(out / STATE_NAME)
+    assert state is not None
+    assert state.facts["plan"]["compiled"]
+
+
+def test_what_the_probe_chose_is_said_and_its_time_counts(
+    disc_data: Path, small: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU by its name alone: the probe takes 30 of the 60 seconds that were asked for, and the loop gets the rest."""
+    now, heard, events = [100.0], {}, []
+    found = Probe((Row(Plan(8), 50.0), Row(Plan(8, compiled=True), 0.0, note="no compiler")), Plan(8), 30.0)
+
+    def probe(config: BaseConfig, device: torch.device, **options: Any) -> Probe:
+        now[0] += 30.0
+        heard.update(options)
+        return found
+
+    def train(trainee: BaseTrainee, state_path: Path, **options: Any) -> Outcome:
+        heard.update(options, plan=trainee.plan)
+        return Outcome(0, "minutes", 0, 0.0)
+
+    def plan(config: BaseConfig, device: torch.device, *args: Any, **options: Any) -> Plan:
+        return choose(config, torch.device("cuda"), *args, **options)
+
+    choose = module.choose_plan
+    monkeypatch.setattr(module, "choose_plan", plan)
+    monkeypatch.setattr(module, "probe", probe)
+    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(module.devices, "name", str)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    run(disc_data, tmp_path / "discs", small, minutes=1.0, progress=lambda p: events.append(p.event))
+    assert heard["seconds"] == 6.0
+    assert heard["minutes"] == 0.5
+    assert heard["plan"] == Plan(8)
+    assert found.table() in events[-1]
+    assert "no compiler" in events[-1]
 
 
 def test_on_a_cpu_nothing_is_probed(
