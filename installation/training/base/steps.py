@@ -182,8 +182,10 @@ class Steps:
         img = self.generator.synthesis(ws)
         noise = torch.randn(img.shape, generator=batch.rng).to(img.device)
         lengths = path_lengths(img, ws, noise)
-        penalty, self.path_mean = path_penalty(lengths, self.path_mean)
+        penalty, mean = path_penalty(lengths, self.path_mean)
         (penalty * (self.config.path_weight * _PATH_EVERY)).backward()
+        # One length for all processes, and the one that the state keeps.
+        self.path_mean = self.team.average(mean)
         return lengths.detach().mean()
 
 

@@ -30,6 +30,7 @@ from installation.training.base.trainee import BaseTrainee
 from installation.training.loop import Outcome, Pace
 from installation.training.runs import EXPORT_NAME, STATE_NAME
 from installation.training.state import load_state, save_state
+from installation.training.team import Team
 from tests.training.base.conftest import pack_discs
 
 
@@ -421,6 +422,14 @@ def test_a_compiled_plan_that_works_is_kept(
     state = load_state(out / STATE_NAME)
     assert state is not None
     assert state.facts["plan"]["compiled"]
+
+
+def test_processes_keep_one_path_length(
+    disc_data: Path, small: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Team, "average", lambda team, numbers: torch.full_like(numbers, 7.0))
+    run(disc_data, tmp_path / "discs", {**small, "path_weight": "2", "path_kimg": "0", "warm_kimg": "0"}, kimg=0.04)
+    assert tensors(tmp_path / "discs")["path_mean"] == 7.0
 
 
 def test_what_the_probe_chose_is_said_and_its_time_counts(
