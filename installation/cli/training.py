@@ -350,5 +350,7 @@ def _say_progress(progress: Progress) -> None:
 
 
 def _say_outcome(outcome: Outcome) -> None:
+    if os.environ.get("RANK", "0") != "0":  # torchrun's processes end alike, and the first one says so for all
+        return
     done = "that is all of --kimg" if outcome.reason == "kimg" else f"{outcome.reason}; the same command goes on"
     answer(f"{outcome.nimg / 1000:.1f} kimg: {done}")

@@ -43,19 +43,29 @@ def command(folder: Path, data: Path, small: dict[str, str], *, kimg: float, sav
 
 def launch(arguments: list[str]) -> tuple[int, str]:
     """Train with two processes; (exit code, what they wrote to stderr). None of them is left."""
+    code, _, stderr = launch_heard(arguments)
+    return code, stderr
+
+
+def launch_heard(arguments: list[str]) -> tuple[int, str, str]:
+    """As `launch`: (exit code, stdout, stderr)."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     process = subprocess.Popen(
-        [sys.executable, *launcher, *arguments], env=environment(), stderr=subprocess.PIPE, text=True
+        [sys.executable, *launcher, *arguments],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
-        _, stderr = process.communicate(timeout=90)
+        stdout, stderr = process.communicate(timeout=90)
     finally:
         if process.poll() is None:
             for child in psutil.Process(process.pid).children(recursive=True):
                 child.kill()
             process.kill()
             process.wait()
-    return process.returncode, stderr
+    return process.returncode, stdout, stderr
 
 
 def environment() -> dict[str, str]:
@@ -153,3 +163,12 @@ def test_two_processes_need_a_batch_they_can_share(disc_data: Path, small: dict[
     code, stderr = launch(arguments)
     assert code != 0
     assert "cannot be shared by 2 processes" in stderr
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_speaks(disc_data: Path, small: dict[str, str], tmp_path: Path) -> None:
+    sets = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+    words = ["train", "base", str(disc_data), str(tmp_path / "run"), "--kimg", "0.016", "--device", "cpu", *sets]
+    code, stdout, stderr = launch_heard(["-m", "installation", *words])
+    assert code == 0, stderr[-3000:]
+    assert stdout.splitlines() == ["0.0 kimg: that is all of --kimg"]
