@@ -34,6 +34,8 @@ Workers = Annotated[
         help="Processes; one a core if not given. A picture of 100 megapixels takes one of them 3 GB.", min=1, max=61
     ),
 ]
+# What every generator of random numbers takes, also with one added.
+Seed = Annotated[int, typer.Option(help="Of everything that is drawn.", min=0, max=4_000_000_000)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 
 
@@ -173,7 +175,7 @@ def base(
     minutes: Minutes = None,
     kimg: Kimg = None,
     resume: Resume = "auto",
-    seed: int = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     warm_start: Annotated[Path | None, typer.Option(help="A checkpoint of the same shape, or a run's folder.")] = None,
     overrides: Overrides = None,
@@ -213,7 +215,7 @@ def stage(
     minutes: Minutes = None,
     kimg: Kimg = None,
     resume: Resume = "auto",
-    seed: int = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     overrides: Overrides = None,
 ) -> None:
@@ -252,7 +254,7 @@ def atelier(
     n: Annotated[int, typer.Option(help="Pictures each judgement makes.", min=50, max=50000)] = 1000,
     licence: Annotated[list[str] | None, typer.Option(help="FOLDER=LICENCE, goes into every model card.")] = None,
     text: Annotated[bool, typer.Option(help="Look for text and watermarks too.")] = True,
-    seed: int = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="base.KEY=VALUE or stage.KEY=VALUE changes a config's field.")

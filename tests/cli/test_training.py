@@ -84,3 +84,9 @@ def test_a_dataset_is_held_against_its_sum(tmp_path: Path) -> None:
     data = file.read_bytes()
     file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     refused(tmp_path, 6, "the file is damaged", "data", "check", "discs.safetensors")
+
+
+def test_a_seed_that_no_generator_of_numbers_takes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    refused(tmp_path, 2, "--seed", "train", "base", "discs.safetensors", "runs/a", "--seed", "1" + "0" * 27)
+    refused(tmp_path, 2, "--seed", "train", "base", "discs.safetensors", "runs/a", "--seed", "-1")
