@@ -40,7 +40,7 @@ from installation.training.loop import Progress, owed_at
 from installation.training.progress import Counted, Shared
 from installation.training.records import mark_made, write_bytes
 from installation.training.run_info import network_in, read_run
-from installation.training.runs import RUN_FILE, STATE_NAME
+from installation.training.runs import EXPORT_NAME, RUN_FILE, STATE_NAME
 from installation.training.stage import configs as stage_configs
 from installation.training.stage.trainer import train_stage
 from installation.training.team import launched
@@ -276,7 +276,7 @@ def _left(run: Path, share: float, options: AtelierOptions) -> tuple[float | Non
     left = (options.minutes or 0.0) * share - _trained_minutes(run)
     if left > 0:
         return left, None
-    owed = owed_at(run / STATE_NAME)
+    owed = owed_at(run / STATE_NAME, run / EXPORT_NAME)
     return None if owed is None else (None, owed / 1000)
 
 

@@ -127,15 +127,18 @@ def check_resume(resume: str, state_path: Path) -> None:
         raise ConfigError("the folder already holds a run", where=str(state_path.parent), fix=fix)
 
 
-def owed_at(state_path: Path) -> int | None:
-    """The images after which a run was cut short before it had shown what it learnt; None where it owes no show."""
+def owed_at(state_path: Path, product: Path) -> int | None:
+    """The images after which a run was cut short before it had shown what it learnt, or after which its product was lost; None where it
+    owes no show."""
     state = load_state(state_path)
-    return int(state.facts["nimg"]) if state is not None and _owing(state) else None
+    return int(state.facts["nimg"]) if state is not None and _owing(state, product) else None
 
 
-def _owing(state: State) -> bool:
-    """Whether what it holds has not been shown. A state of before this was kept may owe the show of a run's beginning."""
-    return bool(state.facts.get("loop", {}).get("owing", state.facts["nimg"] == 0))
+def _owing(state: State, product: Path | None) -> bool:
+    """Whether what it holds has not been shown, or the product is gone: a state may have been carried to another machine alone. A state
+    of before this was kept may owe the show of a run's beginning."""
+    owing = bool(state.facts.get("loop", {}).get("owing", state.facts["nimg"] == 0))
+    return owing or (product is not None and not product.exists())
 
 
 def train(
@@ -145,6 +148,7 @@ def train(
     pace: Pace,
     minutes: float | None = None,
     kimg: float | None = None,
+    product: Path | None = None,
     team: Team | None = None,
     log: Callable[..., None] = lambda nimg, **numbers: None,
     progress: Callable[[Progress], None] = lambda progress: None,
@@ -152,12 +156,13 @@ def train(
 ) -> Outcome:
     """Train until `kimg` thousand images were seen in all, or for `minutes` from now, or until SIGINT or SIGTERM; then save.
 
-    Begins with what `state_path` holds, if there is a state. With neither limit it goes on until it is stopped.
+    Begins with what `state_path` holds, if there is a state. With neither limit it goes on until it is stopped. product: a file that
+    every show writes; where it is missing beside a state, that is shown first.
 
     EngineError when the run cannot get past a point after `pace.retries` returns with halved learning rates; OutputError when the disk
     is full, and then the last state is still there; CheckpointError when the state is damaged.
     """
-    return _Loop(trainee, state_path, pace, team or Team(), log, progress, clock).run(minutes, kimg)
+    return _Loop(trainee, state_path, product, pace, team or Team(), log, progress, clock).run(minutes, kimg)
 
 
 class _Loop:
@@ -165,13 +170,14 @@ class _Loop:
         self,
         trainee: Trainee,
         state_path: Path,
+        product: Path | None,
         pace: Pace,
         team: Team,
         log: Callable[..., None],
         progress: Callable[[Progress], None],
         clock: Callable[[], float],
     ) -> None:
-        self.trainee, self.state_path, self.pace, self.team = trainee, state_path, pace, team
+        self.trainee, self.state_path, self.product, self.pace, self.team = trainee, state_path, product, pace, team
         self.log, self.progress, self.clock = log, progress, clock
         self.rolled_back, self.lr_factor, self.tries = 0, 1.0, 0
         self.means = _Means()
@@ -240,7 +246,7 @@ class _Loop:
         self.rolled_back, self.lr_factor = int(loop.get("rolled_back", 0)), float(loop.get("lr_factor", 1.0))
         self.trainee.restore(state)
         self.trainee.retry(self.rolled_back, self.lr_factor)
-        return _owing(state)
+        return bool(self.team.agree(int(_owing(state, self.product))))
 
     def _report(self, *, due: bool) -> _Order:
         """Look at the numbers now and then, and whenever something is about to be kept. BACK if they are none."""

@@ -99,6 +99,19 @@ def test_the_same_call_goes_on_to_the_same_end(tmp_path: Path) -> None:
     assert second.shown == [2000, 3000]
 
 
+def test_a_state_that_came_alone_is_shown_at_once(tmp_path: Path) -> None:
+    product = tmp_path / "G_ema.safetensors"
+    run(Counter(), tmp_path, kimg=1.5, product=product)
+    assert owed_at(tmp_path / "state.safetensors", product) == 1500
+    second, third = Counter(), Counter()
+    run(second, tmp_path, kimg=1.5, product=product)
+    assert second.shown == [1500]
+    product.touch()
+    run(third, tmp_path, kimg=1.5, product=product)
+    assert third.shown == []
+    assert owed_at(tmp_path / "state.safetensors", product) is None
+
+
 def test_a_state_is_not_begun_over_where_nobody_may_go_on(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     check_resume("never", state)
@@ -130,10 +143,10 @@ def test_a_show_that_a_kill_or_a_full_disk_cut_short_is_made_good(tmp_path: Path
 
     with pytest.raises(OutputError):
         run(Cut(), tmp_path, kimg=1.5)
-    assert owed_at(tmp_path / "state.safetensors") == fatal
+    assert owed_at(tmp_path / "state.safetensors", tmp_path) == fatal
     again = Counter()
     assert run(again, tmp_path, kimg=1.5).nimg == 1500
-    assert owed_at(tmp_path / "state.safetensors") is None
+    assert owed_at(tmp_path / "state.safetensors", tmp_path) is None
     assert again.shown == [nimg for nimg in (0, 1000, 1500) if nimg >= fatal]
     assert again.weight.item() == 15.0
 

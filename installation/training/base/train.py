@@ -26,7 +26,7 @@ from installation.training.dataset import Dataset, open_dataset
 from installation.training.feed import Feed
 from installation.training.loop import Outcome, Pace, Progress, check_resume, train
 from installation.training.memory import enough_memory
-from installation.training.runs import STATE_NAME, Run
+from installation.training.runs import EXPORT_NAME, STATE_NAME, Run
 from installation.training.state import State, load_state, previous
 from installation.training.team import Team, assemble
 
@@ -112,6 +112,7 @@ def train_base(
             pace=pace or Pace(show_kimg=chosen.show_kimg),
             minutes=None if minutes is None else max(minutes - (time.monotonic() - began) / 60, 0.0),
             kimg=kimg,
+            product=out / EXPORT_NAME,
             team=team,
             log=run.log if run is not None else lambda nimg, **numbers: None,
             progress=progress,

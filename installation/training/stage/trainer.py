@@ -87,7 +87,14 @@ def train_stage(
         trainee.on_show = show
         pace = pace or Pace(show_kimg=chosen.show_kimg)
         return train(
-            trainee, run.folder / STATE_NAME, pace=pace, minutes=minutes, kimg=kimg, log=run.log, progress=progress
+            trainee,
+            run.folder / STATE_NAME,
+            pace=pace,
+            minutes=minutes,
+            kimg=kimg,
+            product=run.folder / EXPORT_NAME,
+            log=run.log,
+            progress=progress,
         )
 
 

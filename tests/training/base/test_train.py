@@ -424,6 +424,17 @@ def test_a_compiled_plan_that_works_is_kept(
     assert state.facts["plan"]["compiled"]
 
 
+def test_a_state_that_is_carried_home_alone_makes_its_network(
+    finished: Path, disc_data: Path, small: dict[str, str], tmp_path: Path
+) -> None:
+    """With the kimg that it has: nothing is left to learn."""
+    home = tmp_path / "discs"
+    home.mkdir()
+    shutil.copy(finished / STATE_NAME, home)
+    run(disc_data, home, small, kimg=0.32)
+    assert read_header(home / EXPORT_NAME).nimg == 320
+
+
 def test_processes_keep_one_path_length(
     disc_data: Path, small: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
