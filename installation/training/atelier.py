@@ -123,7 +123,7 @@ def make(folders: Sequence[Path], out: Path, options: AtelierOptions, listeners:
     listeners.begins("judging the base")
     judgements = [_judged(base, kits[0], lambda: judge_base(base, kits[0], device=place, progress=listeners.shared))]
     if large is None:
-        return Made(_show(out, 0), tuple(judgements))
+        return Made(write_show(out, 0), tuple(judgements))
     scale = large.size // faces.size
     if not _stage(large, scale, base, out / "runs", common, options, listeners):
         return Made(None)
@@ -132,7 +132,7 @@ def make(folders: Sequence[Path], out: Path, options: AtelierOptions, listeners:
     judgements.append(
         _judged(stage, kits[1], lambda: judge_stage(stage, kits[1], base=base, device=place, progress=listeners.shared))
     )
-    return Made(_show(out, scale), tuple(judgements), scale)
+    return Made(write_show(out, scale), tuple(judgements), scale)
 
 
 def _base(
@@ -305,15 +305,17 @@ def _judged(network: Path, kit: Kit, judge: Callable[[], Judgement]) -> Judgemen
     return judge()
 
 
-def _show(out: Path, scale: int) -> Path:
-    """Written once: from then on it is the artist's."""
+def write_show(out: Path, scale: int) -> Path:
+    """The show in the folder. Written once: from then on it is the artist's. scale: of the stage, 0 without one."""
     path = out / "show.toml"
     if not path.exists():
+        # A folder's name may hold what TOML or a title may not: quotes, line ends, bytes that are no Unicode, more than 200 letters.
+        title = "".join(sign for sign in out.resolve().name if sign.isprintable() and sign not in '"\\')[:200]
         stages = '"runs/stage/G_ema.safetensors"' if scale else ""
         text = f"""\
 # Made by `installation atelier`. Play it with `installation run {path.name}`; docs/show.md says what else can stand here.
 
-title = "{out.resolve().name.translate(str.maketrans("", "", chr(34) + chr(92)))}"
+title = "{title}"
 
 [cascade]
 base = "runs/base/G_ema.safetensors"
