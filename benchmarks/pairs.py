@@ -79,7 +79,7 @@ def lucidrains(size: int) -> Pair:
     network, tensors = _converted(lucidrains_files.convert({"GAN": state}, where=""))
 
     def plain(ws: Tensor) -> Tensor:
-        return original_layouts.lucidrains_picture(state, ws[:, 0], tensors["noise"]) * 2 - 1
+        return original_layouts.lucidrains_picture(state, ws, tensors["noise"]) * 2 - 1
 
     return Pair(network, plain)
 

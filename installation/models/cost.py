@@ -13,7 +13,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 UPSCALER_INPUT = 256
 _MOST = 1 << 60
-_HEADS = 8  # of a lightweight-gan's attention
+_HEADS = 8  # of the attention in lucidrains' networks
 # What no training moved: averages, statistics, noise that import made constant, filters, a StyleGAN3's plane.
 _FIXED = frozenset(("w_avg", "running_mean", "running_var", "noise", "noise_const", "magnitude_ema"))
 _FIXED |= frozenset(("taps", "up_filter", "down_filter", "transform", "freqs", "phases"))
@@ -67,17 +67,23 @@ def _stage(kernels: Shapes, side: int) -> int:
     return sum(math.prod(shape) * side * side >> 2 * halvings[name] for name, shape in kernels.items())
 
 
-def _lightweightgan(header: Header, shapes: Shapes) -> int | None:
-    """A layer's 1x1 convolution and the attention before it run before the doubling."""
-    before = header.config.get("attention")
+def _attended(header: Header) -> list[int]:
+    """Before which layers or blocks attention stands; LookupError where the header does not tell."""
+    before = header.config.get("attention", [])
     if not isinstance(before, list) or not all(isinstance(i, int) and 0 <= i < 16 for i in before):
-        return None
+        raise LookupError("attention")
+    return before
+
+
+def _lightweightgan(header: Header, shapes: Shapes) -> int:
+    """A layer's 1x1 convolution and the attention before it run before the doubling."""
+    before = _attended(header)
     total = 0
     for name, shape in _kernels(shapes).items():
         if found := _LAYER.match(name):
             level = int(found[1]) + (found[2] == "conv")
         elif found := _ATTENTION.match(name):
-            level = before[int(found[1])] if int(found[1]) < len(before) else 0
+            level = before[int(found[1])]
         else:
             continue
         total += math.prod(shape) * (4 << level) ** 2
@@ -86,18 +92,32 @@ def _lightweightgan(header: Header, shapes: Shapes) -> int | None:
     return total
 
 
-def _of_blocks(header: Header, shapes: Shapes) -> int:
-    """FastGAN, progressive GAN, lucidrains. Block 0 runs at 4 or 8 px; what is outside the blocks ends the network, but for `first` at
-    4 px and FastGAN's gates."""
-    smallest = 4 if header.arch == "lucidrains" else 8
+def _lucidrains(header: Header, shapes: Shapes) -> int:
+    """Attention runs before its block's doubling. The first convolution of a constant runs once and for all."""
+    before = _attended(header)
     total = 0
     for name, shape in _kernels(shapes).items():
         if found := _BLOCK.match(name):
-            resolution = smallest << int(found[1])
+            side = 4 << int(found[1])
+        elif found := _ATTENTION.match(name):
+            side = 4 << max(before[int(found[1])] - 1, 0)
+        else:
+            side = 0 if "const" in shapes else 4
+        total += math.prod(shape) * side**2
+        if name.endswith(".q.weight"):
+            total += 2 * shape[0] * shape[0] // _HEADS * side**2
+    return total
+
+
+def _of_blocks(header: Header, shapes: Shapes) -> int:
+    """FastGAN and progressive GAN. Block 0 runs at 8 px; what is outside the blocks ends the network, but for `first` at 4 px and
+    FastGAN's gates."""
+    total = 0
+    for name, shape in _kernels(shapes).items():
+        if found := _BLOCK.match(name):
+            resolution = 8 << int(found[1])
         else:
             resolution = 4 if name.startswith("first.") else 1 if name.startswith("gates.") else header.size
-            if header.arch == "lucidrains" and resolution == 4:  # of a constant: once and for all
-                continue
         total += math.prod(shape) * resolution**2
     return total
 
@@ -171,7 +191,7 @@ _GENERATORS: Mapping[str, Callable[[Header, Shapes], int | None]] = {
     "dcgan": _dcgan,
     "fastgan": _of_blocks,
     "lightweightgan": _lightweightgan,
-    "lucidrains": _of_blocks,
+    "lucidrains": _lucidrains,
     "mobilestylegan": _mobilestylegan,
     "pggan": _of_blocks,
     "r3gan": _r3gan,

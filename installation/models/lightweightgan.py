@@ -13,17 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.errors import ModelError
-from installation.models.lucidrains import BLUR
+from installation.models.attention import HEADS, channel_norm, linear_attention
+from installation.models.lucidrains import BLUR, opaque
 from installation.models.network import ZGenerator, keep, whole, wholes
 
-HEADS = 8
 WINDOW = 3
 
 
 class LightweightGAN(ZGenerator):
     """channels: widths of the doublings, from 8x8 up; the 4x4 start has z_dim. gates: for each, the layer it looks at, and the layer it
     gates. frequencies: gates weigh places by cosines, not by their content. attention: layers with attention before them.
-    heads_width: channels of one head of the attention.
+    heads_width: channels of one head of the attention. colours: 4 where the last is how opaque the picture is.
     """
 
     arch = "lightweightgan"
@@ -39,6 +39,7 @@ class LightweightGAN(ZGenerator):
         frequencies: bool,
         attention: Sequence[int],
         heads_width: int,
+        colours: int = 3,
     ) -> None:
         super().__init__()
         self.z_dim = whole("z_dim", z_dim, 1, 8192)
@@ -60,6 +61,7 @@ class LightweightGAN(ZGenerator):
             "frequencies": frequencies,
             "attention": attention,
             "heads_width": whole("heads_width", heads_width, 1, 1024),
+            "colours": whole("colours", colours, 3, 4),
         }
         self.shape = (4 << len(channels), 4 << len(channels))
         inputs = [z_dim, *channels]
@@ -70,7 +72,7 @@ class LightweightGAN(ZGenerator):
             for (small, large), width in zip(pairs, widths, strict=True)
         )
         self.attentions = nn.ModuleList(Attention(inputs[i], heads_width) for i in attention)
-        self.final = nn.Conv2d(channels[-1], 3, 3, padding=1)
+        self.final = nn.Conv2d(channels[-1], colours, 3, padding=1)
         self.gate_from = {small: (large, gate) for (small, large), gate in zip(pairs, self.gates, strict=True)}
         self.attention_before = dict(zip(attention, self.attentions, strict=True))
 
@@ -92,7 +94,7 @@ class LightweightGAN(ZGenerator):
                 waiting[large] = gate(x.float())
             if i in waiting:
                 x = x * waiting[i].to(x.dtype)
-        return self.final(x.float()).clamp(0, 1) * 2 - 1
+        return opaque(self.final(x.float()).clamp(0, 1)) * 2 - 1
 
 
 class Layer(nn.Module):
@@ -165,11 +167,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [N, channels, h, w] -> the same shape."""
         n, _, height, width = x.shape
-        var, mean = torch.var_mean(x, dim=1, unbiased=False, keepdim=True)
-        x = (x - mean) / (var + 1e-5).sqrt() * self.gain[:, None, None] + self.shift[:, None, None]
-        q, k, v = (self._heads(part) for part in (self.far_q(x), *self.far_kv(self.far_depthwise(x)).chunk(2, dim=1)))
-        q, k = q.softmax(dim=2) * self.heads_width**-0.5, k.softmax(dim=3)
-        far = torch.einsum("nhdp,nhep,nhdq->nheq", k, v, q).reshape(n, -1, height, width)
+        x = channel_norm(x) * self.gain[:, None, None] + self.shift[:, None, None]
+        far = linear_attention(self.far_q(x), *self.far_kv(self.far_depthwise(x)).chunk(2, dim=1))
         q, k, v = self._heads(self.near_q(x)), *(self._windows(part) for part in self.near_kv(x).chunk(2, dim=1))
         weights = torch.einsum("nhdp,nhdjp->nhjp", q * self.heads_width**-0.5, k).softmax(dim=2)
         near = torch.einsum("nhjp,nhdjp->nhdp", weights, v).reshape(n, -1, height, width)

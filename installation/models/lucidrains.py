@@ -1,22 +1,22 @@
 """lucidrains' stylegan2-pytorch generator: StyleGAN2 in spirit, another network in detail.
 
 Modulation is by (style + 1); noise is one uniform map for all layers, spread by a linear layer; doubling is bilinear; colours are doubled
-bilinearly and blurred by [1, 2, 1] after they are added; pictures are 0..1, cut there. Only the layout of its 1.x releases, without
-attention. The mapping scales z to length 1, and its layers have no gain. Tensor names: `mapping.fc{i}`, `noise`, `const`, `first`,
-`blocks.{i}`.
+bilinearly and, since 1.1, blurred by [1, 2, 1] after they are added; pictures are 0..1, cut there. Only the layout of its 1.x releases.
+The mapping scales z to length 1, and its layers have no gain. Tensor names: `mapping.fc{i}`, `noise`, `const` or `input`, `first`,
+`attentions.{k}`, `blocks.{i}`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from installation.errors import ModelError
-from installation.models.network import Generator, keep, whole, wholes
+from installation.models.attention import NORMS, AttentionLayer
+from installation.models.network import Generator, flag, keep, whole, wholes
 from installation.models.stylegan2_layers import EPS, mixed
 
 SLOPE = 0.2
@@ -24,27 +24,61 @@ BLUR = ((1, 2, 1), (2, 4, 2), (1, 2, 1))
 
 
 class LucidrainsStyleGAN2(Generator):
-    """channels: width of each resolution from 4x4 up. ws has one row for each."""
+    """channels: width of each resolution from 4x4 up. ws has one row for each. constant: whether all pictures start from one tensor;
+    otherwise from the mean of the rows of ws. attention: the resolutions with attention before them, as positions in `channels`.
+    attention_norm: one of attention.NORMS. blur: of the doubled colours. colours: 4 where the last is how opaque the picture is.
+    """
 
     arch = "lucidrains"
     cpu_channels_last = True
     mapping: LucidrainsMapping
 
-    def __init__(self, *, z_dim: int, channels: Sequence[int], mapping_layers: int = 8) -> None:
+    def __init__(
+        self,
+        *,
+        z_dim: int,
+        channels: Sequence[int],
+        mapping_layers: int = 8,
+        constant: bool = True,
+        attention: Sequence[int] = (),
+        attention_norm: str = "variance",
+        blur: bool = True,
+        colours: int = 3,
+    ) -> None:
         super().__init__()
         self.z_dim = self.w_dim = whole("z_dim", z_dim, 1, 8192)
         channels = wholes("channels", channels, 1, 8192, least=1, most=9)
-        layers = whole("mapping_layers", mapping_layers, 1, 64)
-        self.config = {"z_dim": z_dim, "channels": channels, "mapping_layers": layers}
+        attention = wholes("attention", attention, 0, len(channels) - 1, least=0, most=len(channels))
+        if len(set(attention)) < len(attention):
+            raise ModelError(f"attention must name each resolution once, not {attention}")
+        if attention_norm not in NORMS:
+            raise ModelError(f"attention_norm must be one of {', '.join(NORMS)}, not {str(attention_norm)[:40]}")
+        self.constant, self.blur = flag("constant", constant), flag("blur", blur)
+        self.config = {
+            "z_dim": z_dim,
+            "channels": channels,
+            "mapping_layers": whole("mapping_layers", mapping_layers, 1, 64),
+            "constant": constant,
+            "attention": attention,
+            "attention_norm": attention_norm,
+            "blur": blur,
+            "colours": whole("colours", colours, 3, 4),
+        }
         self.num_ws = len(channels)
         size = 4 << len(channels) - 1
         self.shape = (size, size)
-        self.mapping = LucidrainsMapping(z_dim, layers, self.num_ws)
-        self.const = nn.Parameter(torch.empty(channels[0], 4, 4))
+        inputs = [channels[0], *channels[:-1]]
+        self.mapping = LucidrainsMapping(z_dim, mapping_layers, self.num_ws)
+        if constant:
+            self.const = nn.Parameter(torch.empty(channels[0], 4, 4))
+        else:
+            self.input = nn.Linear(z_dim, 16 * channels[0], bias=False)
         self.noise = nn.Parameter(torch.empty(size, size))
         self.first = nn.Conv2d(channels[0], channels[0], 3, padding=1)
+        self.attentions = nn.ModuleList(AttentionLayer(inputs[i], attention_norm) for i in attention)
+        self.attention_before = dict(zip(attention, self.attentions, strict=True))
         self.blocks = nn.ModuleList(
-            Block(channels[max(i - 1, 0)], width, z_dim, up=i > 0) for i, width in enumerate(channels)
+            Block(inputs[i], width, z_dim, colours, up=i > 0) for i, width in enumerate(channels)
         )
 
     def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
@@ -55,38 +89,43 @@ class LucidrainsStyleGAN2(Generator):
         return [[block.conv0.affine.weight, block.conv1.affine.weight] for block in self.blocks]  # pyright: ignore[reportReturnType, reportAttributeAccessIssue]
 
     def prepare(self) -> None:
-        start = F.conv2d(self.const[None], self.first.weight, self.first.bias, padding=1)
-        keep(self, "start", start.contiguous(memory_format=self.memory_format))
+        if self.constant:
+            start = F.conv2d(self.const[None], self.first.weight, self.first.bias, padding=1)
+            keep(self, "start", start.contiguous(memory_format=self.memory_format))
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             block.prepare(self.noise[: 4 << i, : 4 << i], self.compute, self.memory_format)
         blur = torch.tensor(BLUR, dtype=torch.float32, device=self.noise.device) / 16
-        keep(self, "blur", blur.expand(3, 1, 3, 3).contiguous())
+        keep(self, "smooth", blur.expand(self.config["colours"], 1, 3, 3).contiguous())
 
     def synthesis(self, ws: Tensor) -> Tensor:
         """ws [N, num_ws, w_dim] float32 -> img [N, 3, size, size] float32, -1..1."""
-        x = self.get_buffer("start").expand(len(ws), -1, -1, -1).to(self.compute, copy=True)
+        x = self._start(ws).to(self.compute, memory_format=self.memory_format, copy=True)
         img: Tensor | None = None
         for i, block in enumerate(self.blocks):
+            if i in self.attention_before:
+                x = self.attention_before[i](x.float()).to(self.compute, memory_format=self.memory_format)
             x, rgb = block(x, ws[:, i])
             img = rgb if img is None else self._doubled(img) + rgb
         assert img is not None
-        return img.clamp(0, 1) * 2 - 1
+        return opaque(img.clamp(0, 1)) * 2 - 1
+
+    def _start(self, ws: Tensor) -> Tensor:
+        """[N, C, 4, 4] float32."""
+        if self.constant:
+            return self.get_buffer("start").expand(len(ws), -1, -1, -1)
+        return self.first(self.input(ws.mean(dim=1)).unflatten(1, (-1, 4, 4)))
 
     def _doubled(self, img: Tensor) -> Tensor:
         img = F.interpolate(img, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return F.conv2d(F.pad(img, (1, 1, 1, 1), mode="reflect"), self.get_buffer("blur"), groups=3)
+        if not self.blur:
+            return img
+        return F.conv2d(F.pad(img, (1, 1, 1, 1), mode="reflect"), self.get_buffer("smooth"), groups=img.shape[1])
 
-    @staticmethod
-    def config_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        """The constructor arguments, read from the shapes of a state dict with our names. ModelError if it is none."""
-        channels = []
-        while (name := f"blocks.{len(channels)}.conv1.weight") in tensors:
-            channels.append(tensors[name].shape[0])
-        layers = sum(1 for i in range(64) if f"mapping.fc{i}.weight" in tensors)
-        if not channels or not layers:
-            raise ModelError("not a state dict of this StyleGAN2: no blocks or no mapping")
-        return {"z_dim": tensors["mapping.fc0.weight"].shape[1], "channels": channels, "mapping_layers": layers}
+
+def opaque(img: Tensor) -> Tensor:
+    """img [N, 3 or 4, h, w], 0..1 -> [N, 3, h, w]: what is transparent lies on white, as in the films that lucidrains' code makes."""
+    return img if img.shape[1] == 3 else torch.lerp(torch.ones_like(img[:, :3]), img[:, :3], img[:, 3:])
 
 
 class LucidrainsMapping(nn.Module):
@@ -112,12 +151,12 @@ class LucidrainsMapping(nn.Module):
 class Block(nn.Module):
     """One resolution: doubled but for the first, two modulated convolutions, and its share of the colours."""
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int, *, up: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, w_dim: int, colours: int, *, up: bool) -> None:
         super().__init__()
         self.up = up
         self.conv0 = ModulatedConv(inputs, outputs, w_dim)
         self.conv1 = ModulatedConv(outputs, outputs, w_dim)
-        self.torgb = ToRGB(outputs, w_dim)
+        self.torgb = ToRGB(outputs, w_dim, colours)
 
     def prepare(self, noise: Tensor, dtype: torch.dtype, memory_format: torch.memory_format) -> None:
         self.conv0.prepare(noise, dtype, memory_format)
@@ -161,10 +200,10 @@ class ModulatedConv(nn.Module):
 class ToRGB(nn.Module):
     """1x1, modulated and not demodulated, without bias. float32."""
 
-    def __init__(self, inputs: int, w_dim: int) -> None:
+    def __init__(self, inputs: int, w_dim: int, colours: int) -> None:
         super().__init__()
         self.affine = nn.Linear(w_dim, inputs)
-        self.weight = nn.Parameter(torch.empty(3, inputs, 1, 1))
+        self.weight = nn.Parameter(torch.empty(colours, inputs, 1, 1))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         # The weights are modulated, 3 * inputs numbers: a pass over x would be more.

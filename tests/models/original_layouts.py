@@ -239,21 +239,60 @@ class FastGAN(nn.Module):
         return self.to_big(features[-1])
 
 
-def lucidrains(channels: Sequence[int], z_dim: int = 12, layers: int = 3, seed: int = 0) -> State:
-    """The `GAN` of lucidrains' stylegan2-pytorch 1.9, its averaged halves, scaled so that most of a picture lies within 0..1."""
+def lucidrains(
+    channels: Sequence[int],
+    z_dim: int = 12,
+    layers: int = 3,
+    seed: int = 0,
+    *,
+    attention: Sequence[int] = (),
+    norm: str = "variance",
+    constant: bool = True,
+    colours: int = 3,
+    blur: bool = True,
+) -> State:
+    """The `GAN` of lucidrains' stylegan2-pytorch 1.x, its averaged halves, scaled so that most of a picture lies within 0..1.
+
+    attention: blocks with attention before them. norm: of it, as our network names it.
+    """
     rng = torch.Generator().manual_seed(seed)
     state: State = {}
 
-    def put(name: str, *shape: int, scale: float = 1.0) -> None:
-        state[name] = torch.randn(*shape, generator=rng) * scale
+    def put(name: str, *shape: int, scale: float = 1.0, offset: float = 0.0) -> None:
+        state[name] = torch.randn(*shape, generator=rng) * scale + offset
 
     def linear(name: str, inputs: int, outputs: int, scale: float) -> None:
         put(f"{name}.weight", outputs, inputs, scale=scale)
         put(f"{name}.bias", outputs, scale=scale)
 
+    def pointwise(name: str, inputs: int, outputs: int, *, bias: bool = True) -> None:
+        put(f"{name}.weight", outputs, inputs, 1, 1, scale=1 / math.sqrt(inputs))
+        if bias:
+            put(f"{name}.bias", outputs, scale=0.1)
+
+    def attend(name: str, width: int) -> None:
+        pointwise(f"{name}.0.fn.fn.to_q", width, 512, bias=False)
+        put(f"{name}.0.fn.fn.to_kv.net.0.weight", width, 1, 3, 3)
+        pointwise(f"{name}.0.fn.fn.to_kv.net.1", width, 1024, bias=False)
+        pointwise(f"{name}.0.fn.fn.to_out", 512, width)
+        pointwise(f"{name}.1.fn.fn.0", width, 2 * width)
+        pointwise(f"{name}.1.fn.fn.2", 2 * width, width)
+        for k in range(2):
+            stem, shape = f"{name}.{k}.fn", (1, width, 1, 1)
+            if norm == "scale":
+                put(f"{stem}.g", *shape, offset=1)
+            else:
+                gain, shift = ("weight", "bias") if norm == "places" else ("g", "b")
+                shape = (width,) if norm == "places" else shape
+                put(f"{stem}.norm.{gain}", *shape, scale=0.3, offset=1)
+                put(f"{stem}.norm.{shift}", *shape, scale=0.3)
+
     for i in range(layers):
         linear(f"SE.net.{2 * i}", z_dim, z_dim, 10 / math.sqrt(z_dim))
-    put("GE.initial_block", 1, channels[0], 4, 4)
+    if constant:
+        put("GE.initial_block", 1, channels[0], 4, 4)
+    else:
+        put("GE.to_initial_block.weight", z_dim, channels[0], 4, 4)
     put("GE.initial_conv.weight", channels[0], channels[0], 3, 3, scale=0.1)
     put("GE.initial_conv.bias", channels[0], scale=0.1)
     for i, outputs in enumerate(channels):
@@ -263,9 +302,11 @@ def lucidrains(channels: Sequence[int], z_dim: int = 12, layers: int = 3, seed: 
             linear(f"{name}.to_noise{k}", 1, outputs, 0.3)
             put(f"{name}.conv{k}.weight", outputs, width, 3, 3)
         linear(f"{name}.to_rgb.to_style", z_dim, outputs, 1 / math.sqrt(z_dim))
-        put(f"{name}.to_rgb.conv.weight", 3, outputs, 1, 1, scale=0.3 / math.sqrt(outputs))
-        if i < len(channels) - 1:
+        put(f"{name}.to_rgb.conv.weight", colours, outputs, 1, 1, scale=0.3 / math.sqrt(outputs))
+        if blur and i < len(channels) - 1:
             state[f"{name}.to_rgb.upsample.1.f"] = torch.tensor([1.0, 2.0, 1.0])
+        if i in attention:
+            attend(f"GE.attns.{i}", inputs)
     return state
 
 
@@ -277,20 +318,69 @@ def lucidrains_w(state: State, z: Tensor, rate: float) -> Tensor:
     return x
 
 
-def lucidrains_picture(state: State, w: Tensor, noise: Tensor) -> Tensor:
-    """w [1, z_dim], noise [size, size] -> the picture, 0..1, with modulated weights."""
+def lucidrains_attention(state: State, name: str, x: Tensor, norm: str) -> Tensor:
+    """x [1, C, h, w] -> x: attention and the two convolutions after it, each head and each place on its own."""
+    _, _, height, width = x.shape
+
+    def pointwise(name: str, x: Tensor) -> Tensor:
+        """x [C, places]."""
+        y = state[f"{name}.weight"][:, :, 0, 0] @ x
+        return y + state[f"{name}.bias"][:, None] if f"{name}.bias" in state else y
+
+    def normed(k: int, x: Tensor) -> Tensor:
+        if norm == "scale":
+            return x
+        if norm == "places":
+            x = (x - x.mean(dim=1, keepdim=True)) / x.var(dim=1, unbiased=False, keepdim=True).add(1e-5).sqrt()
+            return x * state[f"{name}.{k}.fn.norm.weight"][:, None] + state[f"{name}.{k}.fn.norm.bias"][:, None]
+        far = x - x.mean(dim=0)
+        mean_square = far.square().mean(dim=0)
+        x = far / ((mean_square + 1e-5).sqrt() if norm == "variance" else mean_square.sqrt() + 1e-5)
+        return x * state[f"{name}.{k}.fn.norm.g"][0, :, 0] + state[f"{name}.{k}.fn.norm.b"][0, :, 0]
+
+    def scaled(k: int, y: Tensor) -> Tensor:
+        return y * state[f"{name}.{k}.fn.g"][0, :, 0] if norm == "scale" else y
+
+    x = x[0].flatten(1)
+    y, attend = normed(0, x), f"{name}.0.fn.fn"
+    spread = F.conv2d(y.view(1, -1, height, width), state[f"{attend}.to_kv.net.0.weight"], padding=1, groups=len(y))[
+        0
+    ].flatten(1)
+    q, (k, v) = pointwise(f"{attend}.to_q", y), pointwise(f"{attend}.to_kv.net.1", spread).chunk(2)
+    parts = []
+    for h in range(8):
+        at = slice(64 * h, 64 * h + 64)
+        weights = k[at].softmax(dim=1)
+        context = sum(torch.outer(v[at, p], weights[:, p]) for p in range(height * width))
+        assert isinstance(context, Tensor)
+        parts.append(torch.stack([context @ (q[at, p].softmax(dim=0) / 8) for p in range(height * width)], dim=1))
+    x = x + scaled(0, pointwise(f"{attend}.to_out", F.gelu(torch.cat(parts))))
+    y = F.leaky_relu(pointwise(f"{name}.1.fn.fn.0", normed(1, x)), 0.2)
+    return (x + scaled(1, pointwise(f"{name}.1.fn.fn.2", y))).view(1, -1, height, width)
+
+
+def lucidrains_picture(state: State, ws: Tensor, noise: Tensor, norm: str = "variance") -> Tensor:
+    """ws [1, num_ws, z_dim], noise [size, size] -> the picture, 0..1, RGB or RGBA, with modulated weights. norm: of the attention."""
 
     def affine(name: str, x: Tensor) -> Tensor:
         return F.linear(x, state[f"{name}.weight"], state[f"{name}.bias"])
 
-    x = F.conv2d(state["GE.initial_block"], state["GE.initial_conv.weight"], state["GE.initial_conv.bias"], padding=1)
-    img = torch.zeros(1, 3, 4, 4)
+    if "GE.initial_block" in state:
+        x = state["GE.initial_block"]
+    else:
+        x = F.conv_transpose2d(ws.mean(dim=1)[:, :, None, None], state["GE.to_initial_block.weight"])
+    x = F.conv2d(x, state["GE.initial_conv.weight"], state["GE.initial_conv.bias"], padding=1)
+    img = torch.zeros(1, len(state["GE.blocks.0.to_rgb.conv.weight"]), 4, 4)
     i = 0
     while f"GE.blocks.{i}.conv1.weight" in state:
-        name = f"GE.blocks.{i}"
+        name, w = f"GE.blocks.{i}", ws[:, i]
+        if f"GE.attns.{i}.0.fn.fn.to_q.weight" in state:
+            x = lucidrains_attention(state, f"GE.attns.{i}", x, norm)
         if i:
             x = F.interpolate(x, scale_factor=2, mode="bilinear")
-            img = F.pad(F.interpolate(img, scale_factor=2, mode="bilinear"), (1, 1, 1, 1), mode="reflect")
+            img = F.interpolate(img, scale_factor=2, mode="bilinear")
+        if f"GE.blocks.{i - 1}.to_rgb.upsample.1.f" in state:
+            img = F.pad(img, (1, 1, 1, 1), mode="reflect")
             img = (img[..., :-2] + 2 * img[..., 1:-1] + img[..., 2:]) / 4
             img = (img[:, :, :-2] + 2 * img[:, :, 1:-1] + img[:, :, 2:]) / 4
         side = x.shape[2]
@@ -390,7 +480,9 @@ class _TwoAttentions(nn.Module):
 class LightweightGAN(nn.Module):
     """The layout of the generator of lucidrains' lightweight-gan 1.2. attention: layers with attention before them."""
 
-    def __init__(self, z_dim: int, channels: Sequence[int], attention: Sequence[int], *, frequencies: bool) -> None:
+    def __init__(
+        self, z_dim: int, channels: Sequence[int], attention: Sequence[int], *, frequencies: bool, colours: int = 3
+    ) -> None:
         super().__init__()
 
         def norm(width: int) -> nn.Module:
@@ -413,7 +505,7 @@ class LightweightGAN(nn.Module):
                 block.norm, block.fn = _Norm(a), _TwoAttentions(a)
                 parts.add_module("2", block)
             self.layers.append(parts)
-        self.out_conv = nn.Conv2d(channels[-1], 3, 3, padding=1)
+        self.out_conv = nn.Conv2d(channels[-1], colours, 3, padding=1)
         nn.init.constant_(self.out_conv.bias, 0.5)  # pyright: ignore[reportArgumentType]
 
     def forward(self, z: Tensor) -> Tensor:
@@ -445,6 +537,7 @@ def files() -> dict[str, dict[str, Any]]:
     return {
         "rosinality": {"g_ema": rosinality([8, 6])},
         "lucidrains": {"GAN": lucidrains([6, 4])},
+        "lucidrains, attentive": {"GAN": lucidrains([6, 4, 4], attention=[0, 2], constant=False, colours=4)},
         "lightweight-gan": {"GAN": lightweight_state()},
         "pggan": {"avgG": ProgressiveGAN(6, [6, 4]).state_dict()},
         "fastgan": {"g": FastGAN(6, [4, 4, 4], projected=False).state_dict()},

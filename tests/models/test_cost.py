@@ -20,7 +20,7 @@ from tests.models import original_layouts
 
 SIDE = 64
 OURS = ("dcgan", "mobilestylegan", "r3gan", "srvgg", "stylegan2", "stylegan3")
-STATES = ("lucidrains", "lightweight-gan", "pggan", "fastgan")
+STATES = ("lucidrains", "lucidrains, attentive", "lightweight-gan", "pggan", "fastgan")
 
 
 def network(name: str, monkeypatch: pytest.MonkeyPatch) -> Network:
@@ -70,6 +70,8 @@ def test_parameters_are_what_was_trained() -> None:
         ("r3gan", "stages.0.mix.weight", {}),
         ("stylegan3", "x", {"resolution": 10**300, "channels": [1], "kernel": 1, "radial": False, "bands": {}}),
         ("lightweightgan", "attentions.0.far_q.weight", {"attention": "x"}),
+        ("lightweightgan", "attentions.1.far_q.weight", {"attention": [0]}),
+        ("lucidrains", "attentions.0.q.weight", {"attention": [10**9]}),
     ],
 )
 def test_names_and_sizes_that_no_network_has_are_not_known(arch: str, name: str, config: dict[str, Any]) -> None:

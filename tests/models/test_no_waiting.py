@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from installation.models import random_weights, tiles
+from installation.models.attention import NORMS
 from installation.models.fastgan import FastGAN
 from installation.models.lightweightgan import LightweightGAN
 from installation.models.lucidrains import LucidrainsStyleGAN2
@@ -88,6 +89,21 @@ GENERATORS: dict[str, tuple[type[Generator], dict[str, Any]]] = {
         }.items()
     },
     "lucidrains": (LucidrainsStyleGAN2, {"z_dim": 8, "channels": [8, 8, 6], "mapping_layers": 2}),
+    **{
+        f"lucidrains, {norm}": (
+            LucidrainsStyleGAN2,
+            {
+                "z_dim": 8,
+                "channels": [8, 8, 6],
+                "mapping_layers": 2,
+                "constant": False,
+                "attention": [0, 2],
+                "attention_norm": norm,
+                "colours": 4,
+            },
+        )
+        for norm in NORMS
+    },
     "lightweight-gan": (
         LightweightGAN,
         {
@@ -98,6 +114,7 @@ GENERATORS: dict[str, tuple[type[Generator], dict[str, Any]]] = {
             "frequencies": False,
             "attention": [2],
             "heads_width": 4,
+            "colours": 4,
         },
     ),
     "fastgan": (

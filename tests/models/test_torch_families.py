@@ -15,6 +15,7 @@ from torch import Tensor
 
 from installation.errors import CheckpointError, ModelError
 from installation.models import bring, checkpoint, info, library
+from installation.models.attention import NORMS, AttentionLayer
 from installation.models.header import read_header
 from installation.models.importers import (
     budget,
@@ -30,6 +31,7 @@ from installation.models.importers import (
 from installation.models.importers.inert import Inert, module_tensors
 from installation.models.importers.safe_pickle import read_file, read_pickle
 from installation.models.importers.state import state_under
+from installation.models.lucidrains import LucidrainsStyleGAN2
 from installation.models.network import Generator, restore
 from installation.models.spandrel_stage import SpandrelUpscaler
 from tests.models import original_layouts
@@ -38,6 +40,7 @@ MODULES = {
     "rosinality": rosinality,
     "lightweight-gan": lightweightgan,
     "lucidrains": lucidrains,
+    "lucidrains, attentive": lucidrains,
     "pggan": pggan,
     "fastgan": fastgan,
     "dcgan": dcgan,
@@ -144,42 +147,72 @@ def test_a_name_of_a_million_wrappers_takes_no_time() -> None:
     assert list(state) == ["a"]
 
 
+LUCIDRAINS: dict[str, dict[str, Any]] = {
+    "1.9.0": {},
+    "1.0.4": {"blur": False},
+    "1.5.14": {"constant": False},
+    "1.7.0": {"attention": [1, 3], "norm": "scale"},
+    "1.8.1": {"attention": [2], "norm": "deviation", "constant": False},
+    "1.8.4": {"attention": [0, 2], "norm": "places"},
+    "1.8.9": {"attention": [0, 1, 3], "colours": 4},
+}
+
+
+@pytest.mark.parametrize("version", LUCIDRAINS)
 @pytest.mark.parametrize("rate", [None, 0.02])
-def test_lucidrains_makes_what_its_equations_make(tmp_path: Path, rate: float | None) -> None:
-    """The equations were compared with the code of its release 1.9.0, which made the same pictures to 2e-6."""
-    state = original_layouts.lucidrains([12, 8, 8, 6])
+def test_lucidrains_makes_what_its_equations_make(tmp_path: Path, version: str, rate: float | None) -> None:
+    """The equations were compared with the code of its releases, which made the same pictures to 2e-6."""
+    options = LUCIDRAINS[version]
+    state = original_layouts.lucidrains([12, 8, 8, 6], **options)
     if rate:
         (tmp_path / ".config.json").write_text(json.dumps({"lr_mlp": rate}))
-    value = read({"GAN": state, "version": "1.9.0"}, tmp_path)
+    value = read({"GAN": state, "version": version}, tmp_path)
     assert lucidrains.matches(value)
     assert families.detect(value) is next(row for row in families.FAMILIES if row.name == "lucidrains")
     converted = lucidrains.convert(value, where=str(tmp_path / "file.pt"))
+    norm = options.get("norm", "variance")
+    assert converted[1]["attention_norm"] == norm
     network = network_of(converted, tmp_path)
-    z = torch.randn(2, 12, generator=torch.Generator().manual_seed(1))
+    z = torch.randn(3, 12, generator=torch.Generator().manual_seed(1))
     ws = network.mapping(z)
     torch.testing.assert_close(ws[:, 0], original_layouts.lucidrains_w(state, z, rate or 0.1))
+    ws = torch.stack([ws[0], torch.cat([ws[1, :2], ws[2, 2:]])])  # the second is mixed of two styles
+    img = network.synthesis(ws)
     for i in range(2):
-        expected = original_layouts.lucidrains_picture(state, ws[i : i + 1, 0], converted[2]["noise"])
+        expected = original_layouts.lucidrains_picture(state, ws[i : i + 1], converted[2]["noise"], norm)
+        if len(expected[0]) == 4:
+            expected = 1 + (expected[:, :3] - 1) * expected[:, 3:]  # on white
         assert float(((expected > 0) & (expected < 1)).float().mean()) > 0.05
-        assert float((network.synthesis(ws)[i : i + 1] - (expected * 2 - 1)).abs().max()) <= 2e-5
+        assert float((img[i : i + 1] - (expected * 2 - 1)).abs().max()) <= 2e-5
+
+
+def test_what_only_lucidrains_discriminator_has_is_not_looked_at() -> None:
+    state = original_layouts.lucidrains([4, 4])
+    named = {
+        "D.quantize_blocks.0.fn.embed": torch.zeros(4, 8),
+        "D_aug.D.attn_blocks.0.0.fn.fn.to_k.weight": torch.zeros(1),
+    }
+    both = [lucidrains.convert({"GAN": each}, where="test") for each in (state, state | named)]
+    assert both[0][1] == both[1][1]
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("GE.attns.0.0.fn.g", r"attention layers, which this program does not have \(written by 1.9.0\)"),
-        ("GE.to_initial_block.weight", "without a constant input"),
+        ("GE.attns.0.0.fn.fn.to_k.weight", r"from before release 1\.6.*does not tell \(written by 1\.5\.14\)"),
+        ("GE.attns.2.0.fn.g", r"unknown tensor 'GE\.attns\.2\.0\.fn\.g'"),
+        ("GE.blocks.0.to_rgb.upsample.1.f", r"is not \[1, 2, 1\]"),
         ("", "before release 1.0"),
     ],
 )
 def test_lucidrains_networks_of_another_kind_are_named(name: str, reason: str) -> None:
     state = original_layouts.lucidrains([4, 4])
     if name:
-        state[name] = torch.zeros(1)
+        state[name] = torch.zeros(3)
     else:
         del state["GE.initial_conv.weight"]
     with pytest.raises(ModelError, match=reason):
-        lucidrains.convert({"GAN": state, "version": "1.9.0"}, where="test")
+        lucidrains.convert({"GAN": state, "version": "1.5.14"}, where="test")
 
 
 def test_a_version_that_is_no_text_is_not_spelt_out() -> None:
@@ -189,15 +222,41 @@ def test_a_version_that_is_no_text_is_not_spelt_out() -> None:
     for name, module in (("lightweight-gan", lightweightgan), ("lucidrains", lucidrains)):
         content = original_layouts.files()[name]
         value = {"GAN": content["GAN"] | {"GE.attns.extra": torch.zeros(1)}, "version": laughs}
-        with pytest.raises(ModelError, match=r"written by an unknown release; 1\.2|attention layers"):
+        with pytest.raises(ModelError, match=r"written by an unknown release; 1\.2|unknown tensor 'GE\.attns\.extra'$"):
             module.convert(value, where="test")
 
 
-@pytest.mark.parametrize("frequencies", [False, True])
-def test_lightweight_gan_makes_what_its_equations_make(tmp_path: Path, frequencies: bool) -> None:
+@pytest.mark.parametrize("norm", NORMS)
+def test_lucidrains_attention_of_faint_features_is_that_of_its_release(norm: str) -> None:
+    """Where what a norm divides by is as small as what it adds to it, the releases differ most."""
+    state = original_layouts.lucidrains([6, 5], attention=[1], norm=norm)
+    version = "1.8.8" if norm == "variance" else "1.8.7"
+    _, config, tensors, _ = lucidrains.convert({"GAN": state, "version": version}, where="test")
+    assert config["attention_norm"] == norm
+    layer = AttentionLayer(6, norm)
+    parts = {name.removeprefix("attentions.0."): t for name, t in tensors.items() if name.startswith("attentions.0.")}
+    layer.load_state_dict(parts)
+    x = torch.randn(1, 6, 4, 5, generator=torch.Generator().manual_seed(1)) * 1e-3
+    expected = original_layouts.lucidrains_attention(state, "GE.attns.1", x, norm)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "fault", [{"attention": [3]}, {"attention": [1, 1]}, {"attention_norm": "x"}, {"colours": 5}, {"constant": 1}]
+)
+def test_a_lucidrains_network_that_cannot_be_is_refused(fault: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match=next(iter(fault))):
+        LucidrainsStyleGAN2(**{"z_dim": 4, "channels": [4, 4, 4]} | fault)
+
+
+@pytest.mark.parametrize(("frequencies", "colours"), [(False, 3), (True, 3), (False, 1), (True, 4)])
+def test_lightweight_gan_makes_what_its_equations_make(tmp_path: Path, frequencies: bool, colours: int) -> None:
     """The network was compared with the code of release 1.2.1 too, which made the same pictures to 2e-6."""
     torch.manual_seed(0)
-    original = original_layouts.LightweightGAN(8, [8, 6, 6, 5, 5, 4], [1], frequencies=frequencies).eval()
+    original = original_layouts.LightweightGAN(
+        8, [8, 6, 6, 5, 5, 4], [1], frequencies=frequencies, colours=colours
+    ).eval()
     value = read({"GAN": {f"GE.{name}": t for name, t in original.state_dict().items()}, "version": "1.2.1"}, tmp_path)
     assert families.detect(value) is next(row for row in families.FAMILIES if row.name == "lightweight-gan")
     converted = lightweightgan.convert(value, where="test")
@@ -209,6 +268,8 @@ def test_lightweight_gan_makes_what_its_equations_make(tmp_path: Path, frequenci
         img = network.synthesis(network.mapping(z))
         for i in range(2):
             expected = original(z[i : i + 1])
+            if colours == 4:
+                expected = 1 + (expected[:, :3] - 1) * expected[:, 3:]  # on white
             assert float(((expected > 0) & (expected < 1)).float().mean()) > 0.2
             assert float((img[i : i + 1] - (expected * 2 - 1)).abs().max()) <= 2e-5
 
@@ -370,7 +431,9 @@ def rename(state: dict[str, Tensor], name: str) -> None:
 
 
 @pytest.mark.parametrize("spoil", [drop, widen, flatten, poison, rename])
-@pytest.mark.parametrize("family", ["rosinality", "lucidrains", "lightweight-gan", "pggan", "fastgan"])
+@pytest.mark.parametrize(
+    "family", ["rosinality", "lucidrains", "lucidrains, attentive", "lightweight-gan", "pggan", "fastgan"]
+)
 def test_every_spoilt_tensor_gives_a_clear_error(family: str, spoil: Spoil, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fastgan, "PIXELS", 0)
     content = original_layouts.files()[family]
@@ -402,7 +465,7 @@ def test_models_add_finds_the_family_out_by_itself(name: str, tmp_path: Path, mo
     assert title.split()[0].casefold() in described["notes"].casefold() or "StyleGAN2" in described["notes"]
 
 
-@pytest.mark.parametrize("name", ["lucidrains", "lightweight-gan", "pggan", "fastgan"])
+@pytest.mark.parametrize("name", ["lucidrains", "lucidrains, attentive", "lightweight-gan", "pggan", "fastgan"])
 def test_half_precision_makes_nearly_the_same_picture(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """StyleGAN2, which rosinality's becomes, has a test of its own."""
     monkeypatch.setattr(fastgan, "PIXELS", 64)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from installation.errors import ModelError
+from installation.models.attention import HEADS
 from installation.models.importers.state import nothing_left, seeded_noise, state_under, take, written_by
-from installation.models.lightweightgan import HEADS, LightweightGAN
+from installation.models.lightweightgan import LightweightGAN
 
 BN_EPS = 1e-5
 _ATTENTION = {
@@ -72,10 +73,9 @@ def _convert(state: dict[str, Tensor]) -> tuple[type[LightweightGAN], dict[str, 
             raise ModelError("larger than 1024 px")
     colours = take(state, "out_conv.weight", None, None, 3, 3)
     bias = take(state, "out_conv.bias", len(colours))
-    # One channel is grey; a fourth is how opaque the picture is.
-    found["final.weight"], found["final.bias"] = (
-        t.repeat(3, *[1] * (t.ndim - 1))[:3] if len(t) == 1 else t[:3] for t in (colours, bias)
-    )
+    if len(colours) == 1:  # grey
+        colours, bias = colours.expand(3, -1, -1, -1), bias.expand(3)
+    found["final.weight"], found["final.bias"] = colours, bias
     nothing_left(state)
     config = {
         "z_dim": z_dim,
@@ -85,6 +85,7 @@ def _convert(state: dict[str, Tensor]) -> tuple[type[LightweightGAN], dict[str, 
         "frequencies": "gates.0.cosines" in found,
         "attention": attention,
         "heads_width": max(inner // HEADS, 1),
+        "colours": len(colours),
     }
     return LightweightGAN, config, found, f"lightweight-gan, {4 << len(channels)} px"
 
