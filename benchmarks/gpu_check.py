@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.pairs import FAMILIES
+from benchmarks import pairs
 from installation import opening
 from installation.models import checkpoint, random_weights
 from installation.models import device as devices
@@ -54,7 +54,7 @@ def cases() -> dict[str, Callable[[], Networks]]:
     """name -> the networks of one row, not placed yet."""
     rows: dict[str, Callable[[], Networks]] = {
         f"{name} {size}": partial(_alone, name, size)
-        for name, family in FAMILIES.items()
+        for name, family in pairs.FAMILIES.items()
         for size in family.published[:1]
     }
     wide = partial(random_weights.stylegan2, z_dim=512, w_dim=512)
@@ -65,6 +65,8 @@ def cases() -> dict[str, Callable[[], Networks]]:
         random_weights.dcgan(z_dim=100, channels=WIDE[3:7]),
         [_compact(0), _compact(1)],
     )
+    rows["lucidrains 256, attention"] = lambda: (pairs.lucidrains(256, attention=[3, 4], constant=False).network, [])
+    rows["projected-gan 256, classes"] = lambda: (pairs.fastgan(256, width=128, projected=True, classes=5).network, [])
     path, shipped = opening.load_show(SHIPPED, {})
     rows |= {f"{SHIPPED}: {model}": partial(_of_show, path, shipped, model) for model in shipped.chains()}
     return rows
@@ -181,7 +183,7 @@ def never_waiting(device: str) -> Iterator[None]:
 
 
 def _alone(name: str, size: int) -> Networks:
-    return FAMILIES[name].make(size).network, []
+    return pairs.FAMILIES[name].make(size).network, []
 
 
 def _of_show(path: Path, config: Show, model: str) -> Networks:

@@ -72,10 +72,10 @@ def mobilestylegan(size: int) -> Pair:
     return Pair(network, network.synthesis_slow)
 
 
-def lucidrains(size: int) -> Pair:
-    """stylegan2-pytorch as it is trained without options: capacity 16, at most 512 channels."""
+def lucidrains(size: int, *, attention: Sequence[int] = (), constant: bool = True) -> Pair:
+    """stylegan2-pytorch as it is trained without options: capacity 16, at most 512 channels. The twin's attention is a loop over places."""
     channels = [min(16 * size // 2 >> level, 512) for level in range(size.bit_length() - 2)]
-    state = original_layouts.lucidrains(channels, z_dim=512, layers=8)
+    state = original_layouts.lucidrains(channels, z_dim=512, layers=8, attention=attention, constant=constant)
     network, tensors = _converted(lucidrains_files.convert({"GAN": state}, where=""))
 
     def plain(ws: Tensor) -> Tensor:
@@ -97,19 +97,25 @@ def lightweightgan(size: int) -> Pair:
     return Pair(network, lambda ws: original(ws[:, 0]) * 2 - 1)
 
 
-def fastgan(size: int, *, width: int, projected: bool) -> Pair:
+def fastgan(size: int, *, width: int, projected: bool, classes: int = 0) -> Pair:
     """FastGAN (width 64) and the generator of Projected GAN (width 128), with statistics of batch norm that nobody had to estimate."""
     share = (16, 8, 4, 2, 2, 1, 0.5, 0.25, 0.125)[: size.bit_length() - 2]
     channels = [int(width * factor) for factor in share]
     torch.manual_seed(0)
-    original = original_layouts.FastGAN(256, channels, projected=projected)
+    original = original_layouts.FastGAN(256, channels, projected=projected, classes=classes)
     original_layouts.settle(original)
     original.eval()
-    plain = fastgan_files.Plain(original.state_dict(), normalise=projected)
+    plain = fastgan_files.Plain(fastgan_files.numbered(original.state_dict()), normalise=projected)
     original_layouts.give_noise(original, plain.noise)
     network = restore(FastGAN(**plain.config), plain.baked())
-    # The picture is of the same z: the twin's own scaling of a scaled z changes nothing.
-    return Pair(network, lambda ws: torch.tanh(original(ws[:, 0])) if network.tanh else original(ws[:, 0]))
+
+    def slow(ws: Tensor) -> Tensor:
+        # The picture is of the same z: the twin's own scaling of a scaled z changes nothing.
+        z, of_class = ws[:, 0, :256], ws[:, 0, 256:]
+        img = original(z, of_class if classes else None)
+        return img.tanh() if network.tanh else img
+
+    return Pair(network, slow)
 
 
 def pggan(size: int) -> Pair:

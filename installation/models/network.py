@@ -100,17 +100,28 @@ class Generator(Network):
 
 
 class ZGenerator(Generator):
-    """A generator without w: ws is z as [N, 1, z_dim], and psi scales it, since the centre of a normal distribution is 0."""
+    """A generator without w: ws is z as [N, 1, z_dim], and psi scales it, since the centre of a normal distribution is 0.
+
+    embed: where c_dim is not 0, what turns the weights of the classes into what stands behind z, the embedding.
+    """
 
     w_dim = 0
     num_ws = 1
+    embed: nn.Linear
 
-    def mapping(self, z: Tensor) -> Tensor:
-        """z [N, z_dim] -> ws [N, 1, z_dim]: the same numbers."""
-        return z[:, None, :]
+    def mapping(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """z [N, z_dim] -> ws [N, 1, z_dim + embedding]: the same numbers, and those of the class behind them."""
+        if not self.c_dim:
+            return z[:, None, :]
+        if c is None:
+            c = torch.eye(1, self.c_dim, device=z.device).expand(len(z), -1)
+        return torch.cat([z, self.embed(c)], dim=1)[:, None, :]
 
     def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
-        return ws * psi
+        """psi scales z, not the class."""
+        if not self.c_dim:
+            return ws * psi
+        return torch.cat([ws[..., : self.z_dim] * psi, ws[..., self.z_dim :]], dim=-1)
 
 
 class Upscaler(Network):

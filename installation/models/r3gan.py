@@ -74,18 +74,6 @@ class R3GAN(ZGenerator):
         if c_dim:
             self.embed = nn.Linear(c_dim, embedding, bias=False)
 
-    def mapping(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """z [N, z_dim] -> ws [N, 1, z_dim + embedding]: the same numbers, and those of the class behind them."""
-        if not self.c_dim:
-            return z[:, None, :]
-        if c is None:
-            c = torch.eye(1, self.c_dim, device=z.device).expand(len(z), -1)
-        return torch.cat([z, self.embed(c)], dim=1)[:, None, :]
-
-    def truncate(self, ws: Tensor, psi: Tensor | float) -> Tensor:
-        """psi scales z, not the class: the centre of a normal distribution is 0."""
-        return torch.cat([ws[..., : self.z_dim] * psi, ws[..., self.z_dim :]], dim=-1)
-
     def prepare(self) -> None:
         # Trained in bfloat16, whose range is float32's: float16 might overflow.
         half = torch.float32 if self.compute == torch.float32 else torch.bfloat16

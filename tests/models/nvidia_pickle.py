@@ -94,7 +94,7 @@ def dumps(content: Any, protocol: int = 4) -> bytes:
 
     classes: dict[str, Any] = {}
     collect(content)
-    with _modules(names, classes):
+    with importable(names, classes):
         return pickle.dumps(content, protocol)
 
 
@@ -104,7 +104,7 @@ def dump(path: Path, content: Any, protocol: int = 4) -> Path:
 
 
 @contextmanager
-def _modules(functions: set[str], classes: Mapping[str, Any]) -> Iterator[None]:
+def importable(functions: set[str], classes: Mapping[str, Any]) -> Iterator[None]:
     """Modules with these members, and the packages they lie in, importable for the duration."""
     new: dict[str, ModuleType] = {}
     for name in [*functions, *classes]:

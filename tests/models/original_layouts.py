@@ -164,6 +164,11 @@ class _Noise(nn.Module):
 def give_noise(original: nn.Module, maps: Mapping[str, Tensor]) -> None:
     """The importer's constant maps, by the names of the layers that add them."""
     for name, constant in maps.items():
+        place, _, number = name.rpartition(".")
+        block = original.get_submodule(place)
+        if isinstance(block, _ClassBlock):
+            block.maps[number] = constant
+            continue
         layer = original.get_submodule(name)
         assert isinstance(layer, _Noise)
         layer.map = constant
@@ -172,7 +177,7 @@ def give_noise(original: nn.Module, maps: Mapping[str, Tensor]) -> None:
 def settle(original: nn.Module) -> None:
     """Move spectral norm's vectors from where they began, as training does."""
     for module in original.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             for hook in module._forward_pre_hooks.values():
                 hook(module, ())
 
@@ -196,10 +201,65 @@ class _Gate(nn.Module):
         )
 
 
-class FastGAN(nn.Module):
-    """The layout of FastGAN's generator, and with `projected` of Projected GAN's synthesis. Batch norm averages over all batches."""
+class _ClassNorm(nn.Module):
+    """Batch norm that is done learning; scale and shift are spectrally normed layers of the class's embedding."""
 
-    def __init__(self, z_dim: int, channels: Sequence[int], *, projected: bool) -> None:
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        self.gain, self.bias = (spectral_norm(nn.Linear(embedding, width)) for _ in range(2))
+        self.register_buffer("stored_mean", torch.randn(width) * 0.3)
+        self.register_buffer("stored_var", torch.rand(width) * 1.5 + 0.5)
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        mean, var = (self.get_buffer(name)[:, None, None] for name in ("stored_mean", "stored_var"))
+        x = (x - mean) / (var + 1e-5).sqrt()
+        return x * (1 + self.gain(e))[:, :, None, None] + self.bias(e)[:, :, None, None]
+
+
+class _ClassBlock(nn.Module):
+    """One resolution of Projected GAN's conditional FastGAN: two layers that share the strength of their noise, or one without noise."""
+
+    def __init__(self, inputs: int, outputs: int, embedding: int, *, lite: bool) -> None:
+        super().__init__()
+        self.maps: State = {}
+        self.lite = lite
+        for k, width in ((1, inputs), (2, outputs)) if not lite else (("", inputs),):
+            conv = spectral_norm(nn.Conv2d(width, 2 * outputs, 3, padding=1, bias=False))
+            self.add_module(f"conv{k}", conv)
+            self.add_module(f"bn{k}", _ClassNorm(2 * outputs, embedding))
+        if not lite:
+            self.noise = _Noise()
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        x = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        for k, number in (("1", "2"), ("2", "6")) if not self.lite else (("", ""),):
+            x = self.get_submodule(f"conv{k}")(x)
+            if number:
+                self.noise.map = self.maps[number]
+                x = self.noise(x)
+            norm = self.get_submodule(f"bn{k}")
+            assert isinstance(norm, _ClassNorm)
+            a, b = norm(x, e).chunk(2, dim=1)
+            x = a * b.sigmoid()
+        return x
+
+
+class FastGAN(nn.Module):
+    """The layout of FastGAN's generator, and with `projected` of Projected GAN's synthesis. Batch norm averages over all batches.
+
+    Of Projected GAN's alone: classes, 0 for none; lite; idle: the last of `channels` is there, and not run.
+    """
+
+    def __init__(
+        self,
+        z_dim: int,
+        channels: Sequence[int],
+        *,
+        projected: bool,
+        classes: int = 0,
+        lite: bool = False,
+        idle: bool = False,
+    ) -> None:
         super().__init__()
         self.projected, self.sides = projected, [4 << i for i in range(len(channels))]
 
@@ -212,25 +272,36 @@ class FastGAN(nn.Module):
         def conv(inputs: int, outputs: int) -> nn.Module:
             return spectral_norm(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False))
 
+        def block(side: int, a: int, b: int) -> nn.Module:
+            if classes:
+                return _ClassBlock(a, b, z_dim, lite=lite)
+            parts: list[nn.Module] = [nn.Upsample(scale_factor=2), conv(a, 2 * b)]
+            if (projected and not lite) or (not projected and side in (8, 32, 128, 512)):
+                parts += [_Noise(), norm(2 * b), nn.GLU(dim=1), conv(b, 2 * b), _Noise()]
+            return nn.Sequential(*parts, norm(2 * b), nn.GLU(dim=1))
+
         self.init = _Start(z_dim, channels[0], norm)
         for i, side in enumerate(self.sides[1:]):
-            a, b = channels[i], channels[i + 1]
-            parts: list[nn.Module] = [nn.Upsample(scale_factor=2), conv(a, 2 * b)]
-            if projected or side in (8, 32, 128, 512):
-                parts += [_Noise(), norm(2 * b), nn.GLU(dim=1), conv(b, 2 * b), _Noise()]
-            self.add_module(f"feat_{side}", nn.Sequential(*parts, norm(2 * b), nn.GLU(dim=1)))
+            self.add_module(f"feat_{side}", block(side, channels[i], channels[i + 1]))
             if i >= 3:
-                self.add_module(f"se_{side}", _Gate(channels[i - 3], b))
+                self.add_module(f"se_{side}", _Gate(channels[i - 3], channels[i + 1]))
+        if idle:
+            channels = channels[:-1]
+            self.sides.pop()
         if not projected:
             self.to_128 = spectral_norm(nn.Conv2d(channels[-1], 3, 1, bias=False))
         self.to_big = spectral_norm(nn.Conv2d(channels[-1], 3, 3, padding=1, bias=projected))
+        if classes:
+            self.embed = nn.Embedding(classes, z_dim)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, e: Tensor | None = None) -> Tensor:
+        """z [N, z_dim], e [N, z_dim]: the embedding of the class of each, where there are classes."""
         if self.projected:
             z = z / z.square().mean(dim=1, keepdim=True).add(1e-8).sqrt()
         features = [self.init(z)]
         for i, side in enumerate(self.sides[1:]):
-            x = self.get_submodule(f"feat_{side}")(features[-1])
+            block = self.get_submodule(f"feat_{side}")
+            x = block(features[-1]) if e is None else block(features[-1], e)
             if i >= 3:
                 gate = self.get_submodule(f"se_{side}")
                 assert isinstance(gate, _Gate)

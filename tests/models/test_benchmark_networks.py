@@ -34,6 +34,7 @@ def table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
 MAKERS = {name: pairs.FAMILIES[name].make for name in ("lucidrains", "lightweightgan", "pggan")} | {
     "fastgan": partial(pairs.fastgan, width=16, projected=False),
     "projected-gan": partial(pairs.fastgan, width=16, projected=True),
+    "projected-gan, classes": partial(pairs.fastgan, width=16, projected=True, classes=3),
 }
 
 

@@ -117,17 +117,22 @@ GENERATORS: dict[str, tuple[type[Generator], dict[str, Any]]] = {
             "colours": 4,
         },
     ),
-    "fastgan": (
-        FastGAN,
-        {
-            "z_dim": 8,
-            "channels": [8, 8, 6, 6],
-            "double": [True, False, True],
-            "gates": [[0, 3]],
-            "normalise": True,
-            "tanh": True,
-        },
-    ),
+    **{
+        name: (
+            FastGAN,
+            {
+                "z_dim": 8,
+                "channels": [8, 8, 6, 6],
+                "double": [True, False, True],
+                "gates": [[0, 3]],
+                "normalise": True,
+                "tanh": True,
+                "c_dim": c_dim,
+                "embedding": embedding,
+            },
+        )
+        for name, c_dim, embedding in (("fastgan", 0, 0), ("fastgan, classes", 3, 5))
+    },
     "pggan": (PGGAN, {"z_dim": 8, "channels": [8, 8, 6]}),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -34,7 +35,7 @@ from installation.models.importers.state import state_under
 from installation.models.lucidrains import LucidrainsStyleGAN2
 from installation.models.network import Generator, restore
 from installation.models.spandrel_stage import SpandrelUpscaler
-from tests.models import original_layouts
+from tests.models import nvidia_pickle, original_layouts
 
 MODULES = {
     "rosinality": rosinality,
@@ -370,26 +371,114 @@ def inert(module: torch.nn.Module) -> Inert:
     return Inert(type(module).__name__, (), state)
 
 
-def test_projected_gan_keeps_the_statistics_of_its_file(tmp_path: Path) -> None:
-    torch.manual_seed(0)
+def projected(original: original_layouts.FastGAN, c_dim: Any = 0) -> dict[str, Any]:
+    """What the safe reader gives of a Projected GAN file."""
+    original_layouts.settle(original.train())
+    original.eval()
     generator = torch.nn.Module()
-    original = original_layouts.FastGAN(10, [12, 10, 8, 6, 4], projected=True)
-    original_layouts.settle(original)
     generator.synthesis = original
+    stored = inert(generator)
+    assert isinstance(stored.state, dict)
+    stored.state["c_dim"] = c_dim
+    return {"G": inert(generator), "G_ema": stored}
+
+
+@pytest.mark.parametrize(
+    ("lite", "channels", "idle"),
+    [(False, [12, 10, 8, 6, 4], False), (True, [12, 10, 8, 6, 4], False), (False, [6, 5, 4, 3, 3, 2, 1], True)],
+)
+def test_projected_gan_keeps_the_statistics_of_its_file(
+    tmp_path: Path, lite: bool, channels: list[int], idle: bool
+) -> None:
+    torch.manual_seed(0)
+    original = original_layouts.FastGAN(10, channels, projected=True, lite=lite, idle=idle)
     for module in original.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             assert module.running_mean is not None
             assert module.running_var is not None
             module.running_mean.normal_(0, 0.3)
             module.running_var.uniform_(0.5, 2)
-    value = {"G": inert(generator), "G_ema": inert(generator)}
+    value = projected(original)
     assert fastgan.is_projected(value)
     assert not fastgan.is_projected({"G_ema": 3})
     network = network_of(fastgan.convert_projected(value, where="test"), tmp_path)
+    assert network.size == (128 if idle else 64)
     original_layouts.give_noise(original, fastgan.Plain(original.state_dict(), normalise=True).noise)
     z = torch.randn(3, 10)
     with torch.no_grad():
-        assert closeness(network.synthesis(network.mapping(z)), original.eval()(z)) <= 1e-5
+        assert closeness(network.synthesis(network.mapping(z)), original(z)) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("lite", "channels", "idle"),
+    [(False, [12, 10, 8, 6, 4], False), (True, [12, 10, 8, 6, 4], False), (False, [6, 5, 4, 3, 3, 2, 1], True)],
+)
+def test_projected_gans_classes_make_what_their_equations_make(
+    tmp_path: Path, lite: bool, channels: list[int], idle: bool
+) -> None:
+    torch.manual_seed(0)
+    original = original_layouts.FastGAN(10, channels, projected=True, classes=9, lite=lite, idle=idle)
+    value = projected(original, c_dim=3)
+    assert families.detect(value) is next(row for row in families.FAMILIES if row.name == "projected-gan")
+    converted = fastgan.convert_projected(value, where="test")
+    assert converted[3] == f"Projected GAN's FastGAN, {128 if idle else 64} px, 3 classes"
+    network = network_of(converted, tmp_path)
+    blocks = {f"blocks.{i}.layers.{j}.noise": f"feat_{8 << i}.{(2, 6)[j]}" for i in range(5) for j in range(2)}
+    original_layouts.give_noise(
+        original, {theirs: converted[2][ours] for ours, theirs in blocks.items() if ours in converted[2]}
+    )
+    z = torch.randn(4, 10)
+    shares = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0.25, 0.75]])  # the last is blended of two
+    with torch.no_grad():
+        expected = original(z, shares @ original.embed.weight[:3])
+        assert closeness(network.synthesis(network.mapping(z, shares)), expected) <= 1e-5
+        assert torch.equal(network.mapping(z[:1])[0], network.mapping(z[:1], shares[:1])[0])
+        assert closeness(expected[2:3], original(z[2:3], original.embed.weight[:1])) > 0.1  # classes are seen
+        ws = network.mapping(z, shares)
+        torch.testing.assert_close(network.truncate(ws, 0.5), torch.cat([ws[..., :10] * 0.5, ws[..., 10:]], dim=2))
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_models_add_reads_projected_gans_own_objects(
+    classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a state dict: modules as pickle stores them, with the hooks of their spectral norms."""
+    torch.manual_seed(0)
+    original = original_layouts.FastGAN(6, [4, 4, 4], projected=True, classes=classes)
+    generator = torch.nn.Module()
+    generator.synthesis = original
+    generator.__dict__["c_dim"] = classes
+    theirs = {}
+    for part in {type(module) for module in original.modules()}:
+        if part.__module__ == original_layouts.__name__:
+            monkeypatch.setattr(part, "__module__", "pg_modules.blocks")
+            theirs[f"pg_modules.blocks.{part.__name__}"] = part
+    with nvidia_pickle.importable(set(), theirs):
+        (tmp_path / "mine.pkl").write_bytes(pickle.dumps({"G": generator, "G_ema": generator}))
+    path = bring.add(str(tmp_path / "mine.pkl"), progress=lambda what, share: None, data_dir=tmp_path / "m")
+    added = checkpoint.load(path)
+    wanted = build(fastgan.convert_projected(projected(original, classes), where="test"))
+    assert added.config == wanted.config
+    told = dict(info.describe(library.Entry("mine", path, read_header(path))))
+    assert (told.get("classes") is not None) is bool(classes)
+
+
+@pytest.mark.parametrize("c_dim", [0, -3, True, None, 10**30, "3"])
+def test_projected_gan_has_as_many_classes_as_it_says_or_has_room_for(c_dim: Any) -> None:
+    original = original_layouts.FastGAN(4, [4, 3, 2], projected=True, classes=9)
+    config = fastgan.convert_projected(projected(original, c_dim), where="test")[1]
+    assert (config["c_dim"], config["embedding"]) == (1 if c_dim is True else 9, 4)
+
+
+def test_projected_gans_classes_in_half_precision_make_nearly_the_same_picture() -> None:
+    torch.manual_seed(0)
+    original = original_layouts.FastGAN(10, [12, 10, 8, 6, 4], projected=True, classes=3)
+    network = build(fastgan.convert_projected(projected(original), where="test"))
+    ws = network.mapping(torch.randn(3, 10), torch.eye(3))
+    img = network.place("cpu").synthesis(ws)
+    half = network.place("cpu", torch.float16).synthesis(ws)
+    assert half.dtype == torch.float32
+    assert 0 < closeness(half, img) < 5e-3
 
 
 @pytest.mark.parametrize("key", ["netG_state_dict", "G", None])
@@ -450,6 +539,31 @@ def test_every_spoilt_tensor_gives_a_clear_error(family: str, spoil: Spoil, monk
             continue  # one number is flat already
         with pytest.raises((ModelError, CheckpointError)):
             build(MODULES[family].convert({key: state}, where="test"))
+
+
+@pytest.mark.parametrize("spoil", [drop, widen, flatten, poison, rename])
+@pytest.mark.parametrize("lite", [False, True])
+def test_every_spoilt_tensor_of_projected_gans_classes_gives_a_clear_error(lite: bool, spoil: Spoil) -> None:
+    torch.manual_seed(0)
+    original = original_layouts.FastGAN(4, [4, 4, 3, 2], projected=True, classes=3, lite=lite)
+    whole = projected(original)["G_ema"].state["_modules"]["synthesis"]
+    names = [name for name in module_tensors(whole, where="") if "num_batches_tracked" not in name]
+    assert any("bn.gain" in name for name in names) is lite
+    for name in names:
+        if name in ("embed.weight", "to_big.bias") and spoil is drop:
+            continue  # of another network, refused by the names that are left; and free
+        generator = projected(original)
+        part = generator["G_ema"].state["_modules"]["synthesis"]
+        *path, leaf = name.split(".")
+        for each in path:
+            part = part.state["_modules"][each]
+        group = part.state["_parameters"] if leaf in part.state["_parameters"] else part.state["_buffers"]
+        before = group[leaf]
+        spoil(group, leaf)
+        if leaf in group and torch.equal(group[leaf], before):
+            continue
+        with pytest.raises((ModelError, CheckpointError)):
+            build(fastgan.convert_projected(generator, where="test"))
 
 
 @pytest.mark.parametrize("name", ["rosinality", "lucidrains", "lightweight-gan", "pggan", "fastgan"])

@@ -2,11 +2,13 @@
 
 FastGAN keeps no averaged statistics of its batch norms for the averaged weights, and its author runs it in training mode, where a picture
 depends on its neighbours in the batch. Here the statistics are estimated again with the averaged weights, over many z, and then fixed.
-Projected GAN's files hold the statistics they are meant to run with.
+Projected GAN's files hold the statistics they are meant to run with. Its conditional networks have a norm whose scale and shift are made
+from the class.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
@@ -26,6 +28,18 @@ BATCH = 16
 PIXELS = 1 << 27  # of all pictures of the estimate together: 2,048 of 256 px, 128 of 1024 px
 FEATURES = 512 << 20  # bytes of a batch at its widest layer; at 1024 px the batch is then the author's 8
 _BUFFERS = (".weight_u", ".weight_v", ".running_mean", ".running_var", ".num_batches_tracked")
+
+# Conditional blocks name their layers; the others number them.
+_NUMBERS = {
+    "conv": ("1",),
+    "bn": ("2",),
+    "conv1": ("1",),
+    "bn1": ("3",),
+    "conv2": ("5",),
+    "bn2": ("7",),
+    "noise": ("2", "6"),
+}
+_NAMED = re.compile(r"(feat_\d{1,4})\.(" + "|".join(_NUMBERS) + r")\.(.+)")
 
 # x after the convolution, name of the norm's tensors -> x normalised.
 Norm = Callable[[Tensor, str], Tensor]
@@ -62,18 +76,22 @@ def convert(value: Any, *, where: str) -> Result:
 
 
 def convert_projected(value: Any, *, where: str) -> Result:
-    """Kind, config, tensors, title of a Projected GAN file. ModelError for a conditional one, or another layout."""
+    """Kind, config, tensors, title of a Projected GAN file. ModelError for another layout."""
     state = _synthesis(value)
-    if "embed.weight" in state:
-        raise ModelError("a conditional FastGAN, which this program does not have")
-    plain = Plain(state, normalise=True)
-    return FastGAN, plain.config, plain.baked(), f"Projected GAN's FastGAN, {plain.size} px"
+    # The original makes room for 1,000 classes, however many it is trained with.
+    classes = value["G_ema"].get("c_dim")
+    plain = Plain(numbered(state), normalise=True, classes=classes if isinstance(classes, int) and classes > 0 else 0)
+    said = f", {count} classes" if (count := plain.config["c_dim"]) else ""
+    return FastGAN, plain.config, plain.baked(), f"Projected GAN's FastGAN, {plain.size} px{said}"
 
 
 class Plain:
-    """The network as it was trained: spectral norm already divided out, batch norm and noise still on their own."""
+    """The network as it was trained: spectral norm already divided out, batch norm and noise still on their own.
 
-    def __init__(self, state: Mapping[str, Tensor], *, normalise: bool) -> None:
+    classes: how many of the state's are meant, where it has some; 0 for all.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], *, normalise: bool, classes: int = 0) -> None:
         left = {name: t for name, t in state.items() if not name.endswith("num_batches_tracked")}
         for name in [name for name in left if name.startswith("to_128.")]:
             del left[name]  # the small picture that only training looks at
@@ -85,6 +103,12 @@ class Plain:
             channels.append(weights[name].shape[0] // 2)
             if len(channels) > MAX_LEVELS:  # before a map of noise is made for each
                 raise ModelError(f"more than {MAX_LEVELS} resolutions, which no FastGAN has")
+        coloured = take(dict(weights), "to_big.weight", 3, None, 3, 3).shape[1]
+        if normalise and len(channels) == 7 and coloured != channels[-1]:
+            # Projected GAN's network of 128 px has the layers of 256 px, and does not run them.
+            del channels[-1], double[-1]
+            for name in [name for name in weights if name.startswith(("feat_256.", "se_256."))]:
+                del weights[name]
         gates = [[i - 4, i] for i in range(len(channels)) if f"se_{4 << i}.main.1.weight" in weights and i >= 4]
         self.size = 4 << len(channels) - 1
         self.samples = max(128, min(4096, PIXELS // self.size**2))
@@ -95,7 +119,12 @@ class Plain:
             "gates": gates,
             "normalise": normalise,
             "tanh": not normalise and self.size >= 1024,
+            "c_dim": 0,
+            "embedding": 0,
         }
+        if normalise and "embed.weight" in weights:
+            embed = weights["embed.weight"] = take(dict(weights), "embed.weight", None, None)[: classes or None]
+            self.config["c_dim"], self.config["embedding"] = embed.shape
         self._check_names()
         rng = torch.Generator().manual_seed(0)
         self.noise = {
@@ -176,31 +205,45 @@ class Plain:
                 new = f"blocks.{i}.layers.{j}"
                 found[f"{new}.weight"] = weights[f"{name}.{conv}.weight"] * scale[:, None, None, None]
                 found[f"{new}.bias"] = shift
+                if self.config["c_dim"]:
+                    kernels, shifts = (
+                        [weights[f"{name}.{norm}.{part}.{kind}"] for part in ("gain", "bias")]
+                        for kind in ("weight", "bias")
+                    )
+                    found[f"{new}.affine.weight"] = torch.cat(kernels)
+                    found[f"{new}.affine.bias"] = torch.cat([shifts[0] + 1, shifts[1]])
                 if noise:
                     found[f"{new}.gain"] = scale * weights[f"{name}.{noise}.weight"]
                     found[f"{new}.noise"] = self.noise[f"{name}.{noise}"]
         for k, (_, large) in enumerate(self.config["gates"]):
             found[f"gates.{k}.squeeze"] = weights[f"se_{4 << large}.main.1.weight"]
             found[f"gates.{k}.excite"] = weights[f"se_{4 << large}.main.3.weight"]
+        if self.config["c_dim"]:
+            found["embed.weight"] = weights["embed.weight"].T.contiguous()
         found["final.weight"] = weights["to_big.weight"]
         found["final.bias"] = weights.get("to_big.bias", torch.zeros(3))
         return found
 
     def _folded(self, name: str) -> tuple[Tensor, Tensor]:
-        """Batch norm as scale and shift."""
-        scale = self.weights[f"{name}.weight"] / (self.weights[f"{name}.running_var"] + BN_EPS).sqrt()
-        return scale, self.weights[f"{name}.bias"] - self.weights[f"{name}.running_mean"] * scale
+        """Batch norm as scale and shift; of a conditional one what no class changes."""
+        scale = self.weights.get(f"{name}.weight", 1.0) / (self.weights[f"{name}.running_var"] + BN_EPS).sqrt()
+        return scale, self.weights.get(f"{name}.bias", 0.0) - self.weights[f"{name}.running_mean"] * scale
 
     def _check_names(self) -> None:
         """ModelError unless every tensor is there, with its shape, and no other."""
-        left, channels = dict(self.weights), self.config["channels"]
+        left, channels, embedding = dict(self.weights), self.config["channels"], self.config["embedding"]
 
-        def norm(name: str, width: int) -> None:
-            for part in ("weight", "bias", "running_mean", "running_var"):
+        def norm(name: str, width: int, embedding: int = embedding) -> None:
+            for part in ("gain", "bias") if embedding else ():
+                take(left, f"{name}.{part}.weight", width, embedding)
+                take(left, f"{name}.{part}.bias", width)
+            for part in ("running_mean", "running_var", *(() if embedding else ("weight", "bias"))):
                 take(left, f"{name}.{part}", width)
 
+        if embedding:
+            take(left, "embed.weight", None, embedding)
         take(left, "init.init.0.weight", self.config["z_dim"], 2 * channels[0], 4, 4)
-        norm("init.init.1", 2 * channels[0])
+        norm("init.init.1", 2 * channels[0], 0)
         for i, two in enumerate(self.config["double"]):
             name, inputs, outputs = f"feat_{8 << i}", channels[i], channels[i + 1]
             take(left, f"{name}.1.weight", 2 * outputs, inputs, 3, 3)
@@ -217,6 +260,18 @@ class Plain:
         if "to_big.bias" in left:
             take(left, "to_big.bias", 3)
         nothing_left(left)
+
+
+def numbered(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The names of conditional blocks as those of the others. Both convolutions of a block share one strength of the noise."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if (parts := _NAMED.fullmatch(name)) is None:
+            found[name] = tensor
+            continue
+        for number in _NUMBERS[parts[2]]:
+            found[f"{parts[1]}.{number}.{parts[3].replace('stored_', 'running_')}"] = tensor
+    return found
 
 
 def _synthesis(value: Any) -> dict[str, Tensor]:
@@ -252,8 +307,8 @@ def _without_spectral_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             stem = name.removesuffix("_orig")
             u, v = state.get(f"{stem}_u"), state.get(f"{stem}_v")
             weight = tensor.float()
-            if weight.ndim != 4:
-                raise ModelError(f"{name!r} has shape {list(weight.shape)}, which no convolution has")
+            if weight.ndim not in (2, 4):
+                raise ModelError(f"{name!r} has shape {list(weight.shape)}, which no layer has")
             matrix = (weight.transpose(0, 1) if stem.startswith("init.") else weight).flatten(1)
             if u is None or v is None or (u.numel(), v.numel()) != tuple(matrix.shape):
                 raise ModelError(f"{name!r} has no vectors of its spectral norm that fit")

@@ -31,7 +31,16 @@ _OLD = b"\x80\x02\x8a\x0a" + _MAGIC.to_bytes(10, "little") + b"."
 _ZIP = b"PK\x03\x04"
 
 # Names of which only a record is kept: classes of networks, options and devices. Whatever follows a prefix is a class like the others.
-INERT_PREFIXES = ("torch.nn.modules.", "torch_utils.", "training.", "dnnlib.", "R3GAN.", "pg_modules.", "timm.")
+INERT_PREFIXES = (
+    "torch.nn.modules.",
+    "torch.nn.utils.spectral_norm.",
+    "torch_utils.",
+    "training.",
+    "dnnlib.",
+    "R3GAN.",
+    "pg_modules.",
+    "timm.",
+)
 INERT = frozenset(
     {
         "argparse.Namespace",
