@@ -18,12 +18,16 @@ from installation.models.lucidrains import BLUR, opaque
 from installation.models.network import ZGenerator, keep, whole, wholes
 
 WINDOW = 3
+# How its releases double: by pixel shuffle after a 1x1 convolution, of as many channels as the layer's inputs (1.1 and later) or outputs
+# (1.0); by repeating pixels (before).
+DOUBLINGS = ("inputs", "outputs", "repeat")
 
 
 class LightweightGAN(ZGenerator):
     """channels: widths of the doublings, from 8x8 up; the 4x4 start has z_dim. gates: for each, the layer it looks at, and the layer it
     gates. frequencies: gates weigh places by cosines, not by their content. attention: layers with attention before them.
     heads_width: channels of one head of the attention. colours: 4 where the last is how opaque the picture is.
+    doubling: one of DOUBLINGS.
     """
 
     arch = "lightweightgan"
@@ -40,6 +44,7 @@ class LightweightGAN(ZGenerator):
         attention: Sequence[int],
         heads_width: int,
         colours: int = 3,
+        doubling: str = "inputs",
     ) -> None:
         super().__init__()
         self.z_dim = whole("z_dim", z_dim, 1, 8192)
@@ -53,6 +58,8 @@ class LightweightGAN(ZGenerator):
         widths = wholes("gate_widths", gate_widths, 1, 8192, least=len(pairs), most=len(pairs))
         if not isinstance(frequencies, bool):
             raise ModelError("frequencies must be true or false")
+        if doubling not in DOUBLINGS:
+            raise ModelError(f"doubling must be one of {', '.join(DOUBLINGS)}, not {str(doubling)[:40]}")
         self.config = {
             "z_dim": z_dim,
             "channels": channels,
@@ -62,11 +69,12 @@ class LightweightGAN(ZGenerator):
             "attention": attention,
             "heads_width": whole("heads_width", heads_width, 1, 1024),
             "colours": whole("colours", colours, 3, 4),
+            "doubling": doubling,
         }
         self.shape = (4 << len(channels), 4 << len(channels))
         inputs = [z_dim, *channels]
         self.start = nn.Linear(z_dim, 32 * z_dim)
-        self.layers = nn.ModuleList(Layer(inputs[i], width, 8 << i) for i, width in enumerate(channels))
+        self.layers = nn.ModuleList(Layer(inputs[i], width, 8 << i, doubling) for i, width in enumerate(channels))
         self.gates = nn.ModuleList(
             Gate(channels[small], width, channels[large], 8 << small if frequencies else 0)
             for (small, large), width in zip(pairs, widths, strict=True)
@@ -100,15 +108,18 @@ class LightweightGAN(ZGenerator):
 class Layer(nn.Module):
     """1x1 convolution, SiLU and pixel shuffle; blur; 4x4 convolution to twice the outputs, noise; one half gates the other."""
 
-    def __init__(self, inputs: int, outputs: int, resolution: int) -> None:
+    def __init__(self, inputs: int, outputs: int, resolution: int, doubling: str) -> None:
         super().__init__()
-        self.enlarge = nn.Conv2d(inputs, 4 * inputs, 1)
-        self.conv = nn.Conv2d(inputs, 2 * outputs, 4)
+        width = outputs if doubling == "outputs" else inputs
+        self.enlarge = nn.Conv2d(inputs, 4 * width, 1) if doubling != "repeat" else None
+        self.conv = nn.Conv2d(width, 2 * outputs, 4)
         self.gain = nn.Parameter(torch.empty(2 * outputs))
         self.noise = nn.Parameter(torch.empty(resolution, resolution))
 
     def prepare(self, dtype: torch.dtype, memory_format: torch.memory_format) -> None:
         for name, conv in (("enlarge", self.enlarge), ("conv", self.conv)):
+            if conv is None:
+                continue
             assert conv.bias is not None
             keep(self, f"{name}_kernel", conv.weight.to(dtype).contiguous(memory_format=memory_format).clone())
             keep(self, f"{name}_shift", conv.bias.to(dtype))
@@ -118,11 +129,14 @@ class Layer(nn.Module):
             (self.gain[:, None, None] * self.noise).to(dtype)[None].contiguous(memory_format=memory_format),
         )
         blur = torch.tensor(BLUR, device=self.noise.device).to(dtype) / 16
-        keep(self, "blur", blur.expand(self.enlarge.in_channels, 1, 3, 3).contiguous())
+        keep(self, "blur", blur.expand(self.conv.in_channels, 1, 3, 3).contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
         buffer = self.get_buffer
-        x = F.pixel_shuffle(F.silu(F.conv2d(x, buffer("enlarge_kernel"), buffer("enlarge_shift"))), 2)
+        if self.enlarge is None:
+            x = F.interpolate(x, scale_factor=2.0)
+        else:
+            x = F.pixel_shuffle(F.silu(F.conv2d(x, buffer("enlarge_kernel"), buffer("enlarge_shift"))), 2)
         x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), buffer("blur"), groups=x.shape[1])
         x = F.conv2d(F.pad(x, (2, 1, 2, 1)), buffer("conv_kernel"), buffer("conv_shift"))
         return F.glu(x + buffer("grain"), dim=1)

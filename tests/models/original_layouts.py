@@ -479,9 +479,9 @@ class _Blur(nn.Module):
 
 
 class _Shuffle(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(width, 4 * width, 1), nn.SiLU(), nn.PixelShuffle(2))
+        self.net = nn.Sequential(nn.Conv2d(inputs, 4 * outputs, 1), nn.SiLU(), nn.PixelShuffle(2))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
@@ -549,10 +549,18 @@ class _TwoAttentions(nn.Module):
 
 
 class LightweightGAN(nn.Module):
-    """The layout of the generator of lucidrains' lightweight-gan 1.2. attention: layers with attention before them."""
+    """The layout of the generator of lucidrains' lightweight-gan 1.2. attention: layers with attention before them. doubling: as our
+    network names it."""
 
     def __init__(
-        self, z_dim: int, channels: Sequence[int], attention: Sequence[int], *, frequencies: bool, colours: int = 3
+        self,
+        z_dim: int,
+        channels: Sequence[int],
+        attention: Sequence[int],
+        *,
+        frequencies: bool,
+        colours: int = 3,
+        doubling: str = "inputs",
     ) -> None:
         super().__init__()
 
@@ -567,8 +575,10 @@ class LightweightGAN(nn.Module):
         self.initial_conv = nn.Sequential(nn.ConvTranspose2d(z_dim, 2 * z_dim, 4), norm(2 * z_dim), nn.GLU(dim=1))
         self.layers = nn.ModuleList()
         for i, (a, b) in enumerate(pairwise([z_dim, *channels])):
-            conv = nn.Sequential(nn.ZeroPad2d((2, 1, 2, 1)), nn.Conv2d(a, 2 * b, 4))
-            parts = nn.ModuleList([nn.Sequential(_Shuffle(a), _Blur(), conv, _Noise(), norm(2 * b), nn.GLU(dim=1))])
+            width = b if doubling == "outputs" else a
+            double = nn.Upsample(scale_factor=2) if doubling == "repeat" else _Shuffle(a, width)
+            conv = nn.Sequential(nn.ZeroPad2d((2, 1, 2, 1)), nn.Conv2d(width, 2 * b, 4))
+            parts = nn.ModuleList([nn.Sequential(double, _Blur(), conv, _Noise(), norm(2 * b), nn.GLU(dim=1))])
             if i >= 1 and i + 3 < len(channels):
                 parts.add_module("1", _Context(b, channels[i + 3], 8 << i, frequencies=frequencies))
             if i in attention:

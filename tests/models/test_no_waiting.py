@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from installation.models import random_weights, tiles
 from installation.models.attention import NORMS
 from installation.models.fastgan import FastGAN
-from installation.models.lightweightgan import LightweightGAN
+from installation.models.lightweightgan import DOUBLINGS, LightweightGAN
 from installation.models.lucidrains import LucidrainsStyleGAN2
 from installation.models.network import Generator, Upscaler
 from installation.models.pggan import PGGAN
@@ -104,19 +104,23 @@ GENERATORS: dict[str, tuple[type[Generator], dict[str, Any]]] = {
         )
         for norm in NORMS
     },
-    "lightweight-gan": (
-        LightweightGAN,
-        {
-            "z_dim": 8,
-            "channels": [8, 8, 8, 6, 6],
-            "gates": [[0, 3], [1, 4]],
-            "gate_widths": [3, 3],
-            "frequencies": False,
-            "attention": [2],
-            "heads_width": 4,
-            "colours": 4,
-        },
-    ),
+    **{
+        f"lightweight-gan, {doubling}": (
+            LightweightGAN,
+            {
+                "z_dim": 8,
+                "channels": [8, 8, 8, 6, 6],
+                "gates": [[0, 3], [1, 4]],
+                "gate_widths": [3, 3],
+                "frequencies": False,
+                "attention": [2],
+                "heads_width": 4,
+                "colours": 4,
+                "doubling": doubling,
+            },
+        )
+        for doubling in DOUBLINGS
+    },
     **{
         name: (
             FastGAN,

@@ -43,7 +43,7 @@ def convert(value: Any, *, where: str) -> tuple[type[LightweightGAN], dict[str, 
         return _convert(state)
     except ModelError as error:
         raise ModelError(
-            f"{error.what} ({written_by(value) or 'written by an unknown release'}; 1.2 is known)"
+            f"{error.what} ({written_by(value) or 'written by an unknown release'}; 0.21 to 1.2 are known)"
         ) from error
 
 
@@ -77,6 +77,8 @@ def _convert(state: dict[str, Tensor]) -> tuple[type[LightweightGAN], dict[str, 
         colours, bias = colours.expand(3, -1, -1, -1), bias.expand(3)
     found["final.weight"], found["final.bias"] = colours, bias
     nothing_left(state)
+    shuffled = [found[f"layers.{i}.conv.weight"].shape[1] for i in range(len(channels))]
+    doubling = "inputs" if shuffled == [z_dim, *channels[:-1]] else "outputs"
     config = {
         "z_dim": z_dim,
         "channels": channels,
@@ -86,6 +88,7 @@ def _convert(state: dict[str, Tensor]) -> tuple[type[LightweightGAN], dict[str, 
         "attention": attention,
         "heads_width": max(inner // HEADS, 1),
         "colours": len(colours),
+        "doubling": doubling if any(".enlarge." in name for name in found) else "repeat",
     }
     return LightweightGAN, config, found, f"lightweight-gan, {4 << len(channels)} px"
 
@@ -101,8 +104,9 @@ def _batch_norm(state: dict[str, Tensor], name: str, width: int) -> tuple[Tensor
 
 def _layer(state: dict[str, Tensor], found: dict[str, Tensor], name: str) -> int:
     """Moves a layer, which has one name here and there, its batch norm folded into the convolution; its width."""
-    found[f"{name}.enlarge.weight"] = take(state, f"{name}.0.0.net.0.weight", None, None, 1, 1)
-    found[f"{name}.enlarge.bias"] = take(state, f"{name}.0.0.net.0.bias", None)
+    if f"{name}.0.0.net.0.weight" in state:
+        found[f"{name}.enlarge.weight"] = take(state, f"{name}.0.0.net.0.weight", None, None, 1, 1)
+        found[f"{name}.enlarge.bias"] = take(state, f"{name}.0.0.net.0.bias", None)
     kernel = take(state, f"{name}.0.2.1.weight", None, None, 4, 4)
     scale, shift = _batch_norm(state, f"{name}.0.4", len(kernel))
     found[f"{name}.conv.weight"] = kernel * scale[:, None, None, None]
