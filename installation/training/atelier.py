@@ -273,17 +273,19 @@ def _left(run: Path, share: float, options: AtelierOptions) -> tuple[float | Non
     learnt. None where nothing is."""
     if options.kimg is not None:
         return None, options.kimg
-    left = (options.minutes or 0.0) * share - _trained_minutes(run)
+    left = (options.minutes or 0.0) * share - spent_minutes(run)
     if left > 0:
         return left, None
     owed = owed_at(run / STATE_NAME, run / EXPORT_NAME)
     return None if owed is None else (None, owed / 1000)
 
 
-def _trained_minutes(run: Path) -> float:
-    """By the run's own lines: images over images a second. What was lost with a kill counts once, as it should."""
+def spent_minutes(run: Path) -> float:
+    """By the run's own lines: images over images a second, and what was taken off `minutes` before the first step, or a run that has had
+    its share would lack that much for ever. What was lost with a kill counts once, as it should."""
     seconds, before = 0.0, 0
     for row in read_run(run).rows if (run / RUN_FILE).exists() else ():
+        seconds += row.get("set_up_s") or 0.0
         if rate := row.get("images_per_s"):
             seconds += (row["nimg"] - before) / rate
             before = row["nimg"]

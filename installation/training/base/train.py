@@ -105,12 +105,17 @@ def train_base(
         )
         if state is None and warm_start_from is not None:
             warm_start(trainee, warm_start_from)
+        if minutes is not None:
+            spent_s = time.monotonic() - began
+            minutes = max(minutes - spent_s / 60, 0.0)
+            if run is not None:  # who adds up a run's time by its lines misses what was no step
+                run.log(0 if state is None else int(state.facts["nimg"]), set_up_s=spent_s)
         del state
         return train(
             trainee,
             state_path,
             pace=pace or Pace(show_kimg=chosen.show_kimg),
-            minutes=None if minutes is None else max(minutes - (time.monotonic() - began) / 60, 0.0),
+            minutes=minutes,
             kimg=kimg,
             product=out / EXPORT_NAME,
             team=team,

@@ -474,6 +474,8 @@ def test_what_the_probe_chose_is_said_and_its_time_counts(
     assert heard["plan"] == Plan(8)
     assert found.table() in events[-1]
     assert "no compiler" in events[-1]
+    line = json.loads((tmp_path / "discs" / "metrics.jsonl").read_text())
+    assert (line["nimg"], line["set_up_s"]) == (0, 30.0)
 
 
 def test_on_a_cpu_nothing_is_probed(
