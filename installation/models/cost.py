@@ -64,7 +64,9 @@ def _stage(kernels: Shapes, side: int) -> int:
     """Level i of the pyramid has 1/4^i of the pixels; `steps` and `lifts` run on the smaller side of theirs."""
     levels = {name: _LEVEL.match(name) for name in kernels}
     halvings = {name: int(m[2]) + (m[1] != "bodies") if m else 0 for name, m in levels.items()}
-    return sum(math.prod(shape) * side * side >> 2 * halvings[name] for name, shape in kernels.items())
+    total = sum(math.prod(shape) * side * side >> 2 * halvings[name] for name, shape in kernels.items())
+    # What the phases share is a convolution of its own, from as many channels to 3.
+    return total + 3 * math.prod(kernels["last.weight"][1:]) * side * side
 
 
 def _attended(header: Header) -> list[int]:

@@ -4,11 +4,13 @@ With it any enlargement `out` of a small picture `lo` is corrected exactly: out 
 of it is down(out) + (lo − down(out)). All motion and colour at the small scale is then the small picture's own.
 
 Both filters are separable, symmetric about the middle between two pixels, and pass what the small picture can hold: at ½, ¾, 1, 1¼, 1½
-times its Nyquist frequency `down` passes 0.98 0.91 0.77 0.57 0.35, `up` 1.03 0.99 0.65 0.18 −0.03 (scale 4). `down` is a Lanczos-2
-kernel of 3 small pixels, its taps rounded; `up`, of 5 small pixels, is the least-squares nearest to a low-pass among all that satisfy
-Σ_n down[n] · up[n + k·scale] = δ_k (no more is needed: down∘up is a convolution on the small grid with these numbers) and keep a flat
-picture flat. Of the pairs tried this one loses least: an area average (0.91 0.79 0.65 0.49 0.32) aliases as much and blurs what the
-small picture could hold; the smoother tents and B-splines have duals that ring at 1.3 to 1.5.
+times its Nyquist frequency `down` passes 0.98 0.91 0.77 0.57 0.35, `up` 1.04 0.99 0.65 0.18 −0.06 (scale 4; 2 is alike). `down` is a
+Lanczos-2 kernel of 3 small pixels, its taps rounded; `up`, of 5 small pixels (7 at scale 2, where 5 would leave no choice), is the
+least-squares nearest to a low-pass among all that satisfy Σ_n down[n] · up[n + k·scale] = δ_k (no more is needed: down∘up is a
+convolution on the small grid with these numbers) and keep a flat picture flat and an even slope an even slope. Without the last, which
+costs nothing in the other respects, slopes become stairs of one small pixel each, a sixth of a step high: a net of `scale` pixels on
+skin, which a stage has to learn to undo. Of the pairs tried this one loses least: an area average (0.91 0.79 0.65 0.49 0.32) aliases as
+much and blurs what the small picture could hold; the smoother tents and B-splines have duals that ring at 1.3 to 1.5.
 
 At the border a picture goes on mirrored, edge pixel included. A symmetric `up` of a mirrored small picture is mirrored at the large border
 again, so the law holds up to the last pixel.
@@ -29,19 +31,27 @@ _DOWN = {
     4: (-0.0026, -0.021, -0.0237, 0.0465, 0.1892, 0.3116),
 }
 _UP = {
-    2: (0.009272466531797367, 0.0, -0.19376356988748414, 0.23216829662308236, 0.9523228067326043),
+    2: (
+        *(-0.0019092632010934184, 0.0, 0.05762235794565816, -0.047805013227371254),
+        *(-0.2074064814030431, 0.24772047133973468, 0.951777928546115),
+    ),
     4: (
-        *(0.03097375163815277, 0.09951381958767888, -0.02959983199349235, -0.11407753891944314, -0.16356298793848184),
-        *(-0.15407728243133056, 0.04690767558971442, 0.43186671070288546, 0.8148000645168868, 1.0372556192474296),
+        *(0.028346036995554824, 0.060215913996759574, 0.007274666265907299, -0.10069016654394303, -0.18877150732131567),
+        *(-0.16642134978109618, 0.06446114568060825, 0.4443008997576796, 0.8168147371120252, 1.0344696238378197),
     ),
 }  # fmt: skip
 SCALES = tuple(_DOWN)
-REACH = 3  # small pixels on each side that the correction of one pixel looks at: 1 by down, 2 by up
-MIN_SIDE = 2  # small pixels: what is mirrored at the border must be there
+_MARGIN = {scale: len(half) // scale for scale, half in _UP.items()}  # small pixels on each side that `up` looks at
+MIN_SIDE = 3  # small pixels: what is mirrored at the border must be there
+
+
+def reach(scale: int) -> int:
+    """Small pixels on each side that the correction of one pixel looks at: 1 by down, the others by up."""
+    return 1 + _MARGIN[scale]
 
 
 def taps(scale: int) -> tuple[Tensor, Tensor]:
-    """(down [3·scale], up [5·scale]) as float64."""
+    """(down [3·scale], up [5·scale, or 7·scale]) as float64."""
     return tuple(torch.tensor([*half, *half[::-1]], dtype=torch.float64) for half in (_DOWN[scale], _UP[scale]))  # pyright: ignore[reportReturnType]
 
 
@@ -65,7 +75,7 @@ def up(lo: Tensor, scale: int) -> Tensor:
     n, c, height, width = lo.shape
     flat = lo.float().reshape(n * c, 1, height, width)
     with exact(lo.device):
-        phases = F.conv2d(_mirrored(flat, 2), _up_kernel(scale, 1, lo.device))
+        phases = F.conv2d(_mirrored(flat, _MARGIN[scale]), _up_kernel(scale, 1, lo.device))
     return F.pixel_shuffle(phases, scale).view(n, c, height * scale, width * scale)
 
 
@@ -83,11 +93,11 @@ def project_phases(phases: Tensor, lo: Tensor, scale: int) -> Tensor:
     if phases.requires_grad or phases.device.type != "cpu":
         phases = phases.contiguous()
         small = F.conv2d(_mirrored_phases(phases, scale), _down_kernel(scale, 3, lo.device))
-        correction = F.conv2d(_mirrored(lo - small, 2), _up_kernel(scale, 3, lo.device))
+        correction = F.conv2d(_mirrored(lo - small, _MARGIN[scale]), _up_kernel(scale, 3, lo.device))
         return phases + correction if phases.requires_grad else correction.add_(phases)
     layout = torch.channels_last
     small = _down_phases(phases.contiguous(memory_format=layout), scale)
-    missing = _mirrored(lo - small, 2).contiguous(memory_format=layout)
+    missing = _mirrored(lo - small, _MARGIN[scale]).contiguous(memory_format=layout)
     return F.conv2d(missing, _up_kernel(scale, 3, lo.device)).add_(phases)
 
 
@@ -116,9 +126,9 @@ def _down_kernel(scale: int, channels: int, device: torch.device) -> Tensor:
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
 def _up_kernel(scale: int, channels: int, device: torch.device) -> Tensor:
-    """up as a convolution that gives phases: [channels·scale², channels, 5, 5]."""
-    rows = taps(scale)[1].view(5, scale).flip(0)  # a small pixel's tap k reaches the phases of its k-th neighbour
-    kernel = torch.einsum("yp,xq->pqyx", rows, rows).reshape(scale * scale, 5, 5)
+    """up as a convolution that gives phases: [channels·scale², channels, span, span], span 5 or 7 small pixels."""
+    rows = taps(scale)[1].view(-1, scale).flip(0)  # a small pixel's tap k reaches the phases of its k-th neighbour
+    kernel = torch.einsum("yp,xq->pqyx", rows, rows).reshape(scale * scale, len(rows), len(rows))
     return _block_diagonal(kernel[:, None], channels, device)
 
 
