@@ -232,7 +232,8 @@ def test_a_version_that_is_no_text_is_not_spelt_out() -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_lucidrains_attention_of_faint_features_is_that_of_its_release(norm: str) -> None:
-    """Where what a norm divides by is as small as what it adds to it, the releases differ most."""
+    """Where what a norm divides by is as small as what it adds to it, the releases differ most. In float64: so little is left of x less
+    its mean that float32 rounds it by more than the bound."""
     state = original_layouts.lucidrains([6, 5], attention=[1], norm=norm)
     version = "1.8.8" if norm == "variance" else "1.8.7"
     _, config, tensors, _ = lucidrains.convert({"GAN": state, "version": version}, where="test")
@@ -240,10 +241,11 @@ def test_lucidrains_attention_of_faint_features_is_that_of_its_release(norm: str
     layer = AttentionLayer(6, norm)
     parts = {name.removeprefix("attentions.0."): t for name, t in tensors.items() if name.startswith("attentions.0.")}
     layer.load_state_dict(parts)
-    x = torch.randn(1, 6, 4, 5, generator=torch.Generator().manual_seed(1)) * 1e-3
-    expected = original_layouts.lucidrains_attention(state, "GE.attns.1", x, norm)
+    x = torch.randn(1, 6, 4, 5, generator=torch.Generator().manual_seed(1)).double() * 1e-3
+    wide = {name: tensor.double() for name, tensor in state.items()}
+    expected = original_layouts.lucidrains_attention(wide, "GE.attns.1", x, norm)
     with torch.no_grad():
-        torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(layer.double()(x), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from installation.errors import CheckpointError
 from installation.latent.sphere import seed_z, to_sphere
-from installation.models import checkpoint, projection
+from installation.models import checkpoint
 from installation.models.header import read_header
 from installation.training.dataset import Dataset
-from installation.training.stage.configs import resolve
 from installation.training.stage.curate import follows
 from installation.training.stage.rank import load_critic, rank_seeds, score
-from installation.training.stage.source import Crops, Previous
-from installation.training.stage.trainee import StageTrainee
 from installation.training.stage.trainer import train_stage
 from installation.training.tour import best
 from tests.training.stage.conftest import TINY
@@ -75,50 +71,3 @@ def test_a_file_without_a_critic_is_refused(run: Path, tmp_path: Path) -> None:
         load_critic(tmp_path / "none.safetensors")
     with pytest.raises(CheckpointError):
         load_critic(run / "G_ema.safetensors")
-
-
-class Planted(Previous):
-    """A previous stage of which every second sample is broken: by noise, or by a checkerboard."""
-
-    def __init__(self, dataset: Dataset, indices: np.ndarray, side: int) -> None:
-        self.crops = Crops(dataset, indices, side, torch.device("cpu"))
-
-    def draw(self, n: int, side: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        good = projection.down(self.crops.draw(n, rng), 2)
-        lo = torch.cat([good[0::2], *(spoil(img[None], i, rng) for i, img in enumerate(good[1::2]))])
-        return lo, torch.zeros(n, 1)
-
-    def walk(self, n: int, side: int, rng: torch.Generator, angle: float = 0.03) -> tuple[Tensor, Tensor, Tensor]:
-        lo, w = self.draw(n, side, rng)
-        return lo, lo, torch.cat([w, w])
-
-
-def spoil(img: Tensor, kind: int, rng: torch.Generator) -> Tensor:
-    if kind % 2:
-        return img + 0.25 * torch.randn(img.shape, generator=rng)
-    y, x = torch.meshgrid(torch.arange(img.shape[2]), torch.arange(img.shape[3]), indexing="ij")
-    return img + 0.2 * ((x + y) % 2 * 2.0 - 1)
-
-
-@pytest.mark.slow
-def test_after_brief_training_broken_samples_rank_below_good_ones(dataset: Dataset) -> None:
-    """On pictures that were not trained on; the stage enlarges both kinds, so only the critic can tell them apart."""
-    learn, held = dataset.split(0.3)
-    config = resolve("nano", TINY | {"lr_critic": "0.004", "gamma": "0.0001", "batch": "8", "gan": "0.003"})
-    trainee = StageTrainee(
-        config,
-        2,
-        0,
-        Crops(dataset, learn, config.crop + 2, torch.device("cpu")),
-        previous=Planted(dataset, learn, config.crop),
-    )
-    for _ in range(1200):
-        trainee.step()
-    stage = trainee.shown()
-    good = projection.down(torch.from_numpy(np.array(dataset.images[held])).float() / 127.5 - 1, 2)
-    rng = torch.Generator().manual_seed(0)
-    better = [
-        float((score(trainee.critic, stage, good)[:, None] > score(trainee.critic, stage, bad)[None]).float().mean())
-        for bad in (spoil(good, kind, rng) for kind in (0, 1))
-    ]
-    assert min(better) > 0.75, better
