@@ -139,8 +139,7 @@ def check_chain(
             )
         if min(height, width) < stage.min_input:
             raise ModelError(f"it takes pictures from {stage.min_input} px on, and gets {width}x{height}", where=where)
-        whole = tile is None or stage.fixed_side or max(height, width) <= tile
-        if not whole and stage.receptive_field is None:
+        if tiles.needed(stage, (height, width), tile) is not None and stage.receptive_field is None:
             what = "it cannot be tiled: one pixel may depend on the whole picture"
             raise ModelError(what, where=where, fix="Leave out the tile size")
         sizes.append((height * stage.scale, width * stage.scale))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from installation.errors import ModelError
 from installation.models.attention import HEADS, channel_norm, linear_attention
 from installation.models.lucidrains import BLUR, opaque
-from installation.models.network import ZGenerator, keep, whole, wholes
+from installation.models.network import ZGenerator, flag, keep, whole, wholes
 
 WINDOW = 3
 # How its releases double: by pixel shuffle after a 1x1 convolution, of as many channels as the layer's inputs (1.1 and later) or outputs
@@ -56,8 +56,6 @@ class LightweightGAN(ZGenerator):
         if any(small >= large for small, large in pairs) or len({large for _, large in pairs}) < len(pairs):
             raise ModelError(f"gates must lead from a smaller layer to a larger one, one each, not {pairs}")
         widths = wholes("gate_widths", gate_widths, 1, 8192, least=len(pairs), most=len(pairs))
-        if not isinstance(frequencies, bool):
-            raise ModelError("frequencies must be true or false")
         if doubling not in DOUBLINGS:
             raise ModelError(f"doubling must be one of {', '.join(DOUBLINGS)}, not {str(doubling)[:40]}")
         self.config = {
@@ -65,7 +63,7 @@ class LightweightGAN(ZGenerator):
             "channels": channels,
             "gates": pairs,
             "gate_widths": widths,
-            "frequencies": frequencies,
+            "frequencies": flag("frequencies", frequencies),
             "attention": attention,
             "heads_width": whole("heads_width", heads_width, 1, 1024),
             "colours": whole("colours", colours, 3, 4),

@@ -6,6 +6,7 @@ picture's border a tile ends where the picture ends, so the network pads there a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -38,6 +39,11 @@ def plan(length: int, tile: int, overlap: int, multiple: int = 1) -> tuple[int, 
     return window, spans
 
 
+def needed(stage: Upscaler, size: Sequence[int], tile: int | None) -> int | None:
+    """The tile, or None where the stage draws a picture of that size (height, width) in one piece."""
+    return None if tile is None or stage.fixed_side or max(size) <= tile else tile
+
+
 def enlarge(stage: Upscaler, img: Tensor, tile: int | None, style: Tensor | None = None) -> Tensor:
     """stage(img), in tiles of tile x tile input pixels and their surroundings; whole if tile is None, one window covers img, or the stage
     takes one size alone.
@@ -45,7 +51,7 @@ def enlarge(stage: Upscaler, img: Tensor, tile: int | None, style: Tensor | None
     img [N, 3, h, w] -> [N, 3, h*scale, w*scale]. style: the w [N, w_dim] that every tile is given, see `Upscaler`; None for the neutral
     style. ModelError if img is larger than the tile and the stage's receptive field is not bounded.
     """
-    if tile is None or stage.fixed_side or max(img.shape[2:]) <= tile:
+    if (tile := needed(stage, img.shape[2:], tile)) is None:
         return stage.styled(img, style)
     if stage.receptive_field is None:
         raise ModelError(

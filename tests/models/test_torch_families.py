@@ -393,10 +393,14 @@ def projected(original: original_layouts.FastGAN, c_dim: Any = 0) -> dict[str, A
     return {"G": inert(generator), "G_ema": stored}
 
 
-@pytest.mark.parametrize(
+# The large and the lite network, and the large one of 128 px with the layers that it does not run.
+PROJECTED = pytest.mark.parametrize(
     ("lite", "channels", "idle"),
     [(False, [12, 10, 8, 6, 4], False), (True, [12, 10, 8, 6, 4], False), (False, [6, 5, 4, 3, 3, 2, 1], True)],
 )
+
+
+@PROJECTED
 def test_projected_gan_keeps_the_statistics_of_its_file(
     tmp_path: Path, lite: bool, channels: list[int], idle: bool
 ) -> None:
@@ -419,10 +423,7 @@ def test_projected_gan_keeps_the_statistics_of_its_file(
         assert closeness(network.synthesis(network.mapping(z)), original(z)) <= 1e-5
 
 
-@pytest.mark.parametrize(
-    ("lite", "channels", "idle"),
-    [(False, [12, 10, 8, 6, 4], False), (True, [12, 10, 8, 6, 4], False), (False, [6, 5, 4, 3, 3, 2, 1], True)],
-)
+@PROJECTED
 def test_projected_gans_classes_make_what_their_equations_make(
     tmp_path: Path, lite: bool, channels: list[int], idle: bool
 ) -> None:
